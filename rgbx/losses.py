@@ -1,0 +1,84 @@
+"""Losses as plain functions: shapes, ignored pixels and the source of each in its docstring.
+
+Every loss is reduced per image first and then averaged over the batch. Averaging gradients over
+processes is therefore exactly the gradient of the joined batch, provided each process holds the
+same number of images: 2 processes x 4 images equal 1 process x 8 images, however the ignored
+pixels are spread. A mean over all valid pixels of a batch does not have this property.
+An image without a single valid pixel adds 0 (with a zero gradient) and still counts in the mean.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["cross_entropy", "dice"]
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    """Half precision is widened because sums over 10^5 pixels do not fit it."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
+    """Pixel-wise cross-entropy: mean over an image's valid pixels, then over the images.
+
+    Args:
+        logits: Class scores before softmax, (B, K, H, W), any real range and floating type.
+        target: Class ids 0..K-1 or ``ignore_index``, (B, H, W) int64.
+        ignore_index: Id of pixels that are left out.
+
+    Returns:
+        Scalar >= 0 in float32 (float64 for float64 logits), in nats.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        pixels = F.cross_entropy(
+            _at_least_float32(logits), target, ignore_index=ignore_index, reduction="none"
+        )
+        valid = (target != ignore_index).sum(dim=(1, 2))
+        return (pixels.sum(dim=(1, 2)) / valid.clamp(min=1)).mean()
+
+
+def dice(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int = 255,
+    smooth: float = 1.0,
+    classes: Literal["present", "all"] = "present",
+) -> Tensor:
+    """Multi-class soft Dice loss: mean over an image's classes, then over the images.
+
+    With p the softmax over the classes and t the one-hot target, both zero at ignored pixels, the
+    loss of one class in one image is ``1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth)``.
+    The sums run over the pixels of that image and are plain, not squared.
+
+    Source: Milletari et al., "V-Net", 3DV 2016 (there with squared sums); the plain sums are those
+    of Sudre et al., "Generalised Dice overlap as a deep learning loss function", DLMIA 2017.
+
+    Args:
+        logits: Class scores before softmax, (B, K, H, W), any real range and floating type.
+        target: Class ids 0..K-1 or ``ignore_index``, (B, H, W) int64.
+        ignore_index: Id of pixels that are left out.
+        smooth: Added to numerator and denominator, in pixels, >= 0.
+        classes: "present" averages over the classes with at least one valid target pixel in that
+            image; "all" averages over all K, so that an absent class is penalised by itself.
+
+    Returns:
+        Scalar in [0, 1], in float32 (float64 for float64 logits).
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        probabilities = _at_least_float32(logits).softmax(dim=1)
+        ids = torch.arange(logits.shape[1], device=target.device).view(1, -1, 1, 1)
+        truth = target.unsqueeze(1) == ids
+        valid = (target != ignore_index).unsqueeze(1)
+
+        overlap = (probabilities * truth).sum(dim=(2, 3))
+        target_size = truth.sum(dim=(2, 3))
+        size = (probabilities * valid).sum(dim=(2, 3)) + target_size
+        # With smooth = 0 an image without valid pixels would divide 0 by 0 and spoil the gradient.
+        ratio = (2 * overlap + smooth) / (size + smooth).clamp(min=1e-12)
+
+        counted = target_size > 0 if classes == "present" else valid.any(dim=3).any(dim=2)
+        counted = counted.expand_as(ratio)
+        return (((1 - ratio) * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)).mean()

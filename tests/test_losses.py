@@ -1,0 +1,163 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from rgbx.losses import cross_entropy, dice
+
+IGNORE = 255
+
+
+def _batch(batch: int, classes: int, size: int, seed: int, ignored: float = 0.2):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(batch, classes, size, size + 1, generator=generator)
+    target = torch.randint(0, classes, (batch, size, size + 1), generator=generator)
+    target[torch.rand(target.shape, generator=generator) < ignored] = IGNORE
+    return logits.double(), target
+
+
+def _slow_cross_entropy(logits: Tensor, target: Tensor) -> float:
+    images = []
+    for image_logits, image_target in zip(logits, target, strict=True):
+        terms = []
+        for row in range(image_target.shape[0]):
+            for column in range(image_target.shape[1]):
+                true = int(image_target[row, column])
+                if true != IGNORE:
+                    scores = [math.exp(v) for v in image_logits[:, row, column].tolist()]
+                    terms.append(-math.log(scores[true] / sum(scores)))
+        images.append(sum(terms) / len(terms) if terms else 0.0)
+    return sum(images) / len(images)
+
+
+def _slow_dice(logits: Tensor, target: Tensor, smooth: float, classes: str) -> float:
+    images = []
+    for image_logits, image_target in zip(logits, target, strict=True):
+        pixels = [
+            (image_logits[:, r, c].softmax(0).tolist(), int(image_target[r, c]))
+            for r in range(image_target.shape[0])
+            for c in range(image_target.shape[1])
+            if int(image_target[r, c]) != IGNORE
+        ]
+        terms = []
+        for k in range(image_logits.shape[0]):
+            inside = [p[k] for p, true in pixels if true == k]
+            if pixels and (classes == "all" or inside):
+                total = sum(p[k] for p, _ in pixels) + len(inside)
+                terms.append(1 - (2 * sum(inside) + smooth) / (total + smooth))
+        images.append(sum(terms) / len(terms) if terms else 0.0)
+    return sum(images) / len(images)
+
+
+def test_cross_entropy_equals_slow_reference():
+    logits, target = _batch(3, 5, 6, seed=0)
+    target[1] = IGNORE
+    assert cross_entropy(logits, target).item() == pytest.approx(
+        _slow_cross_entropy(logits, target), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("smooth", [0.0, 1.0, 7.5])
+@pytest.mark.parametrize("classes", ["present", "all"])
+def test_dice_equals_slow_reference(smooth, classes):
+    logits, target = _batch(3, 5, 6, seed=1)
+    target[0][target[0] == 2] = 3
+    target[1] = IGNORE
+    assert dice(logits, target, smooth=smooth, classes=classes).item() == pytest.approx(
+        _slow_dice(logits, target, smooth, classes), abs=1e-12
+    )
+
+
+def test_golden_values():
+    # Two pixels, two classes, softmax (0.8, 0.2) at both; the first pixel is class 0.
+    logits = torch.tensor([0.8, 0.2], dtype=torch.float64).log().view(1, 2, 1, 1).expand(1, 2, 1, 2)
+    both = torch.tensor([[[0, 1]]])
+    one = torch.tensor([[[0, IGNORE]]])
+    assert cross_entropy(logits, both).item() == pytest.approx(-math.log(0.16) / 2)
+    assert cross_entropy(logits, one).item() == pytest.approx(-math.log(0.8))
+    # Class 0: 1 - 1.6 / 2.6, class 1: 1 - 0.4 / 1.4.
+    assert dice(logits, both, smooth=0.0).item() == pytest.approx((1 / 2.6 + 1 / 1.4) / 2)
+    assert dice(logits, one, smooth=0.0).item() == pytest.approx(1 - 1.6 / 1.8)
+    assert dice(logits, one, smooth=0.0, classes="all").item() == pytest.approx((0.2 / 1.8 + 1) / 2)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, dice])
+def test_other_ignore_index(loss):
+    logits, target = _batch(2, 4, 5, seed=2)
+    renamed = target.clone()
+    renamed[target == IGNORE] = 19
+    assert torch.equal(loss(logits, target), loss(logits, renamed, ignore_index=19))
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, dice])
+def test_two_processes_of_four_equal_one_of_eight(loss):
+    logits, target = _batch(8, 4, 6, seed=3)
+    target[0] = IGNORE  # ignored pixels spread as unevenly as possible over the halves
+    target[1, 1:] = IGNORE
+    target[2] = IGNORE
+
+    def gradient(images: slice) -> Tensor:
+        weight = torch.ones(4, 1, 1, dtype=torch.float64, requires_grad=True)
+        loss(logits[images] * weight, target[images]).backward()
+        return weight.grad
+
+    joined = gradient(slice(0, 8))
+    averaged = (gradient(slice(0, 4)) + gradient(slice(4, 8))) / 2
+    assert joined.abs().min() > 1e-4
+    torch.testing.assert_close(averaged, joined, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("smooth", [0.0, 1.0])
+def test_fully_ignored_image_adds_zero_and_counts_in_the_mean(smooth):
+    logits, target = _batch(2, 4, 5, seed=4)
+    target[1] = IGNORE
+    losses = {
+        "ce": cross_entropy,
+        "dice": lambda a, b: dice(a, b, smooth=smooth),
+        "dice all": lambda a, b: dice(a, b, smooth=smooth, classes="all"),
+    }
+    for name, loss in losses.items():
+        leaf = logits.clone().requires_grad_()
+        value = loss(leaf, target)
+        value.backward()
+        assert value.item() == pytest.approx(loss(logits[:1], target[:1]).item() / 2), name
+        assert torch.equal(leaf.grad[1], torch.zeros_like(leaf.grad[1])), name
+        assert leaf.grad[0].isfinite().all(), name
+        assert loss(logits[1:], target[1:]).item() == 0.0, name
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, dice])
+def test_ignored_pixels_have_no_influence(loss):
+    logits, target = _batch(2, 4, 5, seed=5)
+    moved = torch.where((target == IGNORE).unsqueeze(1), logits - 9 * logits.flip(1), logits)
+    assert not torch.equal(moved, logits)
+    assert torch.equal(loss(moved, target), loss(logits, target))
+
+
+@pytest.mark.parametrize("classes", ["present", "all"])
+def test_gradients_are_those_of_finite_differences(classes):
+    logits, target = _batch(2, 3, 3, seed=6)
+    target[1] = IGNORE
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: cross_entropy(z, target), logits)
+    assert torch.autograd.gradcheck(lambda z: dice(z, target, classes=classes), logits)
+
+
+def test_perfect_and_worst_predictions():
+    _, target = _batch(2, 3, 6, seed=7)
+    clean = torch.where(target == IGNORE, 0, target)
+    right = 50.0 * torch.nn.functional.one_hot(clean, 3).movedim(3, 1)
+    assert cross_entropy(right, target).item() < 1e-6
+    assert dice(right, target).item() < 1e-6
+    assert dice(right.roll(1, dims=1), target, smooth=0.0).item() == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, dice])
+def test_half_precision_inputs_are_summed_in_float32(loss):
+    logits, target = _batch(1, 3, 300, seed=8, ignored=0.0)
+    half = logits.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(half, target)
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(loss(half.double(), target).item(), rel=1e-5)
