@@ -1,0 +1,239 @@
+"""``rgbx fit | validate | test | predict``: stock LightningCLI in subclass mode, with the traps closed."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import rgbx.data  # noqa: F401 (makes short class names known)
+import rgbx.models  # noqa: F401
+from rgbx.cli.messages import RGBXParser
+from rgbx.cli.outputs import PredictionWriter, report_test
+from rgbx.data.base import RGBXDataModule
+from rgbx.errors import RGBXError
+from rgbx.models.base import RGBXModule
+from rgbx.models.checkpoint import AtomicCheckpointIO
+
+__all__ = ["RGBXCLI", "main"]
+
+#: values that the data module decides; a value in the configuration would be replaced in silence
+LINKED = ("num_classes", "class_names")
+VERSION_VARIABLE = "RGBX_RUN_VERSION"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one Lightning command; returns the exit status."""
+    try:
+        RGBXCLI(list(argv))
+    except MisconfigurationException as error:
+        raise RGBXError(" ".join(str(error).split())) from error
+    return 0
+
+
+class RGBXCLI(LightningCLI):
+    """LightningCLI whose configuration wins over checkpoints and whose ``test`` leaves runs intact."""
+
+    def __init__(self, args: ArgsType = None) -> None:
+        super().__init__(
+            RGBXModule,
+            RGBXDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=RGBXParser,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # models keep plain arguments themselves
+            args=args,
+        )
+
+    # ------------------------------------------------------------------ parser
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """As the base, without its warning about being called from Python."""
+        self.config = parser.parse_args(args)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The data set decides how many classes there are and what they are called."""
+        for name in LINKED:
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand in ("test", "predict"):
+            parser.add_argument(
+                "--output",
+                type=str | None,
+                default=None,
+                help="folder for what the command writes (default: beside the run's checkpoints)",
+            )
+        if subcommand == "test":
+            parser.add_argument(
+                "--save_predictions",
+                type=bool,
+                default=False,
+                help="also write a mask and an overlay for every test image",
+            )
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: the base would let the checkpoint's arguments win over the configuration."""
+
+    # ------------------------------------------------------------------ before anything is built
+    def before_instantiate_classes(self) -> None:
+        """Refuse what cannot work and fix what Lightning would do behind the user's back."""
+        config = self.config[self.subcommand]
+        _warn_about_linked_values(config)
+        if self.subcommand == "fit":
+            _refuse_absent_devices(config.trainer)
+            _same_version_for_all_loggers(config.trainer)
+            return
+        if not config.get("ckpt_path"):
+            raise RGBXError(
+                f"`rgbx {self.subcommand}` needs a checkpoint: add --ckpt_path "
+                "RUN/checkpoints/best.ckpt."
+            )
+        if config.ckpt_path not in ("best", "last") and not Path(config.ckpt_path).is_file():
+            raise RGBXError(f"There is no checkpoint {config.ckpt_path}.")
+        _one_device_no_logs(config.trainer)
+        if self.subcommand == "predict":
+            _classes_from_checkpoint(config)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, saving checkpoints atomically; ``test`` writes into no training run."""
+        config = self.config_init[self.subcommand]
+        plugins = config.trainer.get("plugins") or []
+        plugins = list(plugins) if isinstance(plugins, list | tuple) else [plugins]
+        if not any(isinstance(p, CheckpointIO) for p in plugins):
+            plugins.append(AtomicCheckpointIO())
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+        self.model.data_info = _describe(self.datamodule)
+        trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
+        if self.subcommand == "predict" or config.get("save_predictions"):
+            trainer.callbacks.append(PredictionWriter(self.output_folder))
+        return trainer
+
+    @property
+    def output_folder(self) -> Path:
+        """``--output``, or a folder of its own in the run that the checkpoint belongs to."""
+        config = self.config[self.subcommand]
+        if config.output:
+            return Path(config.output)
+        checkpoint = Path(config.ckpt_path)
+        run = checkpoint.parent
+        if run.name == "checkpoints":
+            run = run.parent
+        return run / f"{self.subcommand}_{type(self.datamodule).__name__}_{checkpoint.stem}"
+
+    # ------------------------------------------------------------------ after the run
+    def after_test(self) -> None:
+        """Print the benchmark table and write test.json."""
+        config = self.config[self.subcommand]
+        report_test(
+            *(self.model, self.datamodule, Path(config.ckpt_path), self.output_folder),
+            seed=config.seed_everything,
+        )
+
+    def after_predict(self) -> None:
+        """Say where the pictures are."""
+        print(f"masks and overlays: {self.output_folder}")
+
+
+def _warn_about_linked_values(config: Any) -> None:
+    arguments = config.get("model", {}).get("init_args") or {}
+    given = [name for name in LINKED if name in _explicit(arguments)]
+    for name in given:
+        rank_zero_warn(
+            f"model.{name} is decided by the data module; the value in the configuration is ignored."
+        )
+
+
+def _explicit(arguments: Any) -> set[str]:
+    return {name for name in LINKED if arguments.get(name) is not None}
+
+
+def _refuse_absent_devices(trainer: Any) -> None:
+    """Ask for no more devices than there are; on a CPU Lightning would start them all the same."""
+    devices, accelerator = trainer.get("devices"), trainer.get("accelerator") or "auto"
+    if isinstance(devices, str) and devices.isdigit():
+        devices = int(devices)
+    if not isinstance(devices, int) or devices < 1:
+        return
+    gpus = torch.cuda.device_count() if accelerator in ("auto", "gpu", "cuda") else 0
+    there = gpus or (os.cpu_count() or 1)
+    if accelerator in ("gpu", "cuda"):
+        there = gpus
+    if devices > there:
+        kind = "GPUs" if gpus or accelerator in ("gpu", "cuda") else "CPU cores"
+        raise RGBXError(
+            f"trainer.devices is {devices}, but this machine has {there} {kind}: lower it, or "
+            "leave it out."
+        )
+
+
+def _same_version_for_all_loggers(trainer: Any) -> None:
+    """Give CSV and TensorBoard one run folder: each would otherwise count the other's as taken."""
+    loggers = trainer.get("logger")
+    loggers = [item for item in _listed(loggers) if hasattr(item, "init_args")]
+    named = [i.init_args for i in loggers if i.init_args.get("name") and "version" in i.init_args]
+    named = [a for a in named if a.version is None and a.get("save_dir")]
+    if not named:
+        return
+    if VERSION_VARIABLE not in os.environ:  # set by rank 0, inherited by the ranks it starts
+        taken = [0]
+        for arguments in named:
+            for path in Path(arguments.save_dir, arguments.name).glob("version_*"):
+                number = path.name.removeprefix("version_")
+                taken.append(int(number) + 1 if number.isdigit() else 0)
+        os.environ[VERSION_VARIABLE] = str(max(taken))
+    for arguments in named:
+        arguments.version = int(os.environ[VERSION_VARIABLE])
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _one_device_no_logs(trainer: Any) -> None:
+    """Every sample once, and nothing written into the training run's folder."""
+    trainer.devices = 1
+    trainer.strategy = "auto"
+    trainer.num_nodes = 1
+    trainer.logger = False
+    trainer.callbacks = None
+    trainer.enable_checkpointing = False
+
+
+def _classes_from_checkpoint(config: Any) -> None:
+    """A folder of pictures has no classes of its own: take the checkpoint's."""
+    arguments = config.data.init_args
+    if "class_names" not in arguments or arguments.class_names is not None:
+        return
+    checkpoint = torch.load(config.ckpt_path, map_location="cpu", weights_only=True, mmap=True)
+    data = checkpoint.get("rgbx", {}).get("data", {})
+    names = checkpoint.get("hyper_parameters", {}).get("class_names")
+    if names:
+        arguments.class_names = list(names)
+    if data.get("palette") and "palette" in arguments and arguments.palette is None:
+        arguments.palette = [tuple(colour) for colour in data["palette"]]
+
+
+def _describe(data: Any) -> dict[str, Any]:
+    """What a checkpoint remembers of its data set, as plain values."""
+    return {
+        "class": type(data).__name__,
+        "class_names": list(data.class_names or ()),
+        "palette": [list(map(int, colour)) for colour in data.palette or ()],
+        "size": list(data.size),
+    }

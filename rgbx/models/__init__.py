@@ -1,0 +1,7 @@
+"""The papers, one class each. Importing this package makes their short names known to the CLI."""
+
+from rgbx.models.base import RGBXModule
+from rgbx.models.semantic import SemanticModule
+from rgbx.models.taseg import TASeg
+
+__all__ = ["RGBXModule", "SemanticModule", "TASeg"]

@@ -1,0 +1,212 @@
+"""What every rgbx model shares: optimiser set-up, checkpoints of trained parts only, early refusals."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rgbx.errors import RGBXError
+from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_foreign
+from rgbx.optim.schedules import Schedule
+
+__all__ = ["OptimizerFactory", "RGBXModule"]
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+
+
+class RGBXModule(LightningModule):
+    """Base of all papers.
+
+    A subclass calls :meth:`keep_arguments` first thing in its constructor, builds its network, and
+    implements ``training_losses`` (or a task base does). Everything that must not differ between
+    papers lives here:
+
+    * the optimiser sees trainable parameters only; the schedule is stepped per optimiser step;
+    * a checkpoint holds the trained parameters and the identity of the frozen ones (see
+      :mod:`rgbx.models.checkpoint`);
+    * on resume, the configuration wins over the optimiser settings stored in the checkpoint;
+    * random numbers drawn during a step depend on (seed, step, rank) alone, so that a resumed run
+      repeats an uninterrupted one bit for bit;
+    * a loss that is not finite stops the run and names the step and the files.
+    """
+
+    needs_x: bool = True
+    #: part name -> pattern searched in parameter names; first match wins (for the summary)
+    parts: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, optimizer: OptimizerFactory, schedule: Schedule) -> None:
+        super().__init__()
+        self._optimizer_factory = optimizer
+        self._schedule = schedule
+        self._fingerprint: str | None = None
+        self._configured: list[dict[str, Any]] = []
+        self.data_info: dict[str, Any] = {}
+
+    # ------------------------------------------------------------------ hyper-parameters
+    def keep_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Save constructor arguments as plain values, so that checkpoints load with weights_only.
+
+        Args:
+            arguments: ``locals()`` of the constructor; objects that are not plain (optimiser,
+                schedule) are left out and take their defaults in ``load_from_checkpoint``.
+        """
+        skip = {"self", "__class__", "optimizer", "schedule"}
+        self.save_hyperparameters({k: _plain(v) for k, v in arguments.items() if k not in skip})
+
+    # ------------------------------------------------------------------ optimisation
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW (or what the configuration says) on trainable parameters + per-step schedule."""
+        optimizer = self._optimizer_factory([p for p in self.parameters() if p.requires_grad])
+        self._configured = [
+            {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
+        ]
+        total = int(self.trainer.estimated_stepping_batches)
+        per_epoch = max(1, total // max(1, self.trainer.max_epochs or 1))
+
+        # a closure, not a callable object: LambdaLR would store the object in checkpoints
+        def factor(step: int) -> float:
+            return self._schedule.factor(step, total, per_epoch)
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_train_start(self) -> None:
+        """Put the configured optimiser settings back over those a checkpoint restored."""
+        if not self.trainer.ckpt_path:
+            return
+        schedulers = self.lr_schedulers()
+        for optimizer, scheduler in zip(
+            _as_list(self.optimizers(use_pl_optimizer=False)), _as_list(schedulers), strict=True
+        ):
+            scheduler.base_lrs = [group["lr"] for group in self._configured]
+            for group, wanted, schedule in zip(
+                optimizer.param_groups, self._configured, scheduler.lr_lambdas, strict=True
+            ):
+                group.update({k: v for k, v in wanted.items() if k != "lr"})
+                group["initial_lr"] = wanted["lr"]
+                group["lr"] = wanted["lr"] * schedule(scheduler.last_epoch)
+
+    def on_fit_start(self) -> None:
+        """Print what is trained and what is frozen."""
+        rank_zero_info(self.parameter_summary())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed this step's random numbers from (seed, epoch, batch, rank)."""
+        seed = torch.initial_seed() if self._seed is None else self._seed
+        self._seed = seed
+        torch.manual_seed(_mix(seed, self.current_epoch, batch_idx, self.global_rank))
+
+    _seed: int | None = None
+
+    def on_after_backward(self) -> None:
+        """Refuse trainable parameters that no loss reaches (DDP would hang on them later)."""
+        if self.trainer.global_step or self._checked_gradients:
+            return
+        self._checked_gradients = True
+        idle = [n for n, p in self.named_parameters() if p.requires_grad and p.grad is None]
+        if idle:
+            raise RGBXError(
+                f"{len(idle)} trainable parameters get no gradient from any loss, for example "
+                f"{', '.join(idle[:3])}: freeze them or use them in the forward pass."
+            )
+
+    _checked_gradients = False
+
+    def refuse_bad_loss(self, losses: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
+        """Stop when a loss is NaN or infinite.
+
+        Raises:
+            RGBXError: names the optimiser step, the losses and the files of the batch.
+        """
+        bad = [name for name, loss in losses.items() if not torch.isfinite(loss)]
+        if bad:
+            files = ", ".join(str(p) for p in batch.get("path", batch.get("name", [])))
+            raise RGBXError(
+                f"The loss {', '.join(bad)} is not finite at step {self.trainer.global_step} "
+                f"(epoch {self.current_epoch}); the batch was: {files}. Lower the learning rate, "
+                "or look at these files with `rgbx check-data`."
+            )
+
+    # ------------------------------------------------------------------ inputs
+    def inputs(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """``rgb`` (B,3,H,W) and ``x`` (B,3,H,W) of a batch.
+
+        Raises:
+            RGBXError: this model needs X and the data set has none.
+        """
+        x = batch.get("x")
+        if x is None and self.needs_x:
+            raise RGBXError(
+                f"{type(self).__name__} needs a second modality, but {batch['name'][0]} came "
+                "without `x`: use a data set with thermal or depth images."
+            )
+        return batch["rgb"], x
+
+    # ------------------------------------------------------------------ summary
+    def parameter_summary(self) -> str:
+        """A table of trainable parameters by part, and the frozen rest, in millions."""
+        counts = dict.fromkeys(self.parts, 0)
+        frozen = other = 0
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                frozen += parameter.numel()
+                continue
+            part = next((p for p, pattern in self.parts.items() if re.search(pattern, name)), None)
+            if part is None:
+                other += parameter.numel()
+            else:
+                counts[part] += parameter.numel()
+        if other:
+            counts["other"] = other
+        trained = sum(counts.values())
+        rows = [(part, n) for part, n in counts.items() if n]
+        rows += [("trainable", trained), ("frozen", frozen)]
+        width = max(len(part) for part, _ in rows)
+        lines = [f"  {part:<{width}}  {n / 1e6:10.4f} M" for part, n in rows]
+        lines.insert(len(lines) - 2, "  " + "-" * (width + 14))
+        return "\n".join([f"{type(self).__name__}: parameters", *lines])
+
+    # ------------------------------------------------------------------ checkpoints
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was trained, and say which frozen weights it was trained on."""
+        checkpoint["rgbx"] = identity(self) | {"data": self.data_info}
+        checkpoint["state_dict"] = keep_trained(self, checkpoint["state_dict"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another paper's or another backbone's checkpoint; complete it for strict loading."""
+        refuse_foreign(self, checkpoint)
+        checkpoint["state_dict"] = fill_frozen(self, checkpoint["state_dict"])
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed from several integers (splitmix64 steps: neighbouring inputs do not correlate)."""
+    state = 0
+    for number in numbers:
+        state = (state ^ (number & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state & 0x7FFFFFFFFFFFFFFF

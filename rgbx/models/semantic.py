@@ -1,0 +1,142 @@
+"""The task base for semantic segmentation: cross-entropy + Dice style training, set-wise scores."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rgbx.errors import RGBXError
+from rgbx.metrics.evaluator import Evaluator
+from rgbx.metrics.semantic import SegmentationScores
+from rgbx.models.base import OptimizerFactory, RGBXModule
+from rgbx.optim.schedules import Schedule
+
+__all__ = ["SemanticModule"]
+
+
+class SemanticModule(RGBXModule, ABC):
+    """Every pixel one of K classes.
+
+    A subclass implements ``forward(rgb, x) -> logits (B,K,h,w)`` at any stride and
+    ``losses(logits, mask) -> dict``; logits are brought to the label's size here.
+
+    Validation scores at network size and logs ``val/miou`` (one confusion matrix over the set, all
+    ids counted). Testing scores at the original size of every mask, by split and subset
+    (day / night / ...), into :attr:`results`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_names: Sequence[str],
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+    ) -> None:
+        super().__init__(optimizer, schedule)
+        if len(class_names) != num_classes:
+            raise RGBXError(
+                f"num_classes is {num_classes}, but {len(class_names)} class names were given "
+                f"({', '.join(class_names)}): the two must agree."
+            )
+        self.num_classes = num_classes
+        self.class_names = tuple(class_names)
+        self.validation_scores = SegmentationScores(num_classes)
+        self.evaluator: Evaluator | None = None
+        self.results: dict[str, dict[str, dict[str, Any]]] = {}
+
+    @abstractmethod
+    def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Named losses from logits (B,K,H,W) and mask (B,H,W); their sum is minimised."""
+
+    @abstractmethod
+    def low_resolution(self, rgb: Tensor, x: Tensor | None) -> Tensor:
+        """Class logits (B,K,h,w) at the network's own stride, before any resizing."""
+
+    def forward(self, rgb: Tensor, x: Tensor | None = None) -> Tensor:
+        """Class logits at input size.
+
+        Args:
+            rgb: (B,3,H,W) float, normalised as the data module does; H and W multiples of 16.
+            x: (B,3,H,W) float, the second modality, one channel repeated.
+
+        Returns:
+            (B,K,H,W) logits.
+        """
+        return resize(self.low_resolution(rgb, x), rgb.shape[-2:])
+
+    # ------------------------------------------------------------------ steps
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One batch: sum of the losses; each is logged as ``train/<name>``."""
+        logits = self(*self.inputs(batch))
+        losses = self.losses(logits, batch["mask"])
+        self.refuse_bad_loss(losses, batch)
+        total = torch.stack(list(losses.values())).sum()
+        size = len(batch["rgb"])
+        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=size)
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
+        return total
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Count one validation batch at network size."""
+        prediction = self(*self.inputs(batch)).argmax(1)
+        self.validation_scores.update(prediction, batch["mask"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the whole-set scores (summed over ranks)."""
+        scores = self.validation_scores.compute()
+        for name in ("miou", "macc", "miou_image"):
+            self.log(f"val/{name}", scores[name], prog_bar=name == "miou")
+        self.validation_scores.reset()
+
+    def on_test_start(self) -> None:
+        """One metric per (split, subset), plus "all"."""
+        data = self._datamodule()
+        self.evaluator = Evaluator(
+            SegmentationScores(self.num_classes), data["test_splits"], data["subsets"]
+        ).to(self.device)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Score at the original size: logits are resized to each mask before the argmax."""
+        assert self.evaluator is not None
+        split = self._datamodule()["test_splits"][dataloader_idx]
+        logits = self.low_resolution(*self.inputs(batch))
+        for logit, mask, subset in zip(logits, batch["mask"], batch["subset"], strict=True):
+            prediction = resize(logit[None], mask.shape).argmax(1)[0]
+            self.evaluator.update(split, subset, prediction, mask)
+
+    def on_test_epoch_end(self) -> None:
+        """Collect the scores into :attr:`results` and log the headline."""
+        assert self.evaluator is not None
+        self.results = self.evaluator.results()
+        for split, subsets in self.results.items():
+            for subset, scores in subsets.items():
+                for name in ("miou", "macc", "miou_image"):
+                    self.log(f"{split}/{subset}/{name}", float(scores[name]))
+
+    def predict_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Tensor]:
+        """Class ids at the original size, one (h,w) uint8 tensor per image."""
+        logits = self.low_resolution(*self.inputs(batch))
+        return [
+            resize(logit[None], size).argmax(1)[0].to(torch.uint8).cpu()
+            for logit, size in zip(logits, batch["size"], strict=True)
+        ]
+
+    def _datamodule(self) -> Mapping[str, Any]:
+        """Splits and subsets of the data module, or one anonymous split without it."""
+        data = getattr(self.trainer, "datamodule", None)
+        return {
+            "test_splits": tuple(getattr(data, "test_splits", ("test",))),
+            "subsets": tuple(getattr(data, "subsets", ())),
+        }
+
+
+def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear (half-pixel centres) resize of (B,K,h,w) logits to ``size``, in float32."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits.float()
+    return F.interpolate(logits.float(), size=tuple(size), mode="bilinear", align_corners=False)

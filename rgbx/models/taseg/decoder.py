@@ -1,0 +1,139 @@
+"""TASeg's text-aware mask decoder: SAM's, one mask token per class, pixels attending to text."""
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rgbx.backbones.freeze import freeze
+from rgbx.backbones.sam import SAM
+from rgbx.blocks.lora import inject_lora
+
+__all__ = ["TextAttention", "TextAwareDecoder"]
+
+
+class TextAttention(nn.Module):
+    """Pixels ask the class names (Eq. 8).
+
+    ``softmax(e_M W_Q (e_t W_K)^T / sqrt(d_k)) e_t W_V`` and an output projection that starts at
+    zero, so that without training the decoder is SAM's.
+
+    Args:
+        pixel_dim: channels of the up-scaled pixel features, also d_k (32 in SAM).
+        text_dim: width of the text embeddings (768 for CLIP ViT-L/14).
+
+    Shape: pixels (B,C,h,w), text (K,text_dim) -> (B,C,h,w).
+    """
+
+    def __init__(self, pixel_dim: int, text_dim: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(pixel_dim, pixel_dim, bias=False)
+        self.key = nn.Linear(text_dim, pixel_dim, bias=False)
+        self.value = nn.Linear(text_dim, pixel_dim, bias=False)
+        self.project = nn.Linear(pixel_dim, pixel_dim)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """The text feature of every pixel."""
+        batch, _, height, width = pixels.shape
+        query = self.query(pixels.flatten(2).transpose(1, 2))
+        key, value = self.key(text), self.value(text)
+        # scores are (B, h*w, K): linear in pixels, so they are formed openly
+        weights = torch.softmax((query @ key.T).float() / math.sqrt(key.shape[-1]), dim=-1)
+        attended = self.project(weights.to(value.dtype) @ value)
+        return attended.transpose(1, 2).reshape(batch, -1, height, width)
+
+
+class TextAwareDecoder(nn.Module):
+    """SAM's mask decoder for K classes.
+
+    The two-way transformer and the prompt encoder stay frozen (LoRA on q and v of all attentions
+    when ``lora_rank`` > 0). Mask tokens, hypernetworks and up-scaling are trained: every class
+    starts from SAM's single-mask token and its hypernetwork.
+
+    Args:
+        sam: source of the parts; they are taken over, not copied, where frozen.
+        num_classes: K.
+        lora_rank: 0 for no LoRA in the decoder (ablation).
+        lora_alpha: LoRA scale.
+        text_dim: width of the text embeddings, or 0 for no text attention (ablation).
+        point_grid: n > 0 puts an n x n grid of positive points as sparse prompts.
+
+    Shape: embedding (B,256,h,w) -> logits (B,K,4h,4w).
+    """
+
+    def __init__(
+        self,
+        sam: SAM,
+        num_classes: int,
+        lora_rank: int,
+        lora_alpha: float,
+        text_dim: int,
+        point_grid: int,
+    ) -> None:
+        super().__init__()
+        decoder = sam.mask_decoder
+        dim = decoder.transformer_dim
+        self.prompt_encoder = freeze(sam.prompt_encoder)
+        self.transformer = freeze(decoder.transformer)
+        if lora_rank:
+            inject_lora(self.transformer, r".*\.(q_proj|v_proj)", lora_rank, lora_alpha)
+        self.iou_token = copy.deepcopy(decoder.iou_token)
+        self.mask_tokens = nn.Embedding(num_classes, dim)
+        with torch.no_grad():
+            self.mask_tokens.weight.copy_(decoder.mask_tokens.weight[:1].expand(num_classes, -1))
+        self.upscaling = copy.deepcopy(decoder.output_upscaling)
+        self.hypernetworks = nn.ModuleList(
+            copy.deepcopy(decoder.output_hypernetworks_mlps[0]) for _ in range(num_classes)
+        )
+        self.text_attention = TextAttention(dim // 8, text_dim) if text_dim else None
+        self.point_grid = point_grid
+
+    def forward(self, embedding: Tensor, image_size: Sequence[int], text: Tensor | None) -> Tensor:
+        """Class logits from an image embedding.
+
+        Args:
+            embedding: (B,C,h,w) of the encoder.
+            image_size: (H,W) of the network input, for point prompts.
+            text: (K,text_dim) class embeddings; needed when the decoder has text attention.
+        """
+        batch, dim, height, width = embedding.shape
+        dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, dim, 1, 1)
+        position = self.prompt_encoder.pe_layer((height, width)).to(embedding.dtype)
+        position = position[None].expand(batch, -1, -1, -1)
+        tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = tokens[None].expand(batch, -1, -1)
+        if self.point_grid:
+            points = self._points(image_size).expand(batch, -1, -1)
+            tokens = torch.cat([tokens, points.to(tokens.dtype)], dim=1)
+        states, pixels = self.transformer(embedding + dense, position, tokens)
+        pixels = self.upscaling(pixels.transpose(1, 2).reshape(batch, dim, height, width))
+        if self.text_attention is not None:
+            assert text is not None
+            pixels = pixels + self.text_attention(pixels, text.to(pixels.dtype))
+        heads = [head(states[:, 1 + k]) for k, head in enumerate(self.hypernetworks)]
+        return torch.einsum("bkc,bchw->bkhw", torch.stack(heads, dim=1), pixels)
+
+    def _points(self, image_size: Sequence[int]) -> Tensor:
+        """(1, n*n + 1, C): positive points at the centres of an n x n grid, and SAM's padding point.
+
+        SAM appends one "not a point" token whenever no box is given.
+        """
+        n, encoder = self.point_grid, self.prompt_encoder
+        device = encoder.no_mask_embed.weight.device
+        centres = (torch.arange(n, device=device, dtype=torch.float32) + 0.5) / n
+        ys, xs = torch.meshgrid(centres, centres, indexing="ij")
+        scale = torch.tensor([image_size[1], image_size[0]], device=device)
+        coordinates = torch.stack([xs, ys], dim=-1).reshape(1, n * n, 2) * scale
+        size = (int(image_size[0]), int(image_size[1]))
+        points = encoder.pe_layer.forward_with_coords(coordinates, size)
+        points = points + encoder.point_embeddings[1].weight
+        return F.pad(points, (0, 0, 0, 1)) + self._padding(n * n)
+
+    def _padding(self, count: int) -> Tensor:
+        padding = self.prompt_encoder.not_a_point_embed.weight[None]
+        return F.pad(padding, (0, 0, count, 0))
