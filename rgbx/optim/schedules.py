@@ -1,0 +1,120 @@
+"""Learning-rate schedules: small objects that turn a step number into a factor.
+
+In a config they are chosen by class path, ``{class_path: rgbx.optim.Poly, init_args: {...}}``. They
+hold no counter and no optimiser, so resuming a run needs nothing from them.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+from rgbx.errors import RGBXError
+
+__all__ = ["Constant", "Cosine", "Poly", "Schedule"]
+
+
+class Schedule(ABC):
+    """Factor on the base learning rate: linear warm-up, then the curve of the subclass.
+
+    With W = round(``warmup_epochs`` x steps per epoch) and N optimiser steps, numbered from 0:
+
+    - step < W and step < N: ``(step + 1) / (W + 1)``, never 0 and below 1;
+    - W <= step < N: ``curve((step - W) / (N - W))``, which begins at 1;
+    - step >= N: ``curve(1)``, the end value, also when the run is shorter than the warm-up.
+
+    Args:
+        warmup_epochs: Length of the warm-up in epochs, >= 0, fractions allowed.
+
+    Raises:
+        RGBXError: If ``warmup_epochs`` is negative or not finite.
+    """
+
+    def __init__(self, warmup_epochs: float = 0.0) -> None:
+        if not 0 <= warmup_epochs < math.inf:
+            raise RGBXError(
+                f"warmup_epochs is {warmup_epochs}: give the number of warm-up epochs, 0 or more."
+            )
+        self.warmup_epochs = warmup_epochs
+
+    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+        """Factor for one optimiser step.
+
+        Args:
+            step: Number of optimiser steps already taken, >= 0.
+            total_steps: N, optimiser steps of the whole run, >= 1.
+            steps_per_epoch: Optimiser steps (not batches) per epoch, >= 1.
+
+        Returns:
+            Factor in [0, 1].
+        """
+        if step >= total_steps:
+            return self.curve(1.0)
+        warmup = round(self.warmup_epochs * steps_per_epoch)
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return self.curve((step - warmup) / (total_steps - warmup))
+
+    @abstractmethod
+    def curve(self, progress: float) -> float:
+        """Factor in [0, 1] after the warm-up, for a progress in [0, 1]; 1 at progress 0."""
+
+
+class Constant(Schedule):
+    """The base learning rate throughout, after an optional warm-up.
+
+    Args:
+        warmup_epochs: Length of the linear warm-up in epochs.
+    """
+
+    def curve(self, progress: float) -> float:
+        """Factor 1 for every progress."""
+        return 1.0
+
+
+class Poly(Schedule):
+    """Polynomial decay to 0: ``(1 - progress) ** power``.
+
+    Source: Chen et al., "DeepLab", TPAMI 2018, section 4.1.2 (power 0.9).
+
+    Args:
+        power: Exponent, > 0; 1 is a straight line.
+        warmup_epochs: Length of the linear warm-up in epochs.
+
+    Raises:
+        RGBXError: If ``power`` is not positive.
+    """
+
+    def __init__(self, power: float = 0.9, warmup_epochs: float = 1.0) -> None:
+        super().__init__(warmup_epochs)
+        if not 0 < power < math.inf:
+            raise RGBXError(f"power is {power}: the exponent of the Poly schedule must be above 0.")
+        self.power = power
+
+    def curve(self, progress: float) -> float:
+        """``(1 - progress) ** power``."""
+        return (1.0 - progress) ** self.power
+
+
+class Cosine(Schedule):
+    """Half a cosine from 1 to ``final``: ``final + (1 - final) (1 + cos(pi progress)) / 2``.
+
+    Source: Loshchilov and Hutter, "SGDR", ICLR 2017, Eq. 5, without restarts.
+
+    Args:
+        warmup_epochs: Length of the linear warm-up in epochs.
+        final: Factor at the end, in [0, 1].
+
+    Raises:
+        RGBXError: If ``final`` is outside [0, 1].
+    """
+
+    def __init__(self, warmup_epochs: float = 1.0, final: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
+        if not 0 <= final <= 1:
+            raise RGBXError(
+                f"final is {final}: the Cosine schedule ends at a factor between 0 and 1."
+            )
+        self.final = final
+
+    def curve(self, progress: float) -> float:
+        """``final + (1 - final) (1 + cos(pi progress)) / 2``."""
+        return self.final + (1.0 - self.final) * (1.0 + math.cos(math.pi * progress)) / 2.0
