@@ -1,0 +1,125 @@
+"""The sample that models receive, the map-style data set that makes it, and batching."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from typing_extensions import NotRequired
+
+from rgbx.data.records import Record
+from rgbx.data.sampler import sample_seed
+from rgbx.data.transforms import EvalTransform, Raw, TrainTransform
+
+__all__ = ["Batch", "RGBXDataset", "Sample", "collate"]
+
+
+class Sample(TypedDict):
+    """One sample, before batching.
+
+    Keys:
+        rgb: (3, H, W) float32, normalised.
+        x: (3, H, W) float32, normalised, one channel repeated; absent for RGB-only data.
+        mask: (H, W) int64 class ids, 255 = ignore; at network size in training and validation, at
+            the original size in test; absent in prediction.
+        name: stem of the file.
+        subset: "day", "night", or "".
+        size: original (h, w) in pixels.
+        path: the visible picture, for messages and overlays.
+    """
+
+    rgb: Tensor
+    x: NotRequired[Tensor]
+    mask: NotRequired[Tensor]
+    name: str
+    subset: str
+    size: tuple[int, int]
+    path: str
+
+
+class Batch(TypedDict):
+    """Samples of one batch: `rgb` and `x` (B, 3, H, W), the rest one entry per sample.
+
+    `mask` is (B, H, W), or a list of (h, w) tensors where test images differ in size; either way
+    ``zip(logits, batch["mask"])`` walks through the images.
+    """
+
+    rgb: Tensor
+    x: NotRequired[Tensor]
+    mask: NotRequired[Tensor | list[Tensor]]
+    name: list[str]
+    subset: list[str]
+    size: list[tuple[int, int]]
+    path: list[str]
+
+
+class RGBXDataset(Dataset[Sample]):
+    """Reads, transforms and converts records to tensors.
+
+    Args:
+        records: what to read.
+        read: gives the arrays of a record, already checked.
+        transform: a `TrainTransform` or an `EvalTransform`.
+        blank: modality that is replaced by its mean (zeros after normalisation).
+        seed: used where an index comes without a seed of its own.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        read: Callable[[Record], Raw],
+        transform: TrainTransform | EvalTransform,
+        blank: Literal["rgb", "x"] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.records = list(records)
+        self.transform = transform
+        self._read = read
+        self._blank = blank
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """Read one sample; a pure function of the key.
+
+        Args:
+            key: index, or (index, seed of the augmentation) as `SeededSampler` yields it.
+
+        Raises:
+            SampleError: a file cannot be used; the text names it.
+        """
+        index, seed = key if isinstance(key, tuple) else (key, sample_seed(self._seed, 0, key))
+        record = self.records[index]
+        raw = self._read(record)
+        rgb, x, mask = self.transform(raw, seed)
+        sample = Sample(
+            rgb=torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
+            name=record.name,
+            subset=record.subset,
+            size=(raw.rgb.shape[0], raw.rgb.shape[1]),
+            path=str(record.rgb),
+        )
+        if x is not None:
+            sample["x"] = torch.from_numpy(np.repeat(x[None], 3, axis=0))
+        if mask is not None:
+            sample["mask"] = torch.from_numpy(mask.astype(np.int64))
+        for name, image in (("rgb", sample["rgb"]), ("x", sample.get("x"))):
+            if name == self._blank and image is not None:
+                image.zero_()
+        return sample
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Join samples to a batch: images are stacked, everything else is listed."""
+    items = cast(Sequence[dict[str, Any]], samples)
+    batch: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
+    for key in ("rgb", "x"):
+        if key in batch:
+            batch[key] = torch.stack(batch[key])
+    if "mask" in batch and len({mask.shape for mask in batch["mask"]}) == 1:
+        batch["mask"] = torch.stack(batch["mask"])
+    return cast(Batch, batch)

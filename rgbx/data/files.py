@@ -1,0 +1,271 @@
+"""One function per kind of file: every picture and mask of every data set is opened here.
+
+Public RGB-X sets mix 1-bit, palette, grey, RGB, RGBA, 16-bit and float files. Opening one of them
+with a reader for another loses data without an error (a palette's brightness instead of its ids, a
+16-bit picture cut to 8, a thermal channel dropped as alpha), so nothing else opens image files.
+"""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from rgbx.errors import DataError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Header",
+    "SampleError",
+    "probe",
+    "read_binary",
+    "read_grey",
+    "read_ids",
+    "read_raw",
+    "read_rgb",
+    "to_unit",
+]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+Kind = Literal["missing", "list", "unreadable", "channels", "size", "swapped", "ids"]
+
+# What PIL and tifffile raise on damaged files; anything else is a bug and keeps its traceback.
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    tifffile.TiffFileError,
+)
+
+
+class SampleError(DataError):
+    """One file that cannot be used; the text starts with its path.
+
+    Args:
+        text: ``<path>: <what is wrong>``.
+        kind: the category under which ``rgbx check-data`` counts it.
+    """
+
+    def __init__(self, text: str, kind: Kind = "unreadable") -> None:
+        # A loader's worker process hands an error over as one string with its traceback in front;
+        # the person at the keyboard needs only the sentence at its end.
+        super().__init__(text.rsplit(f"{type(self).__name__}: ", maxsplit=1)[-1].strip())
+        self.kind = kind
+
+
+class Header(NamedTuple):
+    """What a file's first bytes tell: height and width in pixels, number of channels."""
+
+    height: int
+    width: int
+    channels: int
+
+
+def _unreadable(path: Path, error: Exception | str) -> SampleError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return SampleError(f"{path}: the image cannot be read ({reason}); replace or remove the file")
+
+
+def _is_deep_colour_png(path: Path) -> bool:
+    """True for PNGs of 16 bits per channel with 3 or 4 channels, which PIL cuts to 8 bits."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:26] in (b"\x10\x02", b"\x10\x06")
+
+
+def probe(path: Path) -> Header:
+    """Read size and channel count without decoding the pixels.
+
+    Raises:
+        SampleError: the file is missing, empty or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return Header(image.height, image.width, len(image.getbands()))
+    except _DECODE_ERRORS as error:
+        if path.suffix.lower() not in {".tif", ".tiff"} or not path.is_file():
+            raise _unreadable(path, error) from error
+    array = _read_tiff(path)
+    return Header(array.shape[0], array.shape[1], 1 if array.ndim == 2 else array.shape[2])
+
+
+def _read_tiff(path: Path) -> NDArray[np.generic]:
+    try:
+        array = np.asarray(tifffile.imread(path))
+    except _DECODE_ERRORS as error:
+        raise _unreadable(path, error) from error
+    if array.ndim not in (2, 3):
+        raise _unreadable(path, f"it has {array.ndim} dimensions, not 2 or 3")
+    return array
+
+
+def read_raw(path: Path) -> NDArray[np.generic]:
+    """Decode a file exactly as it is stored.
+
+    Palette files give their indices, 1-bit files booleans, 16-bit files uint16.
+
+    Returns:
+        (H, W) or (H, W, C), in the file's own type.
+
+    Raises:
+        SampleError: the file is missing, truncated or no image.
+    """
+    try:
+        if _is_deep_colour_png(path):
+            array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            if array is None:
+                raise _unreadable(path, "damaged 16-bit PNG")
+            return np.asarray(array[..., [2, 1, 0, *range(3, array.shape[2])]])
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except _DECODE_ERRORS as error:
+        if path.suffix.lower() not in {".tif", ".tiff"} or not path.is_file():
+            raise _unreadable(path, error) from error
+    return _read_tiff(path)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a visible picture; grey is repeated, alpha is dropped (never blended).
+
+    Returns:
+        (H, W, 3) uint8, 0 to 255.
+
+    Raises:
+        SampleError: the file is missing, truncated or no image.
+    """
+    array = _expand_palette(path)
+    if array.dtype == np.uint16:
+        array = (array.astype(np.uint32) * 255 + 32767) // 65535
+    elif array.dtype != np.uint8:
+        array = np.rint(to_unit(array) * 255)
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    elif array.shape[2] < 3:
+        array = np.repeat(array[..., :1], 3, axis=2)
+    return np.ascontiguousarray(array[..., :3].astype(np.uint8))
+
+
+def _expand_palette(path: Path) -> NDArray[np.generic]:
+    """Decode a picture; palette and printing colours become RGB, everything else stays."""
+    try:
+        with Image.open(path) as image:
+            if image.mode in {"P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}:
+                return np.asarray(image.convert("RGB"))
+    except _DECODE_ERRORS as error:
+        if path.suffix.lower() not in {".tif", ".tiff"} or not path.is_file():
+            raise _unreadable(path, error) from error
+    return read_raw(path)
+
+
+def read_grey(path: Path, value_range: tuple[float, float] | None = None) -> NDArray[np.float32]:
+    """Read the second modality (thermal, depth) as one channel.
+
+    Three equal channels become one; three different ones (pseudo-colour) are averaged with a
+    warning. Values are scaled as in `to_unit`.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+
+    Raises:
+        SampleError: the file is missing, truncated or no image.
+    """
+    array = _expand_palette(path)
+    if array.ndim == 3:
+        colour = array[..., :3] if array.shape[2] >= 3 else array[..., :1]
+        if (colour == colour[..., :1]).all():
+            array = colour[..., 0]
+        else:
+            # The text names the folder, not the file, so that Python prints it once per folder.
+            warnings.warn(
+                f"{path.parent}: X images have three different channels; their mean is used",
+                stacklevel=2,
+            )
+            return np.mean([to_unit(c, value_range) for c in np.moveaxis(colour, 2, 0)], axis=0)
+    return to_unit(array, value_range)
+
+
+def to_unit(
+    array: NDArray[np.generic], value_range: tuple[float, float] | None = None
+) -> NDArray[np.float32]:
+    """Scale stored values to [0, 1].
+
+    With `value_range` (low, high) it is ``clip((v - low) / (high - low))`` for every type.
+    Without it, uint8 is divided by 255 and booleans stay; floats that already lie in [0, 1] stay;
+    all other types (uint16 radiometry, depth in millimetres) are stretched from the smallest to
+    the largest finite value **of this image**. NaN and infinities become 0, constant images too.
+
+    Args:
+        array: any shape and numeric type.
+        value_range: the values that become 0 and 1.
+
+    Returns:
+        float32 of the same shape.
+    """
+    if value_range is None and array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    values = array.astype(np.float32)
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.zeros_like(values)
+    low, high = value_range or (float(values[finite].min()), float(values[finite].max()))
+    if value_range is None and array.dtype.kind in "fb" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    if high <= low:
+        return np.zeros_like(values)
+    scaled = np.clip((values - low) / (high - low), 0, 1)
+    return np.where(finite, scaled, np.float32(0)).astype(np.float32)
+
+
+def read_ids(path: Path) -> NDArray[np.int64]:
+    """Read a class-id map; ids are never scaled, a palette gives its indices.
+
+    Returns:
+        (H, W) int64, the ids as stored.
+
+    Raises:
+        SampleError: the file cannot be read, holds no integers, or has channels that differ (a
+            coloured picture of the labels instead of their ids).
+    """
+    array = read_raw(path)
+    if array.ndim == 3:
+        colour = array[..., : 3 if array.shape[2] >= 3 else 1]
+        if not (colour == colour[..., :1]).all():
+            text = "the mask is a colour picture, not a map of class ids; give the folder of ids"
+            raise SampleError(f"{path}: {text}", "channels")
+        array = colour[..., 0]
+    if array.dtype.kind == "f" and not (array == np.rint(array)).all():
+        raise SampleError(f"{path}: the mask holds fractions, not class ids", "channels")
+    return array.astype(np.int64)
+
+
+def read_binary(path: Path) -> NDArray[np.int64]:
+    """Read a two-class mask: foreground is bright in the first channel.
+
+    The threshold follows the type: booleans as they are, ``> 0`` if nothing exceeds 1, else above
+    half of the type's range (``> 127`` for 8 bits, so that JPEG ringing around the object stays
+    background and anti-aliased borders are cut in the middle).
+
+    Returns:
+        (H, W) int64, 0 or 1.
+
+    Raises:
+        SampleError: the file is missing, truncated or no image.
+    """
+    array = np.asarray(read_raw(path))
+    if array.ndim == 3:
+        array = array[..., 0]
+    if array.dtype.kind == "f":
+        return (to_unit(array) > 0.5).astype(np.int64)
+    middle = 32767 if array.dtype == np.uint16 else 127
+    threshold = middle if (array.astype(np.int64) > 1).any() else 0
+    return (array.astype(np.int64) > threshold).astype(np.int64)

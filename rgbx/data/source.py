@@ -1,0 +1,199 @@
+"""What a data set has to say about itself, and the checking and reading of its files."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from rgbx.data.files import SampleError, probe, read_binary, read_grey, read_ids, read_rgb
+from rgbx.data.records import Problem, Record, Scan
+from rgbx.data.transforms import IGNORE, Raw, resize_image
+from rgbx.errors import DataError
+
+__all__ = ["Source"]
+
+
+class Source:
+    """A data set on disk, without loaders: the part of `RGBXDataModule` that touches files.
+
+    Attributes:
+        class_names: name of id 0, 1, ...
+        palette: (red, green, blue) of id 0, 1, ..., 0 to 255.
+        subsets: parts of the test split that are also scored on their own.
+        test_splits: splits that ``test`` runs over.
+        expected: usual number of samples per split; another number is a warning.
+        rgb_mean, rgb_std: of the visible pictures, for values in [0, 1] (ImageNet's, which are
+            SAM's too).
+        x_mean, x_std: of the second modality in [0, 1].
+        x_range: stored values that become 0 and 1; None as in `rgbx.data.files.to_unit`.
+        binary: masks are two-class pictures to be thresholded, not class ids.
+        resize_x: a second modality of another size is resized to the visible picture.
+    """
+
+    class_names: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    subsets: tuple[str, ...] = ()
+    test_splits: tuple[str, ...] = ("test",)
+    expected: Mapping[str, int] = {}
+    rgb_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    rgb_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    x_mean: float = 0.5
+    x_std: float = 0.25
+    x_range: tuple[float, float] | None = None
+    binary: bool = False
+    resize_x: bool = False
+    root: Path
+    on_bad: Literal["error", "skip"] = "error"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of class ids, background included."""
+        return len(self.class_names)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits with labels."""
+        return ("train", "val", *self.test_splits)
+
+    def scan(self, split: str) -> Scan:
+        """Pair the files of a split by name, without opening the images.
+
+        Args:
+            split: one of `splits`, or "predict" for every picture below the root, no labels asked.
+
+        Returns:
+            The pairs, and one problem for each name that lacks a file.
+
+        Raises:
+            DataError: the root is no data set of this kind.
+        """
+        raise NotImplementedError
+
+    def inspect(self, record: Record, decode: bool = False) -> list[Problem]:
+        """Check one sample's files: readable, right channels, equal sizes; ids with `decode`.
+
+        Args:
+            record: what to check.
+            decode: read every pixel; else only the files' headers.
+        """
+        try:
+            if decode:
+                self.read(record)
+            else:
+                self.check_headers(record)
+        except SampleError as error:
+            return [Problem(error.kind, str(error))]
+        return []
+
+    def check_headers(self, record: Record) -> None:
+        """Check the files' headers.
+
+        Raises:
+            SampleError: a file is no image, or the sizes of the parts differ.
+        """
+        parts = [record.rgb, record.mask] if self.resize_x else [record.rgb, record.x, record.mask]
+        sizes = {path: probe(path)[:2] for path in parts if path is not None}
+        if self.resize_x and record.x is not None:
+            probe(record.x)
+        for path, size in sizes.items():
+            _check_size(path, size, record.rgb, sizes[record.rgb])
+
+    def find_records(self, split: str) -> list[Record]:
+        """Return the usable samples of a split.
+
+        Raises:
+            DataError: files are missing or unusable and `on_bad` is "error" (the text lists the
+                first ten), or no sample is left.
+        """
+        found = self.scan(split)
+        problems = list(found.problems)
+        records: list[Record] = []
+        decode = self.on_bad == "skip"
+        for record in tqdm(found.records, f"reading {split}", disable=not decode, leave=False):
+            bad = self.inspect(record, decode=decode)
+            problems += bad
+            if not bad:
+                records.append(record)
+        self._report(split, problems)
+        if not records:
+            raise DataError(f"{self.root}: the {split} split of {type(self).__name__} is empty")
+        usual = self.expected.get(split)
+        if usual is not None and usual != len(records):
+            rank_zero_warn(
+                f"{type(self).__name__}: {split} has {len(records)} samples, {usual} are usual; "
+                "scores may not be comparable with published ones"
+            )
+        return records
+
+    def _report(self, split: str, problems: Sequence[Problem]) -> None:
+        if not problems:
+            return
+        if self.on_bad == "skip":
+            kinds = ", ".join(
+                f"{n} {kind}" for kind, n in Counter(p.kind for p in problems).items()
+            )
+            rank_zero_warn(f"{self.root}: {len(problems)} samples of {split} left out ({kinds})")
+            return
+        lines = "\n".join(f"  {problem.text}" for problem in problems[:10])
+        more = f"\n  ... and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise DataError(
+            f"{self.root}: {len(problems)} samples of {split} cannot be used "
+            f"(on_bad: skip leaves them out):\n{lines}{more}"
+        )
+
+    def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """Read rgb (H, W, 3) uint8 and x (H, W) float32 in [0, 1] of one sample."""
+        x = None if record.x is None else read_grey(record.x, self.x_range)
+        return read_rgb(record.rgb), x
+
+    def read_mask(self, path: Path) -> NDArray[np.uint8]:
+        """Read class ids (H, W) of one sample.
+
+        Raises:
+            SampleError: an id is neither a class nor 255.
+        """
+        ids = read_binary(path) if self.binary else read_ids(path)
+        values = np.unique(ids)
+        foreign = values[(values != IGNORE) & ((values < 0) | (values >= self.num_classes))]
+        if foreign.size:
+            shown = ", ".join(str(v) for v in foreign[:8]) + (", ..." if foreign.size > 8 else "")
+            hint = "; for 0/255 pictures set binary: true" if set(foreign) <= {254, 253, 1} else ""
+            raise SampleError(
+                f"{path}: class id {shown} is outside 0 to {self.num_classes - 1}{hint}", "ids"
+            )
+        return ids.astype(np.uint8)
+
+    def read(self, record: Record) -> Raw:
+        """Read one sample's arrays, checked.
+
+        Raises:
+            SampleError: a file is unreadable, sizes differ, or an id is outside the classes.
+        """
+        rgb, x = self.read_images(record)
+        size = (rgb.shape[0], rgb.shape[1])
+        if x is not None and record.x is not None:
+            if self.resize_x:
+                x = resize_image(x, size)
+            _check_size(record.x, x.shape, record.rgb, size)
+        mask = None
+        if record.mask is not None:
+            mask = self.read_mask(record.mask)
+            _check_size(record.mask, mask.shape, record.rgb, size)
+        return Raw(rgb, x, mask)
+
+
+def _check_size(path: Path, size: tuple[int, ...], rgb: Path, rgb_size: tuple[int, ...]) -> None:
+    if tuple(size) == tuple(rgb_size):
+        return
+    (height, width), (rgb_height, rgb_width) = size, rgb_size
+    shapes = f"{height} x {width} (height x width), but {rgb} is {rgb_height} x {rgb_width}"
+    if (height, width) == (rgb_width, rgb_height):
+        raise SampleError(
+            f"{path}: height and width are swapped: it is {shapes}; turn it", "swapped"
+        )
+    raise SampleError(f"{path}: it is {shapes}", "size")

@@ -1,0 +1,180 @@
+"""Augmentation and resizing: rgb, x and mask always move together, colour changes touch rgb only.
+
+RGB and X travel through the geometric steps stacked in one array, so that they cannot drift apart.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# albumentations asks the network for its newest version when it is imported.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["EvalTransform", "Raw", "Statistics", "TrainTransform", "resize_image", "resize_mask"]
+
+Triple = tuple[float, float, float]
+IGNORE = 255
+
+
+class Raw(NamedTuple):
+    """A sample as read from disk.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        x: (H, W) float32 in [0, 1], None for RGB-only data.
+        mask: (H, W) uint8 class ids, 255 = ignore, None where there are no labels.
+    """
+
+    rgb: NDArray[np.uint8]
+    x: NDArray[np.float32] | None
+    mask: NDArray[np.uint8] | None
+
+
+class Moved(NamedTuple):
+    """A sample after a transform: rgb (H, W, 3) and x (H, W) float32 normalised, mask (H, W)."""
+
+    rgb: NDArray[np.float32]
+    x: NDArray[np.float32] | None
+    mask: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of rgb (three channels) and x, for values in [0, 1]."""
+
+    rgb_mean: Triple
+    rgb_std: Triple
+    x_mean: float
+    x_std: float
+
+    def normalise(self, raw: Raw) -> NDArray[np.float32]:
+        """Stack rgb and x and bring them to zero mean and unit deviation.
+
+        Returns:
+            (H, W, 3) without x, (H, W, 4) with it, float32.
+        """
+        mean = np.asarray(self.rgb_mean, dtype=np.float32)
+        std = np.asarray(self.rgb_std, dtype=np.float32)
+        rgb = (raw.rgb.astype(np.float32) / np.float32(255) - mean) / std
+        if raw.x is None:
+            return rgb
+        x = (raw.x - np.float32(self.x_mean)) / np.float32(self.x_std)
+        return np.concatenate([rgb, x[..., None]], axis=2, dtype=np.float32)
+
+
+def resize_image(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize (H, W) or (H, W, C <= 4) to `size` (h, w): area mean to shrink, bilinear to grow."""
+    if image.shape[:2] == tuple(size):
+        return image
+    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way), dtype=np.float32)
+
+
+def resize_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize class ids (H, W) to `size` (h, w) by nearest neighbour, never mixing ids.
+
+    INTER_NEAREST_EXACT samples at pixel centres like the image's resize; plain INTER_NEAREST
+    would shift the mask by up to half a pixel against it.
+    """
+    if mask.shape == tuple(size):
+        return mask
+    way = cv2.INTER_NEAREST_EXACT
+    return np.asarray(cv2.resize(mask, (size[1], size[0]), interpolation=way), dtype=np.uint8)
+
+
+def _split(image: NDArray[np.float32], mask: NDArray[np.uint8] | None) -> Moved:
+    x = np.ascontiguousarray(image[..., 3]) if image.shape[2] == 4 else None
+    return Moved(np.ascontiguousarray(image[..., :3]), x, mask)
+
+
+class TrainTransform:
+    """Colour jitter on rgb, then flip, scale, pad and crop on everything.
+
+    A scale of 1 is the view of `EvalTransform` (the whole picture at `size`); 2 shows a quarter of
+    it, 0.5 the whole picture in a quarter of the area. Padding is 0 after normalisation (the mean
+    colour) and 255 in the mask. The result is a pure function of the sample and the seed.
+
+    Args:
+        size: (h, w) of the result.
+        statistics: of the data set.
+        flip: probability of a horizontal flip.
+        scale: smallest and largest scale, drawn uniformly.
+        jitter: strength of brightness, contrast and saturation changes (factor 1 +- jitter); the
+            hue moves by at most jitter / 10 of the circle; 0 for none.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        statistics: Statistics,
+        flip: float = 0.5,
+        scale: tuple[float, float] = (0.5, 2.0),
+        jitter: float = 0.4,
+    ) -> None:
+        self.size = size
+        self.scale = scale
+        self.statistics = statistics
+        self._colour = A.Compose(
+            [
+                A.ColorJitter(
+                    *[(max(0.0, 1 - jitter), 1 + jitter)] * 3, (-jitter / 10, jitter / 10), 0.8
+                )
+            ]
+            if jitter
+            else []
+        )
+        crop = A.RandomCrop(
+            *size, pad_if_needed=True, pad_position="random", fill=0, fill_mask=IGNORE
+        )
+        self._geometry = A.Compose([A.HorizontalFlip(p=flip), crop])
+
+    def __call__(self, raw: Raw, seed: int) -> Moved:
+        """Transform one sample.
+
+        Args:
+            raw: sample with a mask.
+            seed: decides everything that is random.
+        """
+        self._colour.set_random_seed(seed)
+        self._geometry.set_random_seed(seed)
+        rgb = self._colour(image=raw.rgb)["image"]
+        image = self.statistics.normalise(raw._replace(rgb=rgb))
+        factor = float(np.random.default_rng(seed).uniform(*self.scale))
+        scaled = (max(1, round(self.size[0] * factor)), max(1, round(self.size[1] * factor)))
+        assert raw.mask is not None, "training samples have masks"
+        moved = self._geometry(
+            image=resize_image(image, scaled), mask=resize_mask(raw.mask, scaled)
+        )
+        return _split(moved["image"], np.ascontiguousarray(moved["mask"]))
+
+
+class EvalTransform:
+    """Resize to the network's size, nothing random.
+
+    Args:
+        size: (h, w) of rgb and x.
+        statistics: of the data set.
+        resize_mask: bring the mask to `size` as well (validation); False keeps it untouched, as
+            test scores are taken at the original size.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], statistics: Statistics, resize_mask: bool = True
+    ) -> None:
+        self.size = size
+        self.statistics = statistics
+        self.resize_mask = resize_mask
+
+    def __call__(self, raw: Raw, seed: int = 0) -> Moved:
+        """Transform one sample; `seed` is accepted and has no effect."""
+        image = resize_image(self.statistics.normalise(raw), self.size)
+        mask = raw.mask
+        if mask is not None and self.resize_mask:
+            mask = resize_mask(mask, self.size)
+        return _split(image, mask)
