@@ -147,8 +147,7 @@ class RGBXDataModule(Source, LightningDataModule):
             sampler = SeededSampler(dataset, self.seed, drop_last=True)
         loader = self._loader(dataset, self.batch_size, sampler=sampler, drop_last=drop)
         if self.trainer is not None:
-            epoch, batch = resume_position(self.trainer, len(loader))
-            sampler.resume_at(epoch, batch * self.batch_size)
+            sampler.resume_at(resume_position(self.trainer, len(loader)), self.batch_size)
         return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:

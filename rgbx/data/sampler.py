@@ -1,7 +1,7 @@
 """The order of training samples and the seed of each, independent of the number of processes."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch.distributed as dist
@@ -9,12 +9,26 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch.utils.data import Dataset, DistributedSampler
 
-__all__ = ["SeededSampler", "resume_position", "sample_seed"]
+__all__ = ["Position", "SeededSampler", "resume_position", "sample_seed"]
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
     """Seed of one sample's augmentation in one epoch: 32 bits, a pure function of the three."""
     return int(np.random.SeedSequence([seed, epoch, index]).generate_state(1)[0])
+
+
+class Position(NamedTuple):
+    """Where training goes on.
+
+    Args:
+        epoch: number of whole epochs that were trained.
+        batches: number of batches of the next one that were trained, on this rank.
+        shift: what Lightning's number of the next epoch is ahead of `epoch`.
+    """
+
+    epoch: int
+    batches: int
+    shift: int
 
 
 class SeededSampler(DistributedSampler[tuple[int, int]]):
@@ -48,15 +62,21 @@ class SeededSampler(DistributedSampler[tuple[int, int]]):
         super().__init__(dataset, world, place, shuffle=True, seed=seed, drop_last=drop_last)
         self._samples = len(dataset)  # type: ignore[arg-type]  # map-style data sets have a length
         self._resume = (-1, 0)
+        self._shift = 0
 
-    def resume_at(self, epoch: int, position: int) -> None:
-        """Leave out the first `position` samples of this rank in `epoch` (and no other epoch).
+    def resume_at(self, position: Position, batch_size: int) -> None:
+        """Start where training stopped; later epochs are whole.
 
         The length stays that of a whole epoch: Lightning restores its batch counter itself and
         stops at the usual number.
         """
-        self.set_epoch(epoch)
-        self._resume = (epoch, position)
+        self.epoch = position.epoch
+        self._shift = position.shift
+        self._resume = (position.epoch, position.batches * batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order, by Lightning's number of the epoch."""
+        self.epoch = epoch - self._shift
 
     def order(self) -> list[int]:
         """The epoch's indices over all ranks, filled or cut to a multiple of the ranks."""
@@ -70,32 +90,32 @@ class SeededSampler(DistributedSampler[tuple[int, int]]):
         return iter([(index, sample_seed(self.seed, self.epoch, index)) for index in mine])
 
 
-def resume_position(trainer: Trainer, batches: int) -> tuple[int, int]:
-    """Where training goes on: the epoch and the batch within it.
+def resume_position(trainer: Trainer, batches: int) -> Position:
+    """Find the place in the data at which Lightning resumes.
 
     Lightning restores its counters from a checkpoint but not the position of the loader, and with
     worker processes the loader starts fetching before Lightning sets the sampler's epoch. Both are
-    therefore read from the restored counters here.
+    therefore read from the restored counters here. With ``max_steps``, Lightning also runs an
+    empty epoch after an end-of-epoch checkpoint and counts it; `Position.shift` takes that out.
 
     Args:
         trainer: that asks for the training loader.
         batches: of a whole epoch on this rank.
-
-    Returns:
-        (epoch, number of its batches that are already done); (epoch, 0) unless training is being
-        resumed in the middle of an epoch.
     """
-    loop = trainer.fit_loop
-    epoch = cast(_ProcessedTracker, loop.epoch_progress.current).processed
-    if not loop.restarting:
-        return epoch, 0
     limit = trainer.limit_train_batches
     if limit is not None:
         batches = min(batches, limit if isinstance(limit, int) else int(batches * limit))
+    loop = trainer.fit_loop
+    numbered = cast(_ProcessedTracker, loop.epoch_progress.current).processed
     progress = loop.epoch_loop.batch_progress
     total = cast(_ProcessedTracker, progress.total)
     # Checkpoints written at the end of a batch are saved just before it is counted as completed;
     # Lightning makes up for it when it restarts, with this same test.
-    saved_at_batch_end = total.ready == total.started == total.processed == total.completed + 1
-    done = progress.current.completed + int(saved_at_batch_end)
-    return (epoch, done) if done < batches else (epoch + 1, 0)
+    late = int(total.ready == total.started == total.processed == total.completed + 1)
+    epoch = (total.completed + late) // max(batches, 1)
+    if not loop.restarting:
+        return Position(epoch, 0, numbered - epoch)
+    done = progress.current.completed + late
+    if done < batches:
+        return Position(epoch, done, numbered - epoch)
+    return Position(epoch, 0, numbered + 1 - epoch)

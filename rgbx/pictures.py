@@ -1,0 +1,141 @@
+"""Pictures for people: coloured masks, overlays, panels with captions, legends.
+
+Pure numpy and PIL; knows nothing of data sets or models.
+"""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["colourise", "generate_palette", "legend", "overlay", "panel"]
+
+Colour = tuple[int, int, int]
+_IGNORE = 255
+_IGNORE_COLOUR: Colour = (211, 211, 211)
+_INK: Colour = (30, 30, 30)
+_PAPER: Colour = (255, 255, 255)
+
+
+def generate_palette(count: int) -> tuple[Colour, ...]:
+    """Make distinct colours: black for id 0, then hues that differ as much as possible.
+
+    The hue advances by the golden section, so that neighbouring ids are far apart, and every
+    seventh colour is darker.
+
+    Args:
+        count: number of classes.
+    """
+    colours: list[Colour] = [(0, 0, 0)]
+    for i in range(max(count - 1, 0)):
+        value = (1.0, 0.7, 0.85)[i // 7 % 3]
+        r, g, b = colorsys.hsv_to_rgb((0.02 + 0.618034 * i) % 1.0, 0.85, value)
+        colours.append((round(r * 255), round(g * 255), round(b * 255)))
+    return tuple(colours[:count])
+
+
+def colourise(ids: NDArray[np.integer], palette: Sequence[Colour]) -> NDArray[np.uint8]:
+    """Paint class ids.
+
+    Args:
+        ids: (H, W); 255 (ignore) becomes light grey.
+        palette: colour of id 0, 1, ...
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: an id is neither in the palette nor 255.
+    """
+    values = np.unique(ids)
+    foreign = [int(v) for v in values if v != _IGNORE and not 0 <= v < len(palette)]
+    if foreign:
+        raise ValueError(f"ids {foreign} have no colour in a palette of {len(palette)}")
+    table = np.full((256, 3), _IGNORE_COLOUR, dtype=np.uint8)
+    table[: len(palette)] = palette
+    table[_IGNORE] = _IGNORE_COLOUR
+    return table[ids]
+
+
+def overlay(
+    rgb: NDArray[np.uint8],
+    ids: NDArray[np.integer],
+    palette: Sequence[Colour],
+    alpha: float = 0.5,
+) -> NDArray[np.uint8]:
+    """Lay coloured ids over a picture; pixels of id 0 are left as they are.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        ids: (H, W).
+        palette: colour of id 0, 1, ...
+        alpha: weight of the colour, 0 to 1.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    mixed = rgb * (1 - alpha) + colourise(ids, palette) * alpha
+    return np.where((ids != 0)[..., None], np.rint(mixed), rgb).astype(np.uint8)
+
+
+def _fit(image: NDArray[np.uint8], cell: tuple[int, int]) -> Image.Image:
+    """Scale (H, W) or (H, W, 3) into a cell (height, width), keeping its proportions."""
+    picture = Image.fromarray(image).convert("RGB")
+    factor = min(cell[0] / picture.height, cell[1] / picture.width)
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, Image.Resampling.BILINEAR)
+
+
+def panel(
+    images: Sequence[NDArray[np.uint8]],
+    titles: Sequence[str],
+    columns: int,
+    cell: tuple[int, int] = (180, 240),
+) -> Image.Image:
+    """Arrange pictures in rows with a caption above each.
+
+    Args:
+        images: (H, W) or (H, W, 3) uint8, of any sizes.
+        titles: one caption for each; too long ones are cut.
+        columns: pictures per row.
+        cell: (height, width) in pixels into which each picture is fitted.
+
+    Returns:
+        An RGB picture with ceil(n / columns) rows.
+    """
+    gap, head = 6, 16
+    rows = -(-len(images) // columns)
+    width = columns * (cell[1] + gap) + gap
+    sheet = Image.new("RGB", (width, rows * (cell[0] + head + gap) + gap), _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        left = gap + i % columns * (cell[1] + gap)
+        top = gap + i // columns * (cell[0] + head + gap)
+        while title and draw.textlength(title, font) > cell[1]:
+            title = title[:-1]
+        draw.text((left, top), title, _INK, font)
+        picture = _fit(image, cell)
+        centre = ((cell[1] - picture.width) // 2, (cell[0] - picture.height) // 2)
+        sheet.paste(picture, (left + centre[0], top + head + centre[1]))
+    return sheet
+
+
+def legend(class_names: Sequence[str], palette: Sequence[Colour]) -> Image.Image:
+    """Draw one row of coloured squares with the class names.
+
+    Args:
+        class_names: name of id 0, 1, ...
+        palette: colour of id 0, 1, ...
+    """
+    font = ImageFont.load_default(12)
+    side, gap = 14, 6
+    widths = [side + 3 * gap + round(font.getlength(name)) for name in class_names]
+    picture = Image.new("RGB", (sum(widths) + gap, side + 2 * gap), _PAPER)
+    draw, left = ImageDraw.Draw(picture), gap
+    for name, colour, width in zip(class_names, palette, widths, strict=True):
+        draw.rectangle((left, gap, left + side, gap + side), colour, _INK)
+        draw.text((left + side + gap, gap - 1), name, _INK, font)
+        left += width
+    return picture
