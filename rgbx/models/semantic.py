@@ -88,7 +88,7 @@ class SemanticModule(RGBXModule, ABC):
         """Log the whole-set scores (summed over ranks)."""
         scores = self.validation_scores.compute()
         for name in ("miou", "macc", "miou_image"):
-            self.log(f"val/{name}", scores[name], prog_bar=name == "miou")
+            self.log(f"val/{name}", scores[name], prog_bar=name == "miou", sync_dist=True)
         self.validation_scores.reset()
 
     def on_test_start(self) -> None:
@@ -98,14 +98,22 @@ class SemanticModule(RGBXModule, ABC):
             SegmentationScores(self.num_classes), data["test_splits"], data["subsets"]
         ).to(self.device)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Score at the original size: logits are resized to each mask before the argmax."""
+    def test_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Tensor]:
+        """Score at the original size: logits are resized to each mask before the argmax.
+
+        Returns:
+            One (h,w) map of class ids per image, for those who want to see them.
+        """
         assert self.evaluator is not None
         split = self._datamodule()["test_splits"][dataloader_idx]
         logits = self.low_resolution(*self.inputs(batch))
+        predictions = []
         for logit, mask, subset in zip(logits, batch["mask"], batch["subset"], strict=True):
-            prediction = resize(logit[None], mask.shape).argmax(1)[0]
-            self.evaluator.update(split, subset, prediction, mask)
+            predictions.append(resize(logit[None], mask.shape).argmax(1)[0])
+            self.evaluator.update(split, subset, predictions[-1], mask)
+        return predictions
 
     def on_test_epoch_end(self) -> None:
         """Collect the scores into :attr:`results` and log the headline."""

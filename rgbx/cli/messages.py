@@ -1,0 +1,123 @@
+"""One sentence instead of a parser's page: what was wrong in a configuration, and the nearest name."""
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
+from torch.optim import Optimizer
+
+from rgbx.data.base import RGBXDataModule
+from rgbx.errors import RGBXError
+from rgbx.models.base import RGBXModule
+from rgbx.optim.schedules import Schedule
+
+__all__ = ["ConfigError", "RGBXParser", "explain"]
+
+TOP_LEVEL = ("model", "data", "trainer", "ckpt_path", "seed_everything", "config", "output")
+
+
+class ConfigError(RGBXError):
+    """A configuration file or an option on the command line is wrong."""
+
+
+class RGBXParser(LightningArgumentParser):
+    """Lightning's parser, whose errors are sentences and exceptions rather than a usage page."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what the message means; inner parsers, which may be one of several tries, do not."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise ConfigError(explain(message)) from ex
+
+
+def explain(message: str) -> str:
+    """One sentence from a message of jsonargparse, with the nearest known name where one was meant."""
+    key = _search(r'Parser key "([\w.]+)"', message)
+    for pattern, sentence in (
+        (r"Option '([^']+)' is not accepted", _unknown_argument),
+        (r"Expected a dot import path string: (\S+)", _unknown_class),
+        (r"does not accept option '([^']+)'", _unknown_option),
+        (r"(?i)unrecognized arguments: (\S+)", _unknown_option),
+        (r"arguments are required: (.+)", _missing),
+    ):
+        if name := _search(pattern, message):
+            return sentence(name.strip(), key, message)
+    if path := _search(r"File does not exist: '?([^'\n]+)'?", message):
+        return f"There is no configuration file {path}."
+    inner = re.findall(r'Parser key "([\w.]+)":\s+(Expected .+)', message)
+    if inner:
+        name, what = inner[-1]
+        path = name if name == key else f"{key}.{name}"
+        return f"`{path}` in the configuration does not fit: {' '.join(what.split())}."
+    return "The configuration cannot be read: " + " ".join(message.split())
+
+
+def _search(pattern: str, text: str) -> str | None:
+    match = re.search(pattern, text)
+    return match.group(1) if match else None
+
+
+def _unknown_argument(name: str, key: str | None, message: str) -> str:
+    path = re.findall(r"given class_path '([\w.]+)'", message)[-1]
+    module, _, cls = path.rpartition(".")
+    known = _parameters(getattr(importlib.import_module(module), cls))
+    return f"{cls} has no option `{name}`{_hint(name.split('.')[0], known)}"
+
+
+def _parameters(cls: type) -> list[str]:
+    """Constructor parameters, those handed on to base classes included."""
+    names: list[str] = []
+    for owner in cls.__mro__:
+        if "__init__" not in owner.__dict__:
+            continue
+        parameters = inspect.signature(owner.__init__).parameters.values()
+        names += [p.name for p in parameters if p.name != "self" and p.kind != p.VAR_KEYWORD]
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+def _unknown_class(name: str, key: str | None, message: str) -> str:
+    bases: dict[str | None, type] = {"model": RGBXModule, "data": RGBXDataModule}
+    chosen = (bases[key],) if key in bases else (Callback, Logger, Optimizer, Schedule)
+    known = sorted({c.__name__ for base in chosen for c in _subclasses(base)})
+    where = f" for `{key}`" if key else ""
+    return f"There is no class {name!r}{where}{_hint(name.split('.')[-1], known)}"
+
+
+def _subclasses(base: type) -> Iterable[type]:
+    for cls in base.__subclasses__():
+        if not inspect.isabstract(cls) and not cls.__name__.startswith("_"):
+            yield cls
+        yield from _subclasses(cls)
+
+
+def _unknown_option(name: str, key: str | None, message: str) -> str:
+    plain = name.lstrip("-").split("=")[0]
+    head, _, rest = plain.partition(".")
+    if head == "trainer" and rest:
+        known = [f"trainer.{p}" for p in inspect.signature(Trainer.__init__).parameters]
+        return f"There is no option `{plain}`{_hint(plain, known)}"
+    return f"There is no key `{head}`{_hint(head, TOP_LEVEL)}"
+
+
+def _missing(names: str, key: str | None, message: str) -> str:
+    wanted = [re.sub(r"^(fit|test|validate|predict)\.", "", n.strip()) for n in names.split(",")]
+    if key:
+        wanted = [f"{key}.{n}" for n in wanted]
+    listed = ", ".join(f"`{n}`" for n in wanted)
+    return f"Missing: {listed}. Give a configuration with --config, or the option itself."
+
+
+def _hint(name: str, known: Iterable[Any]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    return f"; known are {', '.join(names)}."

@@ -1,0 +1,30 @@
+"""Running the command line in-process on tiny data."""
+
+from pathlib import Path
+
+import pytest
+
+from rgbx.cli import run
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def tiny(config: str, root: Path, *extra: str) -> list[str]:
+    """Options that turn any shipped experiment into one for a CPU and generated data."""
+    return [
+        *("--config", str(CONFIGS / config)),
+        *("--model.encoder", "tiny", "--model.weights", "null"),
+        *("--model.text_encoder", "tiny", "--model.text_weights", "null"),
+        *("--data.root", str(root), "--data.size", "[64, 96]", "--data.num_workers", "0"),
+        *("--data.batch_size", "2"),
+        *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),
+        *extra,
+    ]
+
+
+@pytest.fixture
+def rgbx(monkeypatch, tmp_path):
+    """``rgbx(*argv) -> exit status``, run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RGBX_RUN_VERSION", raising=False)
+    return lambda *argv: run([str(a) for a in argv])

@@ -1,0 +1,58 @@
+"""Every shipped configuration is found, parsed and run."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import CONFIGS, tiny
+
+EXPERIMENTS = sorted(
+    str(p.relative_to(CONFIGS))
+    for p in CONFIGS.rglob("*.yaml")
+    if "sweeps" not in p.parts and "class_path" in (yaml.safe_load(p.read_text()).get("model") or {})
+)
+
+
+@pytest.fixture
+def root_for(request):
+    """The generated data in the layout of a configuration's data set."""
+
+    def root(config: str) -> Path:
+        name = yaml.safe_load((CONFIGS / config).read_text())["data"]["class_path"]
+        fixture = {"MFNet": "mfnet_root", "PST900": "pst900_root", "FolderRGBX": "folder_root"}
+        return request.getfixturevalue(fixture[name])
+
+    return root
+
+
+def test_the_experiments_of_the_readme_are_shipped():
+    assert {"tasseg_mfnet.yaml", "tasseg_pst900.yaml", "demo/tasseg_mfnet.yaml"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("config", EXPERIMENTS)
+def test_every_experiment_runs(config, root_for, rgbx, capfd):
+    argv = tiny(config, root_for(config), "--trainer.fast_dev_run", "true")
+    assert rgbx("fit", *argv) == 0
+    out = "".join(capfd.readouterr())
+    assert "trainable" in out and "frozen" in out
+
+
+def test_the_ddp_overlay_changes_only_the_trainer(rgbx, mfnet_root, capfd):
+    overlay = yaml.safe_load((CONFIGS / "ddp.yaml").read_text())
+    assert set(overlay) == {"trainer"}
+    argv = tiny("tasseg_mfnet.yaml", mfnet_root, "--config", str(CONFIGS / "ddp.yaml"))
+    argv += ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
+    argv += ["--trainer.sync_batchnorm", "false", "--trainer.fast_dev_run", "true"]
+    assert rgbx("fit", *argv) == 0
+    assert "ddp" in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("config", [c for c in EXPERIMENTS if not c.startswith("demo")])
+def test_the_papers_settings_are_in_the_files(config):
+    values = yaml.safe_load((CONFIGS / config).read_text())
+    model, optimizer = values["model"]["init_args"], values["model"]["init_args"]["optimizer"]
+    assert model["encoder"] == ("vit_b" if "vit_b" in config else "vit_h")
+    assert (model["lora_rank"], model["fusion"], model["text"]) == (16, "dffm", True)
+    assert optimizer["init_args"] == {"lr": 5e-4, "weight_decay": 0.01}
+    assert values["trainer"]["precision"] == "bf16-mixed"
