@@ -1,0 +1,39 @@
+"""From a finished test to ``test.json`` and to tables beside published numbers."""
+
+from rgbx.results.published import Published, PublishedRow, PublishedTable, load_published
+from rgbx.results.record import (
+    CheckpointRecord,
+    ClassScore,
+    DataRecord,
+    ModelRecord,
+    TestResult,
+    make_result,
+    sha256_of,
+)
+from rgbx.results.render import to_csv, to_latex, to_markdown, to_terminal
+from rgbx.results.store import read_result, write_result
+from rgbx.results.tables import Row, Table, benchmark_table, class_table
+
+__all__ = [
+    "CheckpointRecord",
+    "ClassScore",
+    "DataRecord",
+    "ModelRecord",
+    "Published",
+    "PublishedRow",
+    "PublishedTable",
+    "Row",
+    "Table",
+    "TestResult",
+    "benchmark_table",
+    "class_table",
+    "load_published",
+    "make_result",
+    "read_result",
+    "sha256_of",
+    "to_csv",
+    "to_latex",
+    "to_markdown",
+    "to_terminal",
+    "write_result",
+]
