@@ -1,0 +1,17 @@
+"""Pretrained networks, frozen: SAM, the plain ViT, CLIP's text tower, and their weight files.
+
+Import the submodule you need; this package itself imports nothing, so that the command line can
+list weights without loading torch.
+"""
+
+__all__ = [
+    "attention",
+    "clip_text",
+    "download",
+    "freeze",
+    "init",
+    "known",
+    "sam",
+    "vit",
+    "weights",
+]
