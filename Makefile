@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/rgbx make-demo-data --layout mfnet --root $(DEMO)/MFNet --force
 	$(BIN)/rgbx check-data --config configs/demo/tasseg_mfnet.yaml --output $(DEMO)/check
-	$(BIN)/rgbx fit --config configs/demo/tasseg_mfnet.yaml --trainer.default_root_dir $(DEMO)
+	$(BIN)/rgbx fit --config configs/demo/tasseg_mfnet.yaml
 	$(BIN)/rgbx test --config configs/demo/tasseg_mfnet.yaml --save_predictions true \
 	    --ckpt_path $$(ls -td $(DEMO)/runs/tasseg_mfnet/version_*/checkpoints/best.ckpt | head -1) \
 	    --output $(DEMO)/result

@@ -28,6 +28,11 @@ def freeze(module: nn.Module) -> nn.Module:
     return module
 
 
+def is_frozen(module: nn.Module) -> bool:
+    """Whether `freeze` was called on the module or on one that held it then."""
+    return "train" in module.__dict__
+
+
 def fingerprint(source: nn.Module | Mapping[str, Tensor]) -> str:
     """SHA-256 of frozen tensors: the same weights give the same text on every device.
 

@@ -115,6 +115,11 @@ class RGBXDataModule(Source, LightningDataModule):
         """Mean and deviation used to normalise."""
         return Statistics(self.rgb_mean, self.rgb_std, self.x_mean, self.x_std)
 
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """Number of samples of every split that has been set up."""
+        return {split: len(dataset) for split, dataset in self._sets.items()}
+
     def setup(self, stage: str | None = None) -> None:
         """Find the samples of a stage (Lightning calls this)."""
         for split in _STAGES.get(stage or "", self.test_splits if stage == "test" else self.splits):

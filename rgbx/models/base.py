@@ -11,11 +11,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
+from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_foreign
 from rgbx.optim.schedules import Schedule
 
-__all__ = ["OptimizerFactory", "RGBXModule"]
+__all__ = ["OptimizerFactory", "RGBXModule", "as_weights"]
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
@@ -47,6 +48,8 @@ class RGBXModule(LightningModule):
         self._fingerprint: str | None = None
         self._configured: list[dict[str, Any]] = []
         self.data_info: dict[str, Any] = {}
+        #: after a test: split -> subset -> metric -> value
+        self.results: dict[str, dict[str, dict[str, Any]]] = {}
 
     # ------------------------------------------------------------------ hyper-parameters
     def keep_arguments(self, arguments: Mapping[str, Any]) -> None:
@@ -136,6 +139,11 @@ class RGBXModule(LightningModule):
                 "or look at these files with `rgbx check-data`."
             )
 
+    # ------------------------------------------------------------------ scores
+    def protocol(self) -> dict[str, str]:
+        """Metric -> sentence that says what was averaged over what, for the tables."""
+        return {}
+
     # ------------------------------------------------------------------ inputs
     def inputs(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """``rgb`` (B,3,H,W) and ``x`` (B,3,H,W) of a batch.
@@ -185,6 +193,11 @@ class RGBXModule(LightningModule):
         """Refuse another paper's or another backbone's checkpoint; complete it for strict loading."""
         refuse_foreign(self, checkpoint)
         checkpoint["state_dict"] = fill_frozen(self, checkpoint["state_dict"])
+
+
+def as_weights(value: Weights | Mapping[str, Any] | None) -> Weights | None:
+    """A weight file from its plain form, as checkpoints store it."""
+    return Weights(**value) if isinstance(value, Mapping) else value
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor, nn
 
 import rgbx
-from rgbx.backbones.freeze import fingerprint
+from rgbx.backbones.freeze import fingerprint, is_frozen
 from rgbx.errors import RGBXError, WeightsError
 
 __all__ = ["AtomicCheckpointIO", "fill_frozen", "identity", "keep_trained", "refuse_foreign"]
@@ -32,7 +32,7 @@ def frozen_keys(module: nn.Module) -> set[str]:
     """
     keys = {name for name, p in module.named_parameters() if not p.requires_grad}
     for prefix, child in module.named_modules():
-        if getattr(child, "frozen", False) is True:
+        if is_frozen(child):
             dotted = f"{prefix}." if prefix else ""
             keys |= {dotted + name for name, _ in child.named_buffers()}
     return keys & set(module.state_dict().keys())

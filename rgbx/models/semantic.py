@@ -45,7 +45,6 @@ class SemanticModule(RGBXModule, ABC):
         self.class_names = tuple(class_names)
         self.validation_scores = SegmentationScores(num_classes)
         self.evaluator: Evaluator | None = None
-        self.results: dict[str, dict[str, dict[str, Any]]] = {}
 
     @abstractmethod
     def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -123,6 +122,12 @@ class SemanticModule(RGBXModule, ABC):
             for subset, scores in subsets.items():
                 for name in ("miou", "macc", "miou_image"):
                     self.log(f"{split}/{subset}/{name}", float(scores[name]))
+
+    def protocol(self) -> dict[str, str]:
+        """Metric -> sentence that says what was averaged over what."""
+        size = "scored at the size of each mask, logits resized bilinearly before the argmax"
+        scores = self.validation_scores.protocol()
+        return {name: f"{sentence}; {size}" for name, sentence in scores.items()}
 
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0

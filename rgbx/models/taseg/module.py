@@ -13,7 +13,7 @@ from rgbx.backbones.weights import Weights
 from rgbx.blocks.lora import export_lora, merge_lora
 from rgbx.errors import RGBXError
 from rgbx.losses import cross_entropy, dice
-from rgbx.models.base import OptimizerFactory
+from rgbx.models.base import OptimizerFactory, as_weights
 from rgbx.models.semantic import SemanticModule
 from rgbx.models.taseg.decoder import TextAwareDecoder
 from rgbx.models.taseg.network import Fusion, TASegNetwork, build_encoder
@@ -97,7 +97,7 @@ class TASeg(SemanticModule):
         super().__init__(num_classes, class_names, optimizer, schedule)
         self.keep_arguments(arguments)
         self.needs_x = fusion != "none"
-        sam = build_sam(encoder, Weights.of(weights))
+        sam = build_sam(encoder, as_weights(weights))
         sam.image_encoder.checkpoint_blocks = checkpoint_blocks
         self.text_encoder = text_encoder or ("tiny" if encoder == "tiny" else "ViT-L-14")
         text_dim = text_width(self.text_encoder) if text else 0
@@ -121,7 +121,7 @@ class TASeg(SemanticModule):
 
     def encode_text(self) -> None:
         """Fill the cached text embeddings (K, width) from CLIP; happens once per class list."""
-        weights = Weights.of(self.hparams["text_weights"])
+        weights = as_weights(self.hparams["text_weights"])
         embeddings = encode_classes(
             self.text_encoder, weights, self.class_names, self.hparams["templates"]
         )

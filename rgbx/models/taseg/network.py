@@ -50,7 +50,7 @@ class TASegEncoder(nn.Module):
         lora_alpha: float,
     ) -> None:
         super().__init__()
-        dim, depth = vit.dim, len(vit.blocks)
+        dim, depth = vit.config.dim, len(vit.blocks)
         # copied before freezing: PatchEmbed* starts as PatchEmbed and is trained (Eq. 1)
         self.x_patch_embed = copy.deepcopy(vit.patch_embed) if fusion != "none" else None
         self.vit = freeze(vit)
@@ -64,13 +64,14 @@ class TASegEncoder(nn.Module):
 
     def forward(self, rgb: Tensor, x: Tensor | None = None) -> Tensor:
         """Image embedding (B,256,H/16,W/16)."""
+        self.vit.check_size(*rgb.shape[-2:])
         tokens = self.vit.patch_embed(rgb)
         position = self.vit.position(tokens.shape[1], tokens.shape[2])
         tokens = tokens + position
         if self.x_patch_embed is None:
             for block in self.vit.blocks:
                 tokens = self.vit.run_block(block, tokens)
-            return self.vit.run_neck(tokens)
+            return self.vit.project(tokens)
         assert x is not None
         fused = self.x_patch_embed(x)
         if self.x_position:
@@ -82,7 +83,7 @@ class TASegEncoder(nn.Module):
         for block, dffm in zip(self.vit.blocks, self.dffm, strict=False):
             fused = dffm(fused, tokens)
             tokens = self.vit.run_block(block, tokens + fused)
-        return self.vit.run_neck(tokens)
+        return self.vit.project(tokens)
 
 
 class TASegNetwork(nn.Module):
@@ -112,5 +113,5 @@ def build_encoder(
 ) -> TASegEncoder:
     """The encoder on SAM's ViT, with the default DFFM width filled in."""
     vit = sam.image_encoder
-    width = dffm_width or dffm_default_width(vit.dim)
+    width = dffm_width or dffm_default_width(vit.config.dim)
     return TASegEncoder(vit, fusion, width, x_position, lora_rank, lora_alpha)
