@@ -16,6 +16,7 @@ __all__ = [
     "Scan",
     "find_folder",
     "index_images",
+    "join",
     "pair",
     "read_list",
     "seeded_split",
@@ -53,6 +54,12 @@ class Scan(NamedTuple):
 
     records: list[Record]
     problems: list[Problem]
+
+
+def join(scans: Iterable[Scan]) -> Scan:
+    """Put the pairs and problems of several folders together."""
+    parts = list(scans)
+    return Scan([r for s in parts for r in s.records], [p for s in parts for p in s.problems])
 
 
 def find_folder(root: Path, names: Iterable[str]) -> Path | None:
