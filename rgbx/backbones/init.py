@@ -29,14 +29,16 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
         module: changed in place.
         seed: another seed gives other values.
     """
+    stored = set(module.state_dict())  # not derived buffers such as attention masks
     for prefix, part in module.named_modules():
         own = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
         for name, tensor in own:
-            if tensor.is_meta or not tensor.is_floating_point() or tensor.numel() == 0:
+            path = f"{prefix}.{name}".lstrip(".")
+            if tensor.is_meta or not tensor.is_floating_point() or path not in stored:
                 continue
             std = _deviation(part, name, tensor)
             if std is not None:
-                _fill(tensor, f"{prefix}.{name}", std, seed)
+                _fill(tensor, path, std, seed)
 
 
 def _deviation(part: nn.Module, name: str, tensor: Tensor) -> float | None:

@@ -1,0 +1,76 @@
+"""`rgbx weights`: what public weight files there are, and how to get one."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rgbx.backbones.known import KnownWeights
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `rgbx weights list` or `rgbx weights fetch NAME`.
+
+    Args:
+        argv: arguments after `weights`.
+
+    Returns:
+        Exit status 0; problems are raised as `RGBXError`.
+    """
+    options = _parser().parse_args(argv)
+    if options.action == "list":
+        return _list(Path(options.dir))
+    return _fetch(options.name, Path(options.dir))
+
+
+def _parser() -> argparse.ArgumentParser:
+    folder = argparse.ArgumentParser(add_help=False)
+    folder.add_argument("--dir", default="weights", help="folder of the files (default: weights)")
+    parser = argparse.ArgumentParser(
+        prog="rgbx weights", description="Public weight files: list them, fetch one."
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", parents=[folder], help="show names, sizes and which are there")
+    fetch = actions.add_parser("fetch", parents=[folder], help="download and verify one file")
+    fetch.add_argument("name", metavar="NAME", help="a name that `rgbx weights list` shows")
+    return parser
+
+
+def _list(folder: Path) -> int:
+    from rgbx.backbones.known import KNOWN
+
+    print(f"{'name':<20} {'size':>9}  {'fits':<32} {'sha256':<8} in {folder}")
+    for entry in KNOWN.values():
+        size = f"{entry.size / 1e6:,.0f} MB" if entry.size else "unknown"
+        known = "known" if entry.sha256 else "unknown"
+        print(f"{entry.name:<20} {size:>9}  {entry.fits:<32} {known:<8} {_state(entry, folder)}")
+    print("\nGet one with: rgbx weights fetch NAME")
+    return 0
+
+
+def _state(entry: "KnownWeights", folder: Path) -> str:
+    """Whether the file is in the folder, wholly or in part."""
+    path = folder / entry.file
+    if path.exists():
+        wrong = entry.size and path.stat().st_size != entry.size
+        return f"wrong size ({path.stat().st_size} bytes)" if wrong else "present"
+    return "partial" if (folder / f"{entry.file}.part").exists() else "-"
+
+
+def _fetch(name: str, folder: Path) -> int:
+    from rgbx.backbones.download import fetch
+    from rgbx.backbones.known import KNOWN
+    from rgbx.errors import WeightsError
+
+    if name not in KNOWN:
+        near = difflib.get_close_matches(name, KNOWN, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see: rgbx weights list"
+        raise WeightsError(f"There are no public weights named {name!r}; {hint}")
+    entry = KNOWN[name]
+    path = fetch(entry, folder)
+    checked = "its SHA-256 is verified" if entry.sha256 else "its SHA-256 is not known"
+    print(f"{path} is complete, {checked}. In the configuration write:\n")
+    print(f"  weights:\n    path: {path}")
+    return 0
