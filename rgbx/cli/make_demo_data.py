@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,21 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after ``make-demo-data``; the process's own by default.
 
     Returns:
-        0, or 1 after a message on standard error.
+        0.
+
+    Raises:
+        RGBXError: an argument cannot work, or the folder holds something else.
     """
     arguments = _parser().parse_args(argv)
     counts = {"train": arguments.train, "val": arguments.val, "test": arguments.test}
-    try:
-        if min(*counts.values(), arguments.seed) < 0 or min(arguments.size) < 32:
-            raise RGBXError("counts and seed must be 0 or more, height and width 32 or more")
-        _prepare(arguments.root, arguments.force)
-        from rgbx.data.synthetic import WRITERS
+    if min(*counts.values(), arguments.seed) < 0 or min(arguments.size) < 32:
+        raise RGBXError("counts and seed must be 0 or more, height and width 32 or more")
+    _prepare(arguments.root, arguments.force)
+    from rgbx.data.synthetic import WRITERS
 
-        size = (arguments.size[0], arguments.size[1])
-        WRITERS[arguments.layout](arguments.root, counts, size, arguments.seed, progress=True)
-    except RGBXError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    size = (arguments.size[0], arguments.size[1])
+    WRITERS[arguments.layout](arguments.root, counts, size, arguments.seed, progress=True)
     written = ", ".join(f"{n} {split}" for split, n in counts.items())
     print(f"{arguments.root}: {written} scenes in {arguments.layout}'s layout")
     return 0

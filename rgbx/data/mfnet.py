@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.files import SampleError, probe, read_raw
+from rgbx.data.files import Header, SampleError, read_raw
 from rgbx.data.records import (
     Record,
     Scan,
@@ -252,11 +252,10 @@ class MFNet(RGBXDataModule):
             stem, letters.get(stem.removesuffix("_flip")[-1:].upper(), "")
         )
 
-    def check_headers(self, record: Record) -> None:
-        """Check headers; 4-channel layouts must have their thermal channel."""
-        if record.x == record.rgb:
-            _check_channels(record.rgb, probe(record.rgb).channels)
-        super().check_headers(record)
+    def check_header(self, path: Path, header: Header, record: Record) -> None:
+        """Demand the thermal channel where it lies in the picture's own file."""
+        if path == record.rgb == record.x:
+            _check_channels(path, header.channels)
 
     def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Read rgb (H, W, 3) and thermal (H, W) in [0, 1], from one file or two."""

@@ -115,7 +115,7 @@ def _place(
 ) -> tuple[float, float, float] | None:
     """Find a free place for an object of a height in [0, 1]; None if there is hardly any."""
     half = height * canvas.height * shape.aspect / canvas.width / 2
-    for _ in range(12):
+    for _ in range(20):
         centre = float(rng.uniform(0.06, 0.94))
         if canvas.claim(centre - half, foot - height, centre + half, foot):
             return centre, foot, height * canvas.height
@@ -188,7 +188,6 @@ def make_scene(theme: Theme, size: tuple[int, int], rng: Rng, night: bool = Fals
     """
     canvas = Canvas(size)
     horizon = theme.background(canvas, rng, night)
-    _distractors(canvas, rng, theme, horizon)
     names = list(theme.objects)
     feet = np.sort(rng.uniform(horizon + 0.12, 0.97, int(rng.integers(4, 8))))
     for foot in feet:
@@ -201,4 +200,5 @@ def make_scene(theme: Theme, size: tuple[int, int], rng: Rng, night: bool = Fals
         place = _place(canvas, rng, shape, float(foot), height)
         if place is not None:
             _paint_object(canvas, rng, shape, place, mode, theme.objects[name])
+    _distractors(canvas, rng, theme, horizon)
     return _expose(canvas, size, rng, night)

@@ -1,7 +1,8 @@
 """What a data set has to say about itself, and the checking and reading of its files."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from rgbx.data.files import SampleError, probe, read_binary, read_grey, read_ids, read_rgb
+from rgbx.data.files import Header, SampleError, probe, read_binary, read_grey, read_ids, read_rgb
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.transforms import IGNORE, Raw, resize_image
 from rgbx.errors import DataError
@@ -75,33 +76,51 @@ class Source:
         raise NotImplementedError
 
     def inspect(self, record: Record, decode: bool = False) -> list[Problem]:
-        """Check one sample's files: readable, right channels, equal sizes; ids with `decode`.
+        """Look for everything that is wrong with one sample's files.
 
         Args:
             record: what to check.
-            decode: read every pixel; else only the files' headers.
-        """
-        try:
-            if decode:
-                self.read(record)
-            else:
-                self.check_headers(record)
-        except SampleError as error:
-            return [Problem(error.kind, str(error))]
-        return []
+            decode: read every pixel and id; else only the files' headers.
 
-    def check_headers(self, record: Record) -> None:
-        """Check the files' headers.
+        Returns:
+            One problem for each file that is unreadable, differs in size, lacks channels or holds
+            foreign ids.
+        """
+        problems = self._inspect_headers(record)
+        if decode:
+            problems += _failure(lambda: self.read_images(record))
+            if record.mask is not None:
+                mask = record.mask
+                problems += _failure(lambda: self.read_mask(mask))
+        return list(dict.fromkeys(problems))
+
+    def _inspect_headers(self, record: Record) -> list[Problem]:
+        sizes: dict[Path, tuple[int, int]] = {}
+        problems: list[Problem] = []
+        for path in dict.fromkeys((record.rgb, record.x, record.mask)):
+            if path is None:
+                continue
+            try:
+                header = probe(path)
+                self.check_header(path, header, record)
+                sizes[path] = (header.height, header.width)
+            except SampleError as error:
+                problems.append(Problem(error.kind, str(error)))
+        if record.rgb not in sizes:
+            return problems
+        for path, size in sizes.items():
+            if path != record.x or not self.resize_x:
+                problems += _failure(
+                    partial(_check_size, path, size, record.rgb, sizes[record.rgb])
+                )
+        return problems
+
+    def check_header(self, path: Path, header: Header, record: Record) -> None:
+        """Check one file's header beyond its size; nothing here, data sets may.
 
         Raises:
-            SampleError: a file is no image, or the sizes of the parts differ.
+            SampleError: the file is not of the kind the data set needs.
         """
-        parts = [record.rgb, record.mask] if self.resize_x else [record.rgb, record.x, record.mask]
-        sizes = {path: probe(path)[:2] for path in parts if path is not None}
-        if self.resize_x and record.x is not None:
-            probe(record.x)
-        for path, size in sizes.items():
-            _check_size(path, size, record.rgb, sizes[record.rgb])
 
     def find_records(self, split: str) -> list[Record]:
         """Return the usable samples of a split.
@@ -185,6 +204,14 @@ class Source:
             mask = self.read_mask(record.mask)
             _check_size(record.mask, mask.shape, record.rgb, size)
         return Raw(rgb, x, mask)
+
+
+def _failure(read: Callable[[], object]) -> list[Problem]:
+    try:
+        read()
+    except SampleError as error:
+        return [Problem(error.kind, str(error))]
+    return []
 
 
 def _check_size(path: Path, size: tuple[int, ...], rgb: Path, rgb_size: tuple[int, ...]) -> None:

@@ -1,0 +1,174 @@
+"""``rgbx check-data``: find everything in a data set that would break training, in one pass."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rgbx.errors import RGBXError
+
+if TYPE_CHECKING:
+    from rgbx.data.base import RGBXDataModule
+    from rgbx.data.check import Report
+
+__all__ = ["main"]
+
+_EPILOG = """\
+options of the data set:
+  --data CLASS, --data.class_path CLASS    MFNet, PST900, FolderRGBX, or your own class
+  --data.root DIR, --data.OPTION VALUE     as under `data:` of a configuration
+
+examples:
+  rgbx check-data --config configs/tasseg_mfnet.yaml
+  rgbx check-data --config configs/tasseg_mfnet.yaml --data.root /data/MFNet
+  rgbx check-data --data MFNet --data.root /data/MFNet -o check
+
+exit status: 0 fine, 1 something would break training (one line each), 2 wrong usage
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rgbx check-data",
+        description="Read every file of a data set once and report what is wrong with it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-c", "--config", action="append", default=[], help="only its `data:` part is read"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("runs/check-data"),
+        metavar="DIR",
+        help="where report.json and contact_sheet.png go (default %(default)s)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments after ``check-data``; the process's own by default.
+
+    Returns:
+        0, or 1 if something would break training.
+
+    Raises:
+        RGBXError: the arguments name no data set.
+    """
+    arguments, rest = _parser().parse_known_args(argv)
+    data = _instantiate([*_from_configs(arguments.config), *rest])
+    from rgbx.data.check import check, contact_sheet
+
+    report = check(data)
+    _print(data, report)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report.as_dict(), indent=2)
+    (arguments.output / "report.json").write_text(text + "\n", encoding="utf-8")
+    sheet = contact_sheet(data, report)
+    if sheet is not None:
+        sheet.save(arguments.output / "contact_sheet.png")
+    print(f"Written to {arguments.output}")
+    return 1 if report.breaking else 0
+
+
+def _from_configs(paths: Sequence[str]) -> list[str]:
+    """The `data:` parts of configuration files, as arguments."""
+    import yaml
+
+    found: list[str] = []
+    for path in paths:
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise RGBXError(f"The configuration {path} cannot be read: {reason}") from error
+        if isinstance(content, dict) and content.get("data"):
+            found += ["--data", json.dumps(content["data"])]
+    if paths and not found:
+        raise RGBXError(f"{', '.join(paths)} has no `data:` part; name the data set with --data")
+    return found
+
+
+def _instantiate(arguments: list[str]) -> "RGBXDataModule":
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from rgbx.cli.messages import explain
+    from rgbx.data import RGBXDataModule
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(RGBXDataModule, "data", required=True)
+    try:
+        data: RGBXDataModule = parser.instantiate(parser.parse_args(arguments)).data
+    except ArgumentError as error:
+        raise RGBXError(explain(str(error))) from error
+    return data
+
+
+def _print(data: "RGBXDataModule", report: "Report") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    console.print(_split_table(report))
+    console.print(_class_table(report))
+    given = f"normalised with mean {data.x_mean:.3f}, deviation {data.x_std:.3f}"
+    for split, found in report.splits.items():
+        if found.x_count:
+            measured = f"{found.x_mean:.3f}, deviation {found.x_std:.3f}"
+            limits = f"{found.x_low:.3f} to {found.x_high:.3f}"
+            console.print(f"x of {split}: {limits}, mean {measured} ({given})")
+    for line in report.warnings:
+        console.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)
+    for line in report.breaking:
+        console.print(f"[red]problem:[/] {escape(line)}", soft_wrap=True)
+    verdict = f"{len(report.breaking)} problems" if report.breaking else "no problem found"
+    console.print(f"{report.data} in {report.root}: {verdict}", soft_wrap=True)
+
+
+def _split_table(report: "Report") -> Any:
+    from rich.table import Table
+
+    kinds = {
+        "missing": "missing partner",
+        "unreadable": "unreadable",
+        "channels": "wrong channels",
+        "size": "sizes differ",
+        "swapped": "height and width swapped",
+        "ids": "ids outside the classes",
+        "list": "folders and lists",
+    }
+    table = Table(title=f"{report.data}: {report.root}")
+    table.add_column("")
+    for split in report.splits:
+        table.add_column(split, justify="right")
+    found = list(report.splits.values())
+    table.add_row("usable pairs", *(str(f.pairs) for f in found))
+    table.add_row("usual", *("-" if f.expected is None else str(f.expected) for f in found))
+    for kind, label in kinds.items():
+        table.add_row(label, *(str(f.kinds[kind]) for f in found))
+    return table
+
+
+def _class_table(report: "Report") -> Any:
+    from rich.table import Table
+
+    table = Table(title="share of labelled pixels (images)")
+    table.add_column("id", justify="right")
+    table.add_column("class")
+    shares = {split: found.shares() for split, found in report.splits.items()}
+    for split in report.splits:
+        table.add_column(split, justify="right")
+    for i, name in enumerate(report.class_names):
+        cells = [
+            f"{shares[split][i]:.2%} ({int(found.images[i])})"
+            for split, found in report.splits.items()
+        ]
+        table.add_row(str(i), name, *cells)
+    return table

@@ -1,0 +1,257 @@
+"""Reading a whole data set once, to find everything that would break or spoil training."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from rgbx.data.base import RGBXDataModule
+from rgbx.data.files import SampleError, read_raw
+from rgbx.data.records import Problem, Record
+from rgbx.data.transforms import IGNORE, resize_image
+from rgbx.errors import DataError
+from rgbx.pictures import legend, overlay, panel
+
+__all__ = ["Report", "SplitReport", "check", "contact_sheet"]
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass
+class SplitReport:
+    """What was found in one split.
+
+    Args:
+        pairs: samples that can be used.
+        expected: usual number, None if there is none.
+        problems: each names a file.
+        pixels: per class id, pixels in all masks; the last entry counts 255.
+        images: per class id, masks in which it occurs.
+        x_sum, x_squares, x_count: sums over the second modality in [0, 1].
+        x_low, x_high: its smallest and largest value.
+        grey_masks: of two-class masks, those in which more than 1 % of the pixels are neither
+            within 0 to 8 nor within 247 to 255 (soft or wrongly scaled), with that share.
+        names: visible pictures, to find samples that are in two splits.
+        rows: (title, picture) of a few samples: rgb, x, mask over rgb.
+    """
+
+    pairs: int = 0
+    expected: int | None = None
+    problems: list[Problem] = field(default_factory=list)
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    x_sum: float = 0.0
+    x_squares: float = 0.0
+    x_count: int = 0
+    x_low: float = 1.0
+    x_high: float = 0.0
+    grey_masks: dict[str, float] = field(default_factory=dict)
+    names: set[Path] = field(default_factory=set)
+    rows: list[tuple[str, Picture]] = field(default_factory=list)
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """Number of problems of each kind."""
+        return Counter(problem.kind for problem in self.problems)
+
+    @property
+    def x_mean(self) -> float:
+        """Mean of the second modality."""
+        return self.x_sum / max(self.x_count, 1)
+
+    @property
+    def x_std(self) -> float:
+        """Standard deviation of the second modality."""
+        return max(self.x_squares / max(self.x_count, 1) - self.x_mean**2, 0.0) ** 0.5
+
+    def shares(self) -> NDArray[np.float64]:
+        """Share of the labelled pixels of each class."""
+        labelled = self.pixels[:-1]
+        return labelled / max(int(labelled.sum()), 1)
+
+
+@dataclass
+class Report:
+    """What was found in a data set."""
+
+    data: str
+    root: str
+    class_names: tuple[str, ...]
+    splits: dict[str, SplitReport]
+    breaking: list[str]
+    warnings: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for report.json."""
+        return {
+            "data": self.data,
+            "root": self.root,
+            "ok": not self.breaking,
+            "breaking": self.breaking,
+            "warnings": self.warnings,
+            "splits": {name: self._split(report) for name, report in self.splits.items()},
+        }
+
+    def _split(self, report: SplitReport) -> dict[str, Any]:
+        shares, images = report.shares(), report.images
+        return {
+            "pairs": report.pairs,
+            "expected": report.expected,
+            "problems": dict(report.kinds),
+            "class_share": dict(zip(self.class_names, shares.tolist(), strict=True)),
+            "class_images": dict(zip(self.class_names, images.tolist(), strict=True)),
+            "ignored_pixels": int(report.pixels[-1]),
+            "x_range": [report.x_low, report.x_high] if report.x_count else None,
+            "x_mean": report.x_mean,
+            "x_std": report.x_std,
+            "grey_masks": report.grey_masks,
+        }
+
+
+def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Report:
+    """Read every file of every split with labels.
+
+    Nothing stops the pass: each problem becomes a line that names its file.
+
+    Args:
+        data: the data set.
+        samples: number of samples per split kept for the contact sheet.
+        progress: show a progress bar.
+
+    Raises:
+        RGBXError: the data module's own options do not suffice.
+    """
+    splits = {split: _check_split(data, split, samples, progress) for split in data.splits}
+    report = Report(
+        type(data).__name__, str(data.root), data.class_names, splits, [], _overlaps(splits)
+    )
+    for split, found in splits.items():
+        lines = [problem.text for problem in found.problems]
+        if data.on_bad == "error":
+            report.breaking += [line for line in lines if line not in report.breaking]
+        else:
+            report.warnings += [f"left out of {split}: {line}" for line in lines]
+        if not found.pairs and not (lines and data.on_bad == "error"):
+            report.breaking.append(f"{data.root}: no usable sample in the {split} split")
+        elif found.expected not in (None, found.pairs):
+            report.warnings.append(f"{split}: {found.pairs} pairs, {found.expected} are usual")
+        report.warnings += [
+            f"{path}: {share:.1%} of the mask's pixels are neither black nor white"
+            for path, share in found.grey_masks.items()
+        ]
+    return report
+
+
+def _overlaps(splits: Mapping[str, SplitReport]) -> list[str]:
+    names = list(splits)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    shared = {(a, b): splits[a].names & splits[b].names for a, b in pairs}
+    return [
+        f"{len(common)} samples are in {a} and in {b}, for instance {min(common).name}"
+        for (a, b), common in shared.items()
+        if common
+    ]
+
+
+def _check_split(data: RGBXDataModule, split: str, samples: int, progress: bool) -> SplitReport:
+    report = SplitReport(expected=data.expected.get(split))
+    report.pixels = np.zeros(data.num_classes + 1, dtype=np.int64)
+    report.images = np.zeros(data.num_classes, dtype=np.int64)
+    try:
+        records, problems = data.scan(split)
+    except DataError as error:
+        report.problems.append(Problem("list", str(error)))
+        return report
+    report.problems += problems
+    step = max(len(records) // max(samples, 1), 1)
+    for i, record in enumerate(tqdm(records, f"checking {split}", disable=not progress)):
+        shown = i % step == 0 and len(report.rows) < 3 * samples
+        _check_record(data, record, report, shown)
+    return report
+
+
+def _check_record(data: RGBXDataModule, record: Record, report: SplitReport, shown: bool) -> None:
+    report.names.add(record.rgb)
+    problems = data.inspect(record)
+    rgb = x = mask = None
+    try:
+        rgb, x = data.read_images(record)
+    except SampleError as error:
+        problems.append(Problem(error.kind, str(error)))
+    try:
+        mask = data.read_mask(record.mask) if record.mask is not None else None
+    except SampleError as error:
+        problems.append(Problem(error.kind, str(error)))
+    report.problems += dict.fromkeys(problems)
+    if x is not None:
+        _add_x(report, x)
+    if mask is not None and record.mask is not None:
+        _add_mask(report, mask)
+        if data.binary:
+            _audit_two_class(report, record.mask)
+    if not problems:
+        report.pairs += 1
+        if shown and rgb is not None and mask is not None:
+            report.rows += _row(data, record.name, rgb, x, mask)
+
+
+def _add_x(report: SplitReport, x: NDArray[np.float32]) -> None:
+    report.x_sum += float(x.sum(dtype=np.float64))
+    report.x_squares += float(np.square(x, dtype=np.float64).sum())
+    report.x_count += x.size
+    report.x_low = min(report.x_low, float(x.min()))
+    report.x_high = max(report.x_high, float(x.max()))
+
+
+def _add_mask(report: SplitReport, mask: Picture) -> None:
+    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+    report.pixels[:-1] += counts[: report.pixels.size - 1]
+    report.pixels[-1] += counts[IGNORE]
+    report.images += counts[: report.images.size] > 0
+
+
+def _audit_two_class(report: SplitReport, path: Path) -> None:
+    stored = read_raw(path)
+    values = stored.astype(np.int64)
+    if stored.dtype != np.uint8 or not (values > 1).any():
+        return
+    grey = (values > 8) & (values < 247)
+    if grey.mean() > 0.01:
+        report.grey_masks[str(path)] = round(float(grey.mean()), 4)
+
+
+def _row(
+    data: RGBXDataModule,
+    name: str,
+    rgb: Picture,
+    x: NDArray[np.float32] | None,
+    mask: Picture,
+) -> list[tuple[str, Picture]]:
+    """Small copies of one sample for the contact sheet."""
+    factor = min(1.0, 320 / rgb.shape[1])
+    size = (max(1, round(rgb.shape[0] * factor)), max(1, round(rgb.shape[1] * factor)))
+    grey = np.zeros(size, np.float32) if x is None else resize_image(x, size)
+    painted = overlay(rgb, mask, data.palette)
+    pictures = [resize_image(p.astype(np.float32), size) for p in (rgb, painted)]
+    visible, laid = (np.rint(p).astype(np.uint8) for p in pictures)
+    thermal = np.rint(grey * 255).astype(np.uint8)
+    return [(f"{name} rgb", visible), ("x", thermal), ("labels", laid)]
+
+
+def contact_sheet(data: RGBXDataModule, report: Report) -> Image.Image | None:
+    """Draw the kept samples (rgb, x, labels over rgb) and a legend; None if there are none."""
+    rows = [(f"{split}: {t}", p) for split, r in report.splits.items() for t, p in r.rows]
+    if not rows:
+        return None
+    sheet = panel([picture for _, picture in rows], [title for title, _ in rows], columns=3)
+    names = legend(data.class_names, data.palette)
+    whole = Image.new("RGB", (max(sheet.width, names.width), sheet.height + names.height), "white")
+    whole.paste(sheet, (0, 0))
+    whole.paste(names, (0, sheet.height))
+    return whole
