@@ -1,11 +1,13 @@
 """``rgbx fit | validate | test | predict``: stock LightningCLI in subclass mode, with the traps closed."""
 
+import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse._util import import_object
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -14,8 +16,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import rgbx.data  # noqa: F401 (makes short class names known)
 import rgbx.models  # noqa: F401
-from rgbx.cli.messages import RGBXParser
-from rgbx.cli.outputs import PredictionWriter, report_test
+from rgbx.cli.messages import RGBXParser, quieten
+from rgbx.cli.predictions import PredictionWriter
+from rgbx.cli.report import report_test
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
 from rgbx.models.base import RGBXModule
@@ -30,6 +33,7 @@ VERSION_VARIABLE = "RGBX_RUN_VERSION"
 
 def main(argv: Sequence[str]) -> int:
     """Run one Lightning command; returns the exit status."""
+    quieten()
     try:
         RGBXCLI(list(argv))
     except MisconfigurationException as error:
@@ -149,16 +153,18 @@ class RGBXCLI(LightningCLI):
 
 
 def _warn_about_linked_values(config: Any) -> None:
-    arguments = config.get("model", {}).get("init_args") or {}
-    given = [name for name in LINKED if name in _explicit(arguments)]
-    for name in given:
-        rank_zero_warn(
-            f"model.{name} is decided by the data module; the value in the configuration is ignored."
-        )
-
-
-def _explicit(arguments: Any) -> set[str]:
-    return {name for name in LINKED if arguments.get(name) is not None}
+    """Say so when a value is given that the data module will replace."""
+    model = config.get("model") or {}
+    defaults = inspect.signature(import_object(model.class_path)).parameters
+    for name in LINKED:
+        if name not in defaults:
+            continue
+        value, default = model.init_args.get(name), defaults[name].default
+        if value != (list(default) if isinstance(default, tuple) else default):
+            rank_zero_warn(
+                f"model.{name} is decided by the data module; the value {value!r} of the "
+                "configuration is replaced."
+            )
 
 
 def _refuse_absent_devices(trainer: Any) -> None:

@@ -3,7 +3,9 @@
 import difflib
 import importlib
 import inspect
+import logging
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -17,9 +19,35 @@ from rgbx.errors import RGBXError
 from rgbx.models.base import RGBXModule
 from rgbx.optim.schedules import Schedule
 
-__all__ = ["ConfigError", "RGBXParser", "explain"]
+__all__ = ["ConfigError", "RGBXParser", "explain", "quieten"]
 
 TOP_LEVEL = ("model", "data", "trainer", "ckpt_path", "seed_everything", "config", "output")
+
+
+#: warnings about things that rgbx does on purpose, or that only its authors can mend
+_INTENDED = (
+    r"Found \d+ module\(s\) in eval mode",  # frozen backbones stay in eval mode
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r".*does not have many workers",
+    r"The number of training batches \(\d+\) is smaller than the logging interval",
+    r".*Consider setting `persistent_workers=True`",
+)
+
+
+def quieten() -> None:
+    """Print warnings as one line each, and drop advertisements and what is intended."""
+    warnings.formatwarning = _one_line
+    for pattern in _INTENDED:
+        warnings.filterwarnings("ignore", message=pattern)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
+
+
+def _one_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+    return f"warning: {message}\n"
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip:" not in str(record.msg)
 
 
 class ConfigError(RGBXError):

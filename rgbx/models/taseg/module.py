@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from rgbx.backbones.clip_text import encode_classes, text_width
+from rgbx.backbones.clip_text import clip_text_preset, encode_classes
 from rgbx.backbones.sam import build_sam
 from rgbx.backbones.weights import Weights
 from rgbx.blocks.lora import export_lora, merge_lora
@@ -48,7 +48,7 @@ class TASeg(SemanticModule):
         text_encoder: preset of the CLIP text tower; None: ``tiny`` with the tiny encoder, else
             ``ViT-L-14``.
         text_weights: OpenAI's CLIP file; None for random numbers (announced).
-        templates: prompts whose embeddings are averaged; ``{}`` stands for the class.
+        templates: prompts whose embeddings are averaged; ``{class}`` stands for the name.
         point_grid: n > 0: an n x n grid of positive points as sparse prompts.
         checkpoint_blocks: recompute encoder blocks in the backward pass (less memory, more time).
         ce_weight: weight of the cross-entropy.
@@ -85,7 +85,7 @@ class TASeg(SemanticModule):
         text: bool = True,
         text_encoder: str | None = None,
         text_weights: Weights | None = None,
-        templates: Sequence[str] = ("a photo of a {}.",),
+        templates: Sequence[str] = ("a photo of a {class}.",),
         point_grid: int = 0,
         checkpoint_blocks: bool = False,
         ce_weight: float = 1.0,
@@ -100,7 +100,7 @@ class TASeg(SemanticModule):
         sam = build_sam(encoder, as_weights(weights))
         sam.image_encoder.checkpoint_blocks = checkpoint_blocks
         self.text_encoder = text_encoder or ("tiny" if encoder == "tiny" else "ViT-L-14")
-        text_dim = text_width(self.text_encoder) if text else 0
+        text_dim = clip_text_preset(self.text_encoder).out_dim if text else 0
         self.network = TASegNetwork(
             build_encoder(sam, fusion, dffm_width, x_position, lora_rank, lora_alpha),
             TextAwareDecoder(
