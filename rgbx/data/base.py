@@ -1,5 +1,6 @@
 """The data module that all data sets share: options, checks, loaders."""
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,7 +153,11 @@ class RGBXDataModule(Source, LightningDataModule):
             sampler = SeededSampler(dataset, self.seed, drop_last=True)
         loader = self._loader(dataset, self.batch_size, sampler=sampler, drop_last=drop)
         if self.trainer is not None:
-            sampler.resume_at(resume_position(self.trainer, len(loader)), self.batch_size)
+            position = resume_position(self.trainer, len(loader))
+            sampler.resume_at(position, self.batch_size)
+            if position.batches:
+                # Lightning knows one way to resume a loader, and warns of all others.
+                warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended")
         return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -139,7 +139,7 @@ def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Repo
             report.warnings += [f"left out of {split}: {line}" for line in lines]
         if not found.pairs and not (lines and data.on_bad == "error"):
             report.breaking.append(f"{data.root}: no usable sample in the {split} split")
-        elif found.expected not in (None, found.pairs):
+        elif found.pairs and found.expected not in (None, found.pairs):
             report.warnings.append(f"{split}: {found.pairs} pairs, {found.expected} are usual")
         report.warnings += [
             f"{path}: {share:.1%} of the mask's pixels are neither black nor white"
@@ -169,10 +169,9 @@ def _check_split(data: RGBXDataModule, split: str, samples: int, progress: bool)
         report.problems.append(Problem("list", str(error)))
         return report
     report.problems += problems
-    step = max(len(records) // max(samples, 1), 1)
+    shown = set(np.linspace(0, len(records) - 1, samples).round().astype(int).tolist())
     for i, record in enumerate(tqdm(records, f"checking {split}", disable=not progress)):
-        shown = i % step == 0 and len(report.rows) < 3 * samples
-        _check_record(data, record, report, shown)
+        _check_record(data, record, report, i in shown)
     return report
 
 

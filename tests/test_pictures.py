@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from rgbx.pictures import colourise, generate_palette, legend, overlay, panel
+
+PALETTE = ((0, 0, 0), (200, 0, 0), (0, 100, 50))
+IDS = np.array([[0, 1], [2, 255]])
+
+
+def test_colourise_by_hand():
+    expected = [[(0, 0, 0), (200, 0, 0)], [(0, 100, 50), (211, 211, 211)]]
+    painted = colourise(IDS, PALETTE)
+    assert painted.dtype == np.uint8
+    np.testing.assert_array_equal(painted, expected)
+
+
+def test_colourise_names_ids_without_a_colour():
+    with pytest.raises(ValueError, match=r"ids \[3\] have no colour in a palette of 3"):
+        colourise(np.array([[3, 1]]), PALETTE)
+
+
+def test_overlay_leaves_id_0_and_mixes_the_rest():
+    rgb = np.full((2, 2, 3), 100, np.uint8)
+    expected = [[(100, 100, 100), (150, 50, 50)], [(50, 100, 75), (156, 156, 156)]]
+    np.testing.assert_array_equal(overlay(rgb, IDS, PALETTE), expected)
+    np.testing.assert_array_equal(overlay(rgb, IDS, PALETTE, alpha=0), rgb)
+    np.testing.assert_array_equal(overlay(rgb, IDS, PALETTE, alpha=1)[0, 1], (200, 0, 0))
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 20])
+def test_generated_palette_is_distinct(count):
+    palette = np.array(generate_palette(count))
+    assert palette.shape == (count, 3) and tuple(palette[0]) == (0, 0, 0)
+    distances = np.abs(palette[:, None] - palette[None]).sum(axis=2)
+    assert (distances + 1000 * np.eye(count) > 24).all()
+    assert generate_palette(0) == ()
+
+
+def test_panel_places_pictures_in_rows():
+    red = np.zeros((10, 20, 3), np.uint8)
+    red[..., 0] = 255
+    grey = np.full((30, 10), 77, np.uint8)
+    sheet = panel([red, grey, red], ["a", "b", "a very long title" * 9], columns=2, cell=(40, 60))
+    assert sheet.size == (2 * 66 + 6, 2 * 62 + 6)
+    pixels = np.asarray(sheet)
+    assert tuple(pixels[6 + 16 + 20, 6 + 30]) == (255, 0, 0)
+    assert tuple(pixels[6 + 16 + 20, 6 + 66 + 30]) == (77, 77, 77)
+    assert tuple(pixels[6 + 62 + 16 + 20, 6 + 66 + 30]) == (255, 255, 255)
+
+
+def test_legend_shows_every_colour():
+    pixels = np.asarray(legend(["background", "car", "person"], PALETTE)).reshape(-1, 3)
+    for colour in PALETTE:
+        assert (pixels == colour).all(axis=1).sum() > 100
