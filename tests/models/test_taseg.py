@@ -6,9 +6,11 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 
+from rgbx.backbones.clip_text import build_clip_text
 from rgbx.backbones.sam import SAM_PRESETS, build_sam
 from rgbx.errors import RGBXError
 from rgbx.models import TASeg
+from rgbx.models.checkpoint import keep_trained
 from rgbx.models.taseg.decoder import TextAttention
 from rgbx.models.taseg.network import dffm_default_width
 
@@ -122,9 +124,10 @@ def test_a_point_grid_adds_prompts(points):
 
 
 def three_steps(model):
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
     rgb, x = images()
-    mask = torch.randint(0, 9, (2, 64, 96), generator=torch.Generator().manual_seed(2))
+    mask = torch.zeros(2, 64, 96, dtype=torch.long)
+    mask[:, 16:48, 24:72] = 1
     values = []
     model.train()
     for _ in range(3):
@@ -179,16 +182,18 @@ def test_vit_h_has_the_papers_number_of_trainable_parameters():
     assert dffm_default_width(768) == 112
 
 
-def test_a_vit_b_checkpoint_is_under_5_percent_of_the_model():
-    from rgbx.models.checkpoint import keep_trained
-
+def test_a_vit_b_checkpoint_is_a_few_percent_of_the_model():
     with torch.device("meta"):
         model = TASeg(encoder="vit_b", num_classes=9)
+        clip = build_clip_text("ViT-L-14", None)
     state = model.state_dict()
-    # relative to SAM ViT-B and CLIP's text tower, without either of which the model cannot run
-    kept = sum(v.numel() for v in keep_trained(model, state).values())
-    assert kept / sum(v.numel() for v in state.values()) < 0.10
-    assert not [k for k in keep_trained(model, state) if "base_layer" in k]
+    kept = keep_trained(model, state)
+    stored = sum(v.numel() for v in kept.values())
+    sam = sum(v.numel() for v in state.values())
+    whole = sam + sum(p.numel() for p in clip.parameters())
+    print(f"{stored / 1e6:.2f} M stored, {stored / whole:.2%} of all, {stored / sam:.2%} without CLIP")
+    assert stored / whole < 0.05
+    assert not [k for k in kept if "base_layer" in k or "prompt_encoder" in k]
 
 
 @pytest.mark.parametrize(
@@ -221,15 +226,15 @@ def test_class_names_must_match_the_number_of_classes():
 
 
 def test_checkpointed_blocks_give_the_same_gradients():
+    model = TASeg(encoder="tiny")
+    torch.nn.init.normal_(model.network.encoder.dffm[0].conv_c.weight)
     gradients = []
-    for checkpoint_blocks in (False, True):
-        model = TASeg(encoder="tiny", checkpoint_blocks=checkpoint_blocks)
-        torch.nn.init.normal_(
-            model.network.encoder.dffm[0].conv_c.weight,
-            generator=torch.Generator().manual_seed(0),
-        )
+    for recompute in (False, True):
+        model.zero_grad()
+        model.network.encoder.vit.checkpoint_blocks = recompute
         model(*images()).square().mean().backward()
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], atol=1e-6), name
+    assert TASeg(encoder="tiny", checkpoint_blocks=True).network.encoder.vit.checkpoint_blocks
