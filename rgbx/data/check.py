@@ -139,7 +139,13 @@ def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Repo
             report.warnings += [f"left out of {split}: {line}" for line in lines]
         if not found.pairs and not (lines and data.on_bad == "error"):
             report.breaking.append(f"{data.root}: no usable sample in the {split} split")
-        elif found.pairs and found.expected not in (None, found.pairs):
+        if not data.binary and found.pixels[-1] and not found.pixels[1:-1].any():
+            # 255 means ignore in class-id maps, so nothing else would notice black-and-white masks
+            report.breaking.append(
+                f"{data.root}: the masks of {split} hold only 0 and 255 (ignored); for "
+                "black-and-white masks use FolderRGBX with binary: true"
+            )
+        if found.pairs and found.expected not in (None, found.pairs):
             report.warnings.append(f"{split}: {found.pairs} pairs, {found.expected} are usual")
         report.warnings += [
             f"{path}: {share:.1%} of the mask's pixels are neither black nor white"

@@ -181,7 +181,7 @@ class Source:
         foreign = values[(values != IGNORE) & ((values < 0) | (values >= self.num_classes))]
         if foreign.size:
             shown = ", ".join(str(v) for v in foreign[:8]) + (", ..." if foreign.size > 8 else "")
-            hint = "; for 0/255 pictures set binary: true" if set(foreign) <= {254, 253, 1} else ""
+            hint = "; for black-and-white masks set binary: true" if self.num_classes == 2 else ""
             raise SampleError(
                 f"{path}: class id {shown} is outside 0 to {self.num_classes - 1}{hint}", "ids"
             )

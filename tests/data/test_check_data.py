@@ -133,6 +133,15 @@ def test_two_class_masks_are_audited(tmp_path, put):
     assert len(grey) == 1 and "soft.png" in grey[0]
 
 
+def test_black_and_white_masks_read_as_ids_are_noticed(tmp_path, pairs, put):
+    pairs(tmp_path, "abc", mask="")
+    for stem in "abc":
+        put(tmp_path / "mask" / f"{stem}.png", np.eye(32, 48, dtype=np.uint8) * 255)
+    report = check(FolderRGBX(str(tmp_path), class_names=["sky", "car"]), progress=False)
+    assert len(report.breaking) == 3
+    assert "the masks of train hold only 0 and 255 (ignored)" in report.breaking[0]
+
+
 def test_sample_in_two_splits_is_a_warning(root):
     shutil.copy(root / "train.txt", root / "test.txt")
     report = check(MFNet(str(root)), progress=False)
