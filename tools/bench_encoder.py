@@ -3,7 +3,8 @@
     python tools/bench_encoder.py --encoder vit_b --size 1024 --repeats 3
 
 Every measurement runs in a process of its own, ours and theirs in turns, so that a busy machine
-disturbs both alike; medians are compared. Memory is the peak above the loaded model.
+disturbs both alike; medians are compared. Processor seconds (summed over the threads) are the
+steadier figure when other programs run. Memory is the peak above the loaded model.
 """
 
 import argparse
@@ -66,23 +67,26 @@ def _compare(options: argparse.Namespace, mode: str) -> None:
                 runs.append(_spawn(options, mode, side, files[side]))
         ours, theirs = (torch.load(file) for file in files.values())
     median = {
-        side: {key: statistics.median(run[key] for run in runs) for key in ("seconds", "bytes")}
+        side: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         for side, runs in results.items()
     }
-    ratios = [median["ours"][key] / median["theirs"][key] for key in ("seconds", "bytes")]
+    ratio = {key: value / median["theirs"][key] for key, value in median["ours"].items()}
     print(
         f"\n{options.encoder} {options.batch} x 3 x {options.size} x {options.size}, "
         f"{options.dtype}, {options.device}, {options.threads} threads, {mode}"
         f"{' (forward + backward)' if mode == 'backward' else ''}, {options.repeats} runs each"
     )
+    print(f"  {'':<7} {'wall s':>8} {'processor s':>12} {'peak MiB':>9}")
     for side, values in median.items():
         times = " ".join(f"{run['seconds']:.2f}" for run in results[side])
+        memory = values["bytes"] / 2**20
         print(
-            f"  {side:<7} {values['seconds']:8.2f} s {values['bytes'] / 2**20:9.0f} MiB  ({times})"
+            f"  {side:<7} {values['seconds']:8.2f} {values['processor']:12.2f} {memory:9.0f}"
+            f"  (wall: {times})"
         )
-    print(f"  ratio   {ratios[0]:8.3f}   {ratios[1]:9.3f}")
+    print(f"  ratio   {ratio['seconds']:8.3f} {ratio['processor']:12.3f} {ratio['bytes']:9.3f}")
     if mode in TARGETS and options.device == "cpu":
-        print(f"  target  {TARGETS[mode][0]:8.3f}   {TARGETS[mode][1]:9.3f}")
+        print(f"  target  {TARGETS[mode][0]:8.3f} {'':12} {TARGETS[mode][1]:9.3f}")
     for name, tensor in ours.items():
         gap, largest = (tensor - theirs[name]).abs().max(), theirs[name].abs().max()
         print(f"  largest difference of the {name}: {gap:.2e} (largest value {largest:.2e})")
@@ -98,7 +102,7 @@ def _spawn(options: argparse.Namespace, mode: str, side: str, save: Path) -> dic
 
 
 def _measure(options: argparse.Namespace) -> dict[str, float]:
-    """One side in this process: seconds of the second pass, peak bytes over both."""
+    """One side in this process: time of the second pass, peak bytes over both."""
     torch.set_num_threads(options.threads)
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     build = _ours if options.worker == "ours" else _theirs
@@ -109,14 +113,14 @@ def _measure(options: argparse.Namespace) -> dict[str, float]:
     backward = options.mode == "backward"
     _pass(model, pictures, backward)
     model.zero_grad()
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     tensors = _pass(model, pictures, backward)
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, time.process_time() - used
     peak = _peak(device)
     torch.save(
         {name: tensor.detach().float().cpu() for name, tensor in tensors.items()}, options.save
     )
-    return {"seconds": seconds, "bytes": peak - before}
+    return {"seconds": seconds, "processor": used, "bytes": peak - before}
 
 
 def _ours(preset: SAMPreset, size: int) -> nn.Module:

@@ -150,15 +150,16 @@ class _Chunked(torch.autograd.Function):
         (grad,) = grads
         scale, (h, w) = q.shape[-1] ** -0.5, (rel_h.shape[-1], rel_w.shape[-1])
         d_q, d_h, d_w = torch.empty_like(q), torch.empty_like(rel_h), torch.empty_like(rel_w)
-        d_k, d_v = (torch.zeros_like(t, dtype=torch.float32) for t in (k, v))
-        delta = (grad.float() * out.float()).sum(-1, keepdim=True)
+        wide = torch.promote_types(q.dtype, torch.float32)  # sums and softmax in half precision
+        d_k, d_v = (torch.zeros_like(t, dtype=wide) for t in (k, v))
+        delta = (grad.to(wide) * out.to(wide)).sum(-1, keepdim=True)
         for heads, rows in _chunks(q.shape[0], q.shape[1]):
             queries, slope = q[heads, rows], grad[heads, rows]
             logits = _bias(rel_h[heads, rows], rel_w[heads, rows])
             logits.baddbmm_(queries, k[heads].transpose(1, 2), alpha=scale)
-            weights = logits.softmax(-1, dtype=torch.float32)
+            weights = logits.softmax(-1, dtype=wide)
             d_v[heads] += weights.to(q.dtype).transpose(1, 2) @ slope
-            d_logits = (slope @ v[heads].transpose(1, 2)).float()
+            d_logits = (slope @ v[heads].transpose(1, 2)).to(wide)
             d_logits.sub_(delta[heads, rows]).mul_(weights)
             by_axis = d_logits.unflatten(-1, (h, w))
             d_h[heads, rows] = by_axis.sum(-1).to(d_h.dtype)
