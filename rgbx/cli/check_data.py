@@ -108,6 +108,11 @@ def _instantiate(arguments: list[str]) -> "RGBXDataModule":
         data: RGBXDataModule = parser.instantiate(parser.parse_args(arguments)).data
     except ArgumentError as error:
         raise RGBXError(explain(str(error))) from error
+    except ValueError as error:
+        # jsonargparse reports a constructor's own sentence as one of several failed attempts
+        if isinstance(error.__cause__, RGBXError):
+            raise error.__cause__ from error
+        raise
     return data
 
 
