@@ -34,10 +34,14 @@ VERSION_VARIABLE = "RGBX_RUN_VERSION"
 def main(argv: Sequence[str]) -> int:
     """Run one Lightning command; returns the exit status."""
     quieten()
+    version = os.environ.get(VERSION_VARIABLE)
     try:
         RGBXCLI(list(argv))
     except MisconfigurationException as error:
         raise RGBXError(" ".join(str(error).split())) from error
+    finally:
+        if version is None:  # it was set for the ranks of this run alone
+            os.environ.pop(VERSION_VARIABLE, None)
     return 0
 
 

@@ -1,6 +1,7 @@
 """The data module that all data sets share: options, checks, loaders."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,11 +154,10 @@ class RGBXDataModule(Source, LightningDataModule):
             sampler = SeededSampler(dataset, self.seed, drop_last=True)
         loader = self._loader(dataset, self.batch_size, sampler=sampler, drop_last=drop)
         if self.trainer is not None:
-            position = resume_position(self.trainer, len(loader))
-            sampler.resume_at(position, self.batch_size)
-            if position.batches:
-                # Lightning knows one way to resume a loader, and warns of all others.
-                warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended")
+            place = partial(resume_position, self.trainer, len(loader))
+            sampler.resume_at(place, self.batch_size)
+            # Lightning knows one way to resume a loader, and warns of all others.
+            warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended")
         return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:

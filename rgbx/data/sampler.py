@@ -1,6 +1,6 @@
 """The order of training samples and the seed of each, independent of the number of processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -61,18 +61,23 @@ class SeededSampler(DistributedSampler[tuple[int, int]]):
         place = rank if rank is not None else (dist.get_rank() if running else 0)
         super().__init__(dataset, world, place, shuffle=True, seed=seed, drop_last=drop_last)
         self._samples = len(dataset)  # type: ignore[arg-type]  # map-style data sets have a length
-        self._resume = (-1, 0)
+        self._resume: Callable[[], Position] | None = None
+        self._batch_size = 1
         self._shift = 0
 
-    def resume_at(self, position: Position, batch_size: int) -> None:
+    def resume_at(self, place: Callable[[], Position], batch_size: int) -> None:
         """Start where training stopped; later epochs are whole.
 
         The length stays that of a whole epoch: Lightning restores its batch counter itself and
         stops at the usual number.
+
+        Args:
+            place: asked when the first pass begins, not before: a model that counts its steps for
+                a schedule has the loader made before Lightning restores the counters.
+            batch_size: samples per batch on this rank.
         """
-        self.epoch = position.epoch
-        self._shift = position.shift
-        self._resume = (position.epoch, position.batches * batch_size)
+        self._resume = place
+        self._batch_size = batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order, by Lightning's number of the epoch."""
@@ -85,7 +90,12 @@ class SeededSampler(DistributedSampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield (index, seed) of this rank's samples."""
-        skip = self._resume[1] if self.epoch == self._resume[0] else 0
+        skip = 0
+        if self._resume is not None:
+            position = self._resume()
+            self._resume = None
+            self.epoch, self._shift = position.epoch, position.shift
+            skip = position.batches * self._batch_size
         mine = self.order()[self.rank :: self.num_replicas][skip:]
         return iter([(index, sample_seed(self.seed, self.epoch, index)) for index in mine])
 

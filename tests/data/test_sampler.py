@@ -67,7 +67,7 @@ def test_resume_leaves_out_what_was_seen_in_that_epoch_only():
     sampler = SeededSampler(NAMES, seed=2)
     sampler.set_epoch(3)
     whole = list(sampler)
-    sampler.resume_at(Position(epoch=3, batches=4, shift=0), batch_size=2)
+    sampler.resume_at(lambda: Position(epoch=3, batches=4, shift=0), batch_size=2)
     assert list(sampler) == whole[8:]
     assert len(sampler) == 23
     sampler.set_epoch(4)
@@ -76,7 +76,7 @@ def test_resume_leaves_out_what_was_seen_in_that_epoch_only():
 
 def test_shift_corrects_lightnings_epoch_number():
     sampler = SeededSampler(NAMES, seed=2)
-    sampler.resume_at(Position(epoch=3, batches=0, shift=1), batch_size=2)
+    sampler.resume_at(lambda: Position(epoch=3, batches=0, shift=1), batch_size=2)
     sampler.set_epoch(4)
     reference = SeededSampler(NAMES, seed=2)
     reference.set_epoch(3)
