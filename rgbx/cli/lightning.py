@@ -115,6 +115,15 @@ class RGBXCLI(LightningCLI):
         if self.subcommand == "predict":
             _classes_from_checkpoint(config)
 
+    def instantiate_classes(self) -> None:
+        """As the base; a sentence of a constructor is not buried in the parser's attempts."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if isinstance(error.__cause__, RGBXError):
+                raise error.__cause__ from error
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, saving checkpoints atomically; ``test`` writes into no training run."""
         config = self.config_init[self.subcommand]

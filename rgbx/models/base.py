@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -100,7 +99,8 @@ class RGBXModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Print what is trained and what is frozen."""
-        rank_zero_info(self.parameter_summary())
+        if self.trainer.is_global_zero:
+            print(self.parameter_summary(), flush=True)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed this step's random numbers from (seed, epoch, batch, rank)."""

@@ -149,7 +149,8 @@ class SemanticModule(RGBXModule, ABC):
 
 
 def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear (half-pixel centres) resize of (B,K,h,w) logits to ``size``, in float32."""
+    """Bilinear (half-pixel centres) resize of (B,K,h,w) logits to ``size``, in float32 or wider."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if tuple(logits.shape[-2:]) == tuple(size):
-        return logits.float()
-    return F.interpolate(logits.float(), size=tuple(size), mode="bilinear", align_corners=False)
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)

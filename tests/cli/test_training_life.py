@@ -152,7 +152,7 @@ def test_test_prints_the_table_and_leaves_the_run_intact(trained, rgbx, mfnet_ro
         assert word in printed
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
     result = json.loads(Path("out/test.json").read_text())
-    scores = result["results"]["test"]
+    scores = result["numbers"]["test"]
     assert set(scores) == {"all", "day", "night"}
     assert all(0 <= scores[s]["miou"] <= 1 for s in scores)
     masks = sorted(Path("out/masks").glob("*.png"))
@@ -160,7 +160,7 @@ def test_test_prints_the_table_and_leaves_the_run_intact(trained, rgbx, mfnet_ro
     assert np.asarray(Image.open(masks[0])).max() < 9
     again = rgbx("test", *argv)
     assert again == 0
-    assert json.loads(Path("out/test.json").read_text())["results"] == result["results"]
+    assert json.loads(Path("out/test.json").read_text())["numbers"] == result["numbers"]
 
 
 def test_python_forward_equals_the_command_line(trained):

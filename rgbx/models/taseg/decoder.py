@@ -2,10 +2,8 @@
 
 import copy
 import math
-from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rgbx.backbones.freeze import freeze
@@ -43,7 +41,9 @@ class TextAttention(nn.Module):
         query = self.query(pixels.flatten(2).transpose(1, 2))
         key, value = self.key(text), self.value(text)
         # scores are (B, h*w, K): linear in pixels, so they are formed openly
-        weights = torch.softmax((query @ key.T).float() / math.sqrt(key.shape[-1]), dim=-1)
+        scores = (query @ key.T) / math.sqrt(key.shape[-1])
+        # softmax runs in float32 under autocast
+        weights = torch.softmax(scores, dim=-1)
         attended = self.project(weights.to(value.dtype) @ value)
         return attended.transpose(1, 2).reshape(batch, -1, height, width)
 
@@ -93,22 +93,21 @@ class TextAwareDecoder(nn.Module):
         self.text_attention = TextAttention(dim // 8, text_dim) if text_dim else None
         self.point_grid = point_grid
 
-    def forward(self, embedding: Tensor, image_size: Sequence[int], text: Tensor | None) -> Tensor:
+    def forward(self, embedding: Tensor, text: Tensor | None) -> Tensor:
         """Class logits from an image embedding.
 
         Args:
             embedding: (B,C,h,w) of the encoder.
-            image_size: (H,W) of the network input, for point prompts.
             text: (K,text_dim) class embeddings; needed when the decoder has text attention.
         """
         batch, dim, height, width = embedding.shape
         dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, dim, 1, 1)
-        position = self.prompt_encoder.pe_layer((height, width)).to(embedding.dtype)
+        position = self._position(height, width).permute(2, 0, 1).to(embedding.dtype)
         position = position[None].expand(batch, -1, -1, -1)
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = tokens[None].expand(batch, -1, -1)
         if self.point_grid:
-            points = self._points(image_size).expand(batch, -1, -1)
+            points = self._points().expand(batch, -1, -1)
             tokens = torch.cat([tokens, points.to(tokens.dtype)], dim=1)
         states, pixels = self.transformer(embedding + dense, position, tokens)
         pixels = self.upscaling(pixels.transpose(1, 2).reshape(batch, dim, height, width))
@@ -118,22 +117,25 @@ class TextAwareDecoder(nn.Module):
         heads = [head(states[:, 1 + k]) for k, head in enumerate(self.hypernetworks)]
         return torch.einsum("bkc,bchw->bkhw", torch.stack(heads, dim=1), pixels)
 
-    def _points(self, image_size: Sequence[int]) -> Tensor:
+    def _position(self, height: int, width: int) -> Tensor:
+        """SAM's encoding (height, width, C) of the centres of a grid's cells.
+
+        Kept out of autocast: the sine of a coordinate rounded to 8 bits is noise.
+        """
+        matrix = self.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        ys, xs = (
+            (torch.arange(n, device=matrix.device, dtype=matrix.dtype) + 0.5) / n
+            for n in (height, width)
+        )
+        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
+        with torch.autocast(matrix.device.type, enabled=False):
+            return self.prompt_encoder.pe_layer._pe_encoding(grid)
+
+    def _points(self) -> Tensor:
         """(1, n*n + 1, C): positive points at the centres of an n x n grid, and SAM's padding point.
 
         SAM appends one "not a point" token whenever no box is given.
         """
         n, encoder = self.point_grid, self.prompt_encoder
-        device = encoder.no_mask_embed.weight.device
-        centres = (torch.arange(n, device=device, dtype=torch.float32) + 0.5) / n
-        ys, xs = torch.meshgrid(centres, centres, indexing="ij")
-        scale = torch.tensor([image_size[1], image_size[0]], device=device)
-        coordinates = torch.stack([xs, ys], dim=-1).reshape(1, n * n, 2) * scale
-        size = (int(image_size[0]), int(image_size[1]))
-        points = encoder.pe_layer.forward_with_coords(coordinates, size)
-        points = points + encoder.point_embeddings[1].weight
-        return F.pad(points, (0, 0, 0, 1)) + self._padding(n * n)
-
-    def _padding(self, count: int) -> Tensor:
-        padding = self.prompt_encoder.not_a_point_embed.weight[None]
-        return F.pad(padding, (0, 0, count, 0))
+        points = self._position(n, n).reshape(n * n, -1) + encoder.point_embeddings[1].weight
+        return torch.cat([points, encoder.not_a_point_embed.weight])[None]

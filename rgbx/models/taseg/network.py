@@ -99,8 +99,7 @@ class TASegNetwork(nn.Module):
 
     def forward(self, rgb: Tensor, x: Tensor | None, text: Tensor | None) -> Tensor:
         """Class logits at a quarter of the input size."""
-        embedding = self.encoder(rgb, x)
-        return self.decoder(embedding, rgb.shape[-2:], text)
+        return self.decoder(self.encoder(rgb, x), text)
 
 
 def build_encoder(
