@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_CHUNK = 2**20  # logits per thread and chunk: 4 MiB in float32, so that a chunk stays in cache
+_CHUNK = 2**19  # logits per thread and chunk: 2 MiB in float32, so that a chunk stays in cache
 _FLASH_WIDTH = 256  # widest head of the flash kernels
 
 
