@@ -58,7 +58,9 @@ def test_no_paper_imports_another():
 
 
 @pytest.mark.parametrize(
-    "argv", [["--version"], ["--help"], ["check-data", "--help"], ["weights", "--help"]], ids=" ".join
+    "argv",
+    [["--version"], ["--help"], ["check-data", "--help"], ["weights", "--help"]],
+    ids=" ".join,
 )
 def test_help_answers_without_torch(argv):
     code = (

@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Mapping
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+M = TypeVar("M", bound=nn.Module)
 
-def freeze(module: nn.Module) -> nn.Module:
+
+def freeze(module: M) -> M:
     """Stop training `module`, for good.
 
     Every parameter gets `requires_grad_(False)` and every submodule stays in eval mode even when

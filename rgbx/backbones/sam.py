@@ -119,6 +119,7 @@ def build_sam(encoder: str, weights: Weights | None = None, checkpoint_blocks: b
         sam = SAM(preset, checkpoint_blocks).eval()
         if not next(sam.parameters()).is_meta:
             randomise(sam)
+            _see_pictures(sam.image_encoder)
             rank_zero_warn(
                 f"SAM {encoder} starts from RANDOM weights because `weights` is null; "
                 "results mean nothing beyond a test of the program."
@@ -131,6 +132,23 @@ def build_sam(encoder: str, weights: Weights | None = None, checkpoint_blocks: b
     sam.to_empty(device="cpu")
     load_strict(sam, split_qkv(state), weights.path)
     return sam
+
+
+def _see_pictures(vit: ViT) -> None:
+    """Let a random encoder pass pictures on, so that something can be learnt behind it.
+
+    Pictures are smooth: white-noise filters see little of them. Patch filters become constant on
+    cells of a 4 x 4 grid, and the neck's 3 x 3 convolution listens to its centre rather than to
+    nine neighbours alike. Only powers of two are multiplied, so the values stay portable.
+    """
+    with torch.no_grad():
+        filters, cell = vit.patch_embed.proj.weight, vit.config.patch // 4
+        coarse = filters[:, :, ::cell, ::cell]
+        filters.copy_(coarse.repeat_interleave(cell, 2).repeat_interleave(cell, 3))
+        neck = vit.get_parameter("neck.2.weight")
+        centre = 2 * neck[:, :, 1, 1]
+        neck.mul_(2.0**-4)
+        neck[:, :, 1, 1] = centre
 
 
 def sam_preset(encoder: str) -> SAMPreset:

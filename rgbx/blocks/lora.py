@@ -6,6 +6,7 @@ PEFT freezes everything beside its adapters, so pretrained weights are loaded be
 
 import copy
 from pathlib import Path
+from typing import cast
 
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
@@ -34,13 +35,20 @@ def inject_lora(module: nn.Module, targets: str, rank: int, alpha: float) -> Non
     """
     if rank < 1:
         raise RGBXError(f"The LoRA rank must be at least 1, got {rank}.")
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, bias="none")
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT only multiplies by it
+        target_modules=targets,
+        bias="none",
+    )
     try:
         inject_adapter_in_model(config, module)
     except ValueError as error:
         if "not found" not in str(error):
             raise
-        raise RGBXError(f"LoRA: {targets!r} matches no layer of {type(module).__name__}.") from error
+        raise RGBXError(
+            f"LoRA: {targets!r} matches no layer of {type(module).__name__}."
+        ) from error
 
 
 def merge_lora(module: nn.Module) -> int:
@@ -79,7 +87,7 @@ def export_lora(module: nn.Module, folder: str | Path) -> Path:
         for name, tensor in get_peft_model_state_dict(module).items()
     }
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config: LoraConfig = copy.copy(module.peft_config["default"])
+    config = copy.copy(cast(dict[str, LoraConfig], module.peft_config)["default"])
     config.inference_mode = True
     config.save_pretrained(str(folder))
     return folder

@@ -1,4 +1,4 @@
-"""``rgbx fit | validate | test | predict``: stock LightningCLI in subclass mode, with the traps closed."""
+"""``rgbx fit | validate | test | predict``: stock LightningCLI in subclass mode, traps closed."""
 
 import inspect
 import os
@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from jsonargparse._util import import_object
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-import rgbx.data  # noqa: F401 (makes short class names known)
+import rgbx.data
 import rgbx.models  # noqa: F401
 from rgbx.cli.messages import RGBXParser, quieten
 from rgbx.cli.predictions import PredictionWriter
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class RGBXCLI(LightningCLI):
-    """LightningCLI whose configuration wins over checkpoints and whose ``test`` leaves runs intact."""
+    """LightningCLI whose configuration beats checkpoints and whose ``test`` leaves runs intact."""
 
     def __init__(self, args: ArgsType = None) -> None:
         super().__init__(
@@ -65,6 +65,7 @@ class RGBXCLI(LightningCLI):
     # ------------------------------------------------------------------ parser
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """As the base, without its warning about being called from Python."""
+        assert isinstance(args, list)
         self.config = parser.parse_args(args)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -136,7 +137,8 @@ class RGBXCLI(LightningCLI):
         self.model.data_info = _describe(self.datamodule)
         trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         if self.subcommand == "predict" or config.get("save_predictions"):
-            trainer.callbacks.append(PredictionWriter(self.output_folder))
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            callbacks.append(PredictionWriter(self.output_folder))
         return trainer
 
     @property
@@ -167,7 +169,7 @@ class RGBXCLI(LightningCLI):
 
 def _warn_about_linked_values(config: Any) -> None:
     """Say so when a value is given that the data module will replace."""
-    model = config.get("model") or {}
+    model = config.model
     defaults = inspect.signature(import_object(model.class_path)).parameters
     for name in LINKED:
         if name not in defaults:

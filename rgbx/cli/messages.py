@@ -1,4 +1,4 @@
-"""One sentence instead of a parser's page: what was wrong in a configuration, and the nearest name."""
+"""One sentence instead of a parser's page: what was wrong, and the nearest known name."""
 
 import difflib
 import importlib
@@ -58,14 +58,14 @@ class RGBXParser(LightningArgumentParser):
     """Lightning's parser, whose errors are sentences and exceptions rather than a usage page."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what the message means; inner parsers, which may be one of several tries, do not."""
+        """Raise what the message means; inner parsers, which make one of several tries, do not."""
         if not self.exit_on_error:
             super().error(message, ex)
         raise ConfigError(explain(message)) from ex
 
 
 def explain(message: str) -> str:
-    """One sentence from a message of jsonargparse, with the nearest known name where one was meant."""
+    """One sentence from a message of jsonargparse, with the nearest known name."""
     key = _search(r'Parser key "([\w.]+)"', message)
     for pattern, sentence in (
         (r"Option '([^']+)' is not accepted", _unknown_argument),
@@ -104,7 +104,7 @@ def _parameters(cls: type) -> list[str]:
     for owner in cls.__mro__:
         if "__init__" not in owner.__dict__:
             continue
-        parameters = inspect.signature(owner.__init__).parameters.values()
+        parameters = inspect.signature(owner.__dict__["__init__"]).parameters.values()
         names += [p.name for p in parameters if p.name != "self" and p.kind != p.VAR_KEYWORD]
         if not any(p.kind == p.VAR_KEYWORD for p in parameters):
             break
@@ -120,7 +120,8 @@ def _unknown_class(name: str, key: str | None, message: str) -> str:
 
 
 def _subclasses(base: type) -> Iterable[type]:
-    for cls in base.__subclasses__():
+    direct: list[type] = base.__subclasses__()
+    for cls in direct:
         if not inspect.isabstract(cls) and not cls.__name__.startswith("_"):
             yield cls
         yield from _subclasses(cls)

@@ -1,4 +1,4 @@
-"""What every rgbx model shares: optimiser set-up, checkpoints of trained parts only, early refusals."""
+"""What every rgbx model shares: optimiser set-up, checkpoints of trained parts, early refusals."""
 
 import dataclasses
 import re
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -62,7 +63,7 @@ class RGBXModule(LightningModule):
         self.save_hyperparameters({k: _plain(v) for k, v in arguments.items() if k not in skip})
 
     # ------------------------------------------------------------------ optimisation
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW (or what the configuration says) on trainable parameters + per-step schedule."""
         optimizer = self._optimizer_factory([p for p in self.parameters() if p.requires_grad])
         self._configured = [
@@ -190,7 +191,7 @@ class RGBXModule(LightningModule):
         checkpoint["state_dict"] = keep_trained(self, checkpoint["state_dict"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another paper's or another backbone's checkpoint; complete it for strict loading."""
+        """Refuse what is another paper's or backbone's; complete the rest for strict loading."""
         refuse_foreign(self, checkpoint)
         checkpoint["state_dict"] = fill_frozen(self, checkpoint["state_dict"])
 
@@ -215,7 +216,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _mix(*numbers: int) -> int:
-    """One 63-bit seed from several integers (splitmix64 steps: neighbouring inputs do not correlate)."""
+    """One 63-bit seed from several integers, mixed as in splitmix64; neighbours differ widely."""
     state = 0
     for number in numbers:
         state = (state ^ (number & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF

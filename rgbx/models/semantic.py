@@ -97,7 +97,7 @@ class SemanticModule(RGBXModule, ABC):
             SegmentationScores(self.num_classes), data["test_splits"], data["subsets"]
         ).to(self.device)
 
-    def test_step(
+    def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> list[Tensor]:
         """Score at the original size: logits are resized to each mask before the argmax.

@@ -12,7 +12,8 @@ from tests.cli.conftest import CONFIGS, tiny
 EXPERIMENTS = sorted(
     str(p.relative_to(CONFIGS))
     for p in CONFIGS.rglob("*.yaml")
-    if "sweeps" not in p.parts and "class_path" in (yaml.safe_load(p.read_text()).get("model") or {})
+    if "sweeps" not in p.parts
+    and "class_path" in (yaml.safe_load(p.read_text()).get("model") or {})
 )
 
 

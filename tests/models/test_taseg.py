@@ -190,7 +190,9 @@ def test_a_vit_b_checkpoint_is_a_few_percent_of_the_model():
     stored = sum(v.numel() for v in kept.values())
     sam = sum(v.numel() for v in state.values())
     whole = sam + sum(p.numel() for p in clip.parameters())
-    print(f"{stored / 1e6:.2f} M stored, {stored / whole:.2%} of all, {stored / sam:.2%} without CLIP")
+    print(
+        f"{stored / 1e6:.2f} M stored, {stored / whole:.2%} of all, {stored / sam:.2%} without CLIP"
+    )
     assert stored / whole < 0.05
     assert not [k for k in kept if "base_layer" in k or "prompt_encoder" in k]
 

@@ -132,7 +132,7 @@ class TextAwareDecoder(nn.Module):
             return self.prompt_encoder.pe_layer._pe_encoding(grid)
 
     def _points(self) -> Tensor:
-        """(1, n*n + 1, C): positive points at the centres of an n x n grid, and SAM's padding point.
+        """(1, n*n + 1, C): positive points at the centres of an n x n grid, and a padding point.
 
         SAM appends one "not a point" token whenever no box is given.
         """

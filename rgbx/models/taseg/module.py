@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -53,6 +53,8 @@ class TASeg(SemanticModule):
         checkpoint_blocks: recompute encoder blocks in the backward pass (less memory, more time).
         ce_weight: weight of the cross-entropy.
         dice_weight: weight of the Dice loss.
+        dice_classes: classes that an image's Dice loss averages over: those ``present`` in its
+            mask, or ``all``, which also presses down classes that never occur.
         optimizer: from trainable parameters to an optimiser.
         schedule: learning-rate schedule, per optimiser step.
 
@@ -90,6 +92,7 @@ class TASeg(SemanticModule):
         checkpoint_blocks: bool = False,
         ce_weight: float = 1.0,
         dice_weight: float = 1.0,
+        dice_classes: Literal["present", "all"] = "present",
         optimizer: OptimizerFactory = lambda p: torch.optim.AdamW(p, lr=5e-4, weight_decay=0.01),
         schedule: Schedule = Poly(power=0.9, warmup_epochs=1.0),  # noqa: B008 (immutable)
     ) -> None:
@@ -125,7 +128,7 @@ class TASeg(SemanticModule):
         embeddings = encode_classes(
             self.text_encoder, weights, self.class_names, self.hparams["templates"]
         )
-        self.text_embeddings.copy_(embeddings)
+        self.get_buffer("text_embeddings").copy_(embeddings)
         self._text_is_encoded = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -144,7 +147,8 @@ class TASeg(SemanticModule):
         """Cross-entropy and Dice, per image, ignore index respected."""
         return {
             "ce": self.hparams["ce_weight"] * cross_entropy(logits, mask),
-            "dice": self.hparams["dice_weight"] * dice(logits, mask),
+            "dice": self.hparams["dice_weight"]
+            * dice(logits, mask, classes=self.hparams["dice_classes"]),
         }
 
     def merge_lora(self) -> int:

@@ -1,0 +1,63 @@
+"""Lay real image pairs out as MFNet and PST900, to train on them with the shipped code.
+
+    python tools/real_pairs.py SAMPLES OUT
+
+SAMPLES is a folder with ``msrs_person/{rgb,thermal,gt}`` (two-class masks of persons) and
+``pst900/{rgb,thermal,labels}``. OUT gets ``MFNet`` (4-channel PNG, persons as id 2) and
+``PST900``. The same pairs stand in the train, val and test lists: this shows that the code fits
+real pictures, not that it generalises.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PERSON = 2
+
+
+def write_mfnet(samples: Path, root: Path) -> int:
+    """MFNet's layout A from the msrs_person pairs; returns how many."""
+    for name in ("images", "labels"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    stems = sorted(p.stem for p in (samples / "gt").iterdir())
+    for stem in stems:
+        rgb, thermal, gt = (
+            np.asarray(Image.open(next((samples / part).glob(f"{stem}.*"))).convert(mode))
+            for part, mode in (("rgb", "RGB"), ("thermal", "L"), ("gt", "L"))
+        )
+        Image.fromarray(np.dstack([rgb, thermal])).save(root / "images" / f"{stem}.png")
+        ids = np.where(gt > 127, PERSON, 0).astype(np.uint8)
+        Image.fromarray(ids).save(root / "labels" / f"{stem}.png")
+    for split in ("train", "val", "test"):
+        (root / f"{split}.txt").write_text("\n".join(stems) + "\n")
+    return len(stems)
+
+
+def write_pst900(samples: Path, root: Path, copies: int = 4) -> int:
+    """PST900's layout from its pair, under several names so that a validation cut is possible."""
+    for split in ("train", "test"):
+        for part in ("rgb", "thermal", "labels"):
+            (root / split / part).mkdir(parents=True, exist_ok=True)
+            picture: Image.Image = Image.open(next((samples / part).iterdir()))
+            if part == "thermal":
+                picture = picture.convert("L")
+            for copy in range(copies if split == "train" else 1):
+                picture.save(root / split / part / f"bag{copy}_frame.png")
+    return copies
+
+
+def main() -> None:
+    """Write both layouts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("samples", type=Path)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    pairs = write_mfnet(arguments.samples / "msrs_person", arguments.out / "MFNet")
+    frames = write_pst900(arguments.samples / "pst900", arguments.out / "PST900")
+    print(f"{arguments.out}: MFNet with {pairs} pairs, PST900 with {frames} copies of one pair")
+
+
+if __name__ == "__main__":
+    main()
