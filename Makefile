@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
+CONFIG := configs/demo/tasseg_mfnet.yaml
 STAMP  := $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM2_BUILD_CUDA = 0
 
-.PHONY: install demo test check clean
+.PHONY: install demo demo-ablation test check clean
 install: $(STAMP)
 
 # torch first: sam2 is built from source against the torch that is installed, not a second one
@@ -18,14 +19,27 @@ $(STAMP): pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --no-build-isolation -e '.[dev]'
 	touch $@
 
+# one thread: more only wait for each other on a model this small
+demo demo-ablation: export OMP_NUM_THREADS = 1
+NEWEST = $$(ls -td $(DEMO)/runs/tasseg_mfnet/version_*/checkpoints/best.ckpt | head -1)
+
 demo: install
 	$(BIN)/rgbx make-demo-data --layout mfnet --root $(DEMO)/MFNet --force
-	$(BIN)/rgbx check-data --config configs/demo/tasseg_mfnet.yaml --output $(DEMO)/check
-	$(BIN)/rgbx fit --config configs/demo/tasseg_mfnet.yaml
-	$(BIN)/rgbx test --config configs/demo/tasseg_mfnet.yaml --save_predictions true \
-	    --ckpt_path $$(ls -td $(DEMO)/runs/tasseg_mfnet/version_*/checkpoints/best.ckpt | head -1) \
-	    --output $(DEMO)/result
-	@echo "table and scores: $(DEMO)/result/test.json   pictures: $(DEMO)/result/overlays"
+	$(BIN)/rgbx check-data --config $(CONFIG) --output $(DEMO)/check
+	$(BIN)/rgbx fit --config $(CONFIG)
+	$(BIN)/rgbx test --config $(CONFIG) --ckpt_path $(NEWEST) \
+	    --save_predictions true --output $(DEMO)/result
+	@echo "scores: $(DEMO)/result/test.json   pictures: $(DEMO)/result/sheet.png, overlays/, masks/"
+
+# the same training with the thermal camera blanked, after `make demo`: what is X worth?
+demo-ablation: install
+	$(BIN)/rgbx fit --config $(CONFIG) --data.blank x
+	$(BIN)/rgbx test --config $(CONFIG) --data.blank x --output $(DEMO)/result_without_x \
+	    --ckpt_path $(NEWEST)
+	@$(BIN)/python -c "import json; \
+	    miou = lambda f: json.load(open(f))['numbers']['test']['all']['miou']; \
+	    print('miou with both cameras %.4f, with X blanked %.4f' % \
+	          (miou('$(DEMO)/result/test.json'), miou('$(DEMO)/result_without_x/test.json')))"
 
 test: install
 	$(BIN)/python -m pytest

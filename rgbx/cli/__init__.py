@@ -5,6 +5,7 @@ module with ``main(argv) -> int``, imported when it is asked for.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,8 @@ def run(argv: list[str]) -> int:
     if argv[0] in ("-V", "--version"):
         print(f"rgbx {__version__}")
         return 0
+    # before torch is loaded: idle OpenMP threads that spin make a busy machine far slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _dispatch(argv)
     except RGBXError as error:
