@@ -31,7 +31,7 @@ _INTENDED = (
     r".*does not have many workers",
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r".*Consider setting `persistent_workers=True`",
-    r"Be aware that when using `ckpt_path`, callbacks",  # test runs without the training's callbacks
+    r"Be aware that when using `ckpt_path`, callbacks",  # test needs none of them
     r"`ModelCheckpoint\(monitor=.*could not find the monitored key",  # no validation this epoch
 )
 
