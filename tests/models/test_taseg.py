@@ -25,9 +25,10 @@ def model():
     return TASeg(encoder="tiny").eval()
 
 
+@pytest.mark.parametrize("size", [(80, 112), (1024, 1024)])
 @pytest.mark.parametrize("fusion", ["dffm", "concat", "none"])
-def test_at_step_0_the_encoder_is_sam_on_rgb(fusion):
-    rgb, x = images(80, 112)  # neither square nor a multiple of the window
+def test_at_step_0_the_encoder_is_sam_on_rgb(fusion, size):
+    rgb, x = images(*size, batch=1)  # 80 x 112: neither square nor a multiple of the window
     model = TASeg(encoder="tiny", fusion=fusion).eval()
     sam = build_sam("tiny", None).eval()
     with torch.no_grad():
