@@ -64,26 +64,26 @@ class TASegEncoder(nn.Module):
 
     def forward(self, rgb: Tensor, x: Tensor | None = None) -> Tensor:
         """Image embedding (B,256,H/16,W/16)."""
-        self.vit.check_size(*rgb.shape[-2:])
-        tokens = self.vit.patch_embed(rgb)
-        position = self.vit.position(tokens.shape[1], tokens.shape[2])
-        tokens = tokens + position
-        if self.x_patch_embed is None:
-            for block in self.vit.blocks:
-                tokens = self.vit.run_block(block, tokens)
-            return self.vit.project(tokens)
-        assert x is not None
-        fused = self.x_patch_embed(x)
-        if self.x_position:
-            fused = fused + position
+        tokens = self.vit.embed(rgb)
+        fused = self._embed_x(x)
         if self.concat is not None:
             tokens = self.concat(tokens, fused)
-            for block in self.vit.blocks:
-                tokens = self.vit.run_block(block, tokens)
-        for block, dffm in zip(self.vit.blocks, self.dffm, strict=False):
-            fused = dffm(fused, tokens)
-            tokens = self.vit.run_block(block, tokens + fused)
+        for index, block in enumerate(self.vit.blocks):
+            if self.dffm:
+                fused = self.dffm[index](fused, tokens)
+                tokens = tokens + fused
+            tokens = self.vit.run_block(block, tokens)
         return self.vit.project(tokens)
+
+    def _embed_x(self, x: Tensor | None) -> Tensor | None:
+        """Tokens (B,H/16,W/16,D) of the second modality, None for RGB alone."""
+        if self.x_patch_embed is None:
+            return None
+        assert x is not None
+        tokens = self.x_patch_embed(x)
+        if self.x_position:
+            tokens = tokens + self.vit.position(tokens.shape[1], tokens.shape[2])
+        return tokens
 
 
 class TASegNetwork(nn.Module):
