@@ -5,7 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # gloo may hang at rendezvous in a container
 os.environ.setdefault("WANDB_MODE", "offline")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"  # processes that tests start: compared bit by bit
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import pytest
