@@ -185,19 +185,22 @@ def _warn_about_linked_values(config: Any) -> None:
 def _refuse_absent_devices(trainer: Any) -> None:
     """Ask for no more devices than there are; on a CPU Lightning would start them all the same."""
     devices, accelerator = trainer.get("devices"), trainer.get("accelerator") or "auto"
+    wants_gpu = accelerator in ("gpu", "cuda")
+    gpus = torch.cuda.device_count() if wants_gpu or accelerator == "auto" else 0
+    if wants_gpu and not gpus and not torch.backends.mps.is_available():
+        raise RGBXError(
+            f"trainer.accelerator is {accelerator}, but this machine has no GPU that torch can "
+            "use: set it to cpu, or install a torch that fits the GPU's driver."
+        )
     if isinstance(devices, str) and devices.isdigit():
         devices = int(devices)
     if not isinstance(devices, int) or devices < 1:
         return
-    gpus = torch.cuda.device_count() if accelerator in ("auto", "gpu", "cuda") else 0
     there = gpus or (os.cpu_count() or 1)
-    if accelerator in ("gpu", "cuda"):
-        there = gpus
     if devices > there:
-        kind = "GPUs" if gpus or accelerator in ("gpu", "cuda") else "CPU cores"
         raise RGBXError(
-            f"trainer.devices is {devices}, but this machine has {there} {kind}: lower it, or "
-            "leave it out."
+            f"trainer.devices is {devices}, but this machine has {there} "
+            f"{'GPUs' if gpus else 'CPU cores'}: lower it, or leave it out."
         )
 
 

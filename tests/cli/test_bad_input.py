@@ -61,6 +61,12 @@ def test_mistakes_in_the_configuration(fails, mfnet_root, extra, expected):
     assert re.search(expected, fails(*fit(mfnet_root, *extra)))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there(fails, mfnet_root):
+    message = fails(*fit(mfnet_root, "--trainer.accelerator", "gpu", "--trainer.devices", "-1"))
+    assert "trainer.accelerator is gpu, but this machine has no GPU" in message
+
+
 def test_an_unknown_key_in_a_file(fails, mfnet_root, tmp_path):
     (tmp_path / "wrong.yaml").write_text("trainer: {max_epochs: 1}\nmodell: {class_path: TASeg}\n")
     message = fails(*fit(mfnet_root, "--config", "wrong.yaml"))
