@@ -1,0 +1,88 @@
+"""What every model refuses early, and what steps' random numbers depend on."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from rgbx.backbones.weights import Weights
+from rgbx.data import MFNet
+from rgbx.errors import RGBXError
+from rgbx.models import TASeg
+from rgbx.models.base import _mix, as_weights
+
+
+def test_a_sample_without_x_is_refused_unless_the_model_is_rgb_only():
+    batch = {"rgb": torch.zeros(1, 3, 16, 16), "name": ["0001"]}
+    with pytest.raises(RGBXError, match="TASeg needs a second modality, but 0001 came without"):
+        TASeg(encoder="tiny").inputs(batch)
+    rgb, x = TASeg(encoder="tiny", fusion="none").inputs(batch)
+    assert rgb is batch["rgb"] and x is None
+
+
+def trainer(**options):
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def test_a_trainable_parameter_without_a_loss_is_refused(mfnet_root):
+    model = TASeg(encoder="tiny")
+    model.network.idle = torch.nn.Parameter(torch.zeros(3))
+    data = MFNet(str(mfnet_root), size=(64, 96), batch_size=2, num_workers=0)
+    with pytest.raises(RGBXError, match=r"1 trainable parameters get no gradient.*network\.idle"):
+        trainer(fast_dev_run=True).fit(model, data)
+
+
+class Noisy(TASeg):
+    """Remembers the random numbers of its training steps."""
+
+    def training_step(self, batch, batch_idx):
+        self.drawn.append(torch.rand(1).item())
+        return super().training_step(batch, batch_idx)
+
+
+def test_random_numbers_of_a_step_do_not_depend_on_what_was_drawn_before(mfnet_root):
+    drawn = []
+    for wasted in (0, 7):
+        torch.manual_seed(5)
+        model = Noisy(encoder="tiny")
+        model.drawn = []
+        data = MFNet(str(mfnet_root), size=(64, 96), batch_size=2, num_workers=0)
+        torch.manual_seed(5)
+        torch.rand(wasted)
+        trainer(limit_val_batches=0).fit(model, data)
+        drawn.append(model.drawn)
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 4
+
+
+def test_mixed_seeds_differ():
+    seeds = {_mix(s, e, b, r) for s in range(3) for e in range(5) for b in range(5) for r in (0, 1)}
+    assert len(seeds) == 3 * 5 * 5 * 2
+    assert all(0 <= s < 2**63 for s in seeds)
+
+
+def test_hyper_parameters_are_plain_and_come_back():
+    model = TASeg(encoder="tiny", templates=("a {class}",))
+    assert model.hparams["templates"] == ["a {class}"]
+    assert not {"optimizer", "schedule", "self"} & set(model.hparams)
+    assert as_weights({"path": "a.pth", "sha256": None}) == Weights("a.pth")
+    assert as_weights(None) is None
+
+
+def test_the_summary_adds_up():
+    model = TASeg(encoder="tiny")
+    lines = model.parameter_summary().splitlines()
+    numbers = {line[:26].strip(): float(line.split()[-2]) for line in lines if line.endswith(" M")}
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad) / 1e6
+    assert abs(numbers.pop("trainable") - trained) < 1e-4
+    assert abs(numbers.pop("frozen") - frozen) < 1e-4
+    assert abs(sum(numbers.values()) - trained) < 1e-3
+    assert "other" not in numbers
