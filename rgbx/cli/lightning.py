@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse._util import import_object
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -16,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import rgbx.data
 import rgbx.models  # noqa: F401
-from rgbx.cli.messages import RGBXParser, quieten
+from rgbx.cli.messages import RGBXParser, class_at, quieten
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.report import report_test
 from rgbx.data.base import RGBXDataModule
@@ -170,7 +169,7 @@ class RGBXCLI(LightningCLI):
 def _warn_about_linked_values(config: Any) -> None:
     """Say so when a value is given that the data module will replace."""
     model = config.model
-    defaults = inspect.signature(import_object(model.class_path)).parameters
+    defaults = inspect.signature(class_at(model.class_path)).parameters
     for name in LINKED:
         if name not in defaults:
             continue

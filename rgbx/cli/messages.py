@@ -19,7 +19,7 @@ from rgbx.errors import RGBXError
 from rgbx.models.base import RGBXModule
 from rgbx.optim.schedules import Schedule
 
-__all__ = ["ConfigError", "RGBXParser", "explain", "quieten"]
+__all__ = ["ConfigError", "RGBXParser", "class_at", "explain", "quieten"]
 
 TOP_LEVEL = ("model", "data", "trainer", "ckpt_path", "seed_everything", "config", "output")
 
@@ -95,9 +95,17 @@ def _search(pattern: str, text: str) -> str | None:
 
 def _unknown_argument(name: str, key: str | None, message: str) -> str:
     path = re.findall(r"given class_path '([\w.]+)'", message)[-1]
-    module, _, cls = path.rpartition(".")
-    known = _parameters(getattr(importlib.import_module(module), cls))
-    return f"{cls} has no option `{name}`{_hint(name.split('.')[0], known)}"
+    cls = class_at(path)
+    known = _parameters(cls)
+    return f"{cls.__name__} has no option `{name}`{_hint(name.split('.')[0], known)}"
+
+
+def class_at(path: str) -> type:
+    """The class of a dotted path, as parsed configurations hold it."""
+    module, _, name = path.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    assert isinstance(found, type)
+    return found
 
 
 def _parameters(cls: type) -> list[str]:

@@ -47,6 +47,8 @@ class RGBXModule(LightningModule):
         self._schedule = schedule
         self._fingerprint: str | None = None
         self._configured: list[dict[str, Any]] = []
+        self._seed: int | None = None
+        self._checked_gradients = False
         self.data_info: dict[str, Any] = {}
         #: after a test: split -> subset -> metric -> value
         self.results: dict[str, dict[str, dict[str, Any]]] = {}
@@ -105,11 +107,9 @@ class RGBXModule(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed this step's random numbers from (seed, epoch, batch, rank)."""
-        seed = torch.initial_seed() if self._seed is None else self._seed
-        self._seed = seed
-        torch.manual_seed(_mix(seed, self.current_epoch, batch_idx, self.global_rank))
-
-    _seed: int | None = None
+        if self._seed is None:  # before the first step: what seed_everything set
+            self._seed = torch.initial_seed()
+        torch.manual_seed(_mix(self._seed, self.current_epoch, batch_idx, self.global_rank))
 
     def on_after_backward(self) -> None:
         """Refuse trainable parameters that no loss reaches (DDP would hang on them later)."""
@@ -122,8 +122,6 @@ class RGBXModule(LightningModule):
                 f"{len(idle)} trainable parameters get no gradient from any loss, for example "
                 f"{', '.join(idle[:3])}: freeze them or use them in the forward pass."
             )
-
-    _checked_gradients = False
 
     def refuse_bad_loss(self, losses: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
         """Stop when a loss is NaN or infinite.
