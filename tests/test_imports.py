@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "rgbx"
 LAYERS = {  # package or module -> what it may import from rgbx
     "errors": set(),
     "pictures": set(),
+    "curves": set(),
     "losses": {"errors"},
     "metrics": {"errors"},
     "optim": {"errors"},
@@ -19,7 +20,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "data": {"errors", "pictures"},
     "results": {"errors"},
     "models": {"errors", "backbones", "blocks", "losses", "metrics", "optim"},
-    "cli": {"errors", "pictures", "data", "models", "results", "backbones", "optim"},
+    "cli": {"errors", "pictures", "curves", "data", "models", "results", "backbones", "optim"},
 }
 
 
