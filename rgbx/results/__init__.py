@@ -1,6 +1,7 @@
 """From a finished test to ``test.json`` and to tables beside published numbers."""
 
-from rgbx.results.published import Published, PublishedRow, PublishedTable, load_published
+from rgbx.results.load import load_published
+from rgbx.results.published import Cost, Published, PublishedRow, PublishedTable
 from rgbx.results.record import (
     CheckpointRecord,
     ClassScore,
@@ -17,6 +18,7 @@ from rgbx.results.tables import Row, Table, benchmark_table, class_table
 __all__ = [
     "CheckpointRecord",
     "ClassScore",
+    "Cost",
     "DataRecord",
     "ModelRecord",
     "Published",

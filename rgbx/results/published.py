@@ -1,51 +1,67 @@
-"""Numbers that papers print, from each paper's ``published.yaml``."""
+"""The form of the numbers that papers print, one ``published.yaml`` for each paper."""
 
 import dataclasses
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
+__all__ = ["METRICS", "SALIENCY", "Cost", "Published", "PublishedRow", "PublishedTable"]
 
-from rgbx.errors import RGBXError
-from rgbx.results.decode import DecodeError, decode
-
-__all__ = ["Published", "PublishedRow", "PublishedTable", "load_published"]
-
+#: Saliency scores in the order in which they are shown: the four that papers print come first.
+SALIENCY = (
+    *("S", "maxF", "maxE", "MAE"),
+    *("meanF", "adpF", "wF", "meanE", "adpE", "IoU", "Dice"),
+)
 #: Names under which rgbx reports scores; a published number is believed to be one of them.
 METRICS = (
     *("miou", "macc", "acc", "miou_fg", "miou_drop0", "miou_image"),
-    *("S", "maxF", "meanF", "adpF", "wF", "maxE", "meanE", "adpE", "MAE"),
+    *SALIENCY,
     *("mIoU", "mBIoU", "mSF", "BER", "mDice"),
 )
+Supervision = Literal["full", "scribble"]
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedRow:
     """One method's numbers as a paper prints them.
 
+    A row has either one metric on several subsets (``believed`` and ``values``) or several metrics
+    on the whole split (``scores``).
+
     Attributes:
         method: Name of the method.
         believed: The rgbx metric that the number is believed to be; papers seldom say.
-        values: Subset ("all", "day", ...) -> number in percent.
-        own: Whether this is the paper's own method.
+        values: Subset ("all", "day", ...) -> number in the paper's unit.
+        scores: rgbx metric -> number in the paper's unit.
+        own: Whether this is the paper's own method; if it has several variants, ``settings`` tells
+            them apart.
         note: What a reader must know before comparing.
-        classes: Class name -> IoU in percent, where printed.
-        settings: For an ablation, the model's arguments that make this row.
+        classes: Class name -> IoU in the paper's unit, where printed.
+        settings: The model's arguments that make this row.
     """
 
     method: str
-    believed: str
-    values: dict[str, float]
+    believed: str = ""
+    values: dict[str, float] = dataclasses.field(default_factory=dict)
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
     own: bool = False
     note: str = ""
     classes: dict[str, float] = dataclasses.field(default_factory=dict)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def number(self, metric: str, subset: str) -> float | None:
+        """What is printed for a metric on a subset, or None."""
+        if subset == "all" and metric in self.scores:
+            return self.scores[metric]
+        return self.values.get(subset) if metric == self.believed else None
+
+    @property
+    def headline(self) -> float:
+        """The number by which rows are sorted, best first: the first score, or the overall one."""
+        return next(iter(self.scores.values())) if self.scores else self.values["all"]
+
 
 @dataclasses.dataclass(frozen=True)
 class PublishedTable:
-    """One data set's part of a table in the paper.
+    """One split's part of a table in the paper.
 
     Attributes:
         table: Number of the table in the paper.
@@ -55,6 +71,7 @@ class PublishedTable:
         decimals: Decimals as printed.
         rows: The methods.
         images: Images in the split, where known; a run on another number is not comparable.
+        supervision: Labels that the methods were trained on; shown beside runs on the same alone.
         note: What a reader must know before comparing.
     """
 
@@ -65,7 +82,23 @@ class PublishedTable:
     decimals: int
     rows: tuple[PublishedRow, ...]
     images: int | None = None
+    supervision: Supervision = "full"
     note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one method needs, as printed; None where the paper has a dash.
+
+    Attributes:
+        parameters_millions: All parameters, in millions.
+        gflops: For one image (pair), in 10^9.
+        frames_per_second: On the paper's machine.
+    """
+
+    parameters_millions: float | None = None
+    gflops: float | None = None
+    frames_per_second: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,76 +108,27 @@ class Published:
     Attributes:
         paper: Short name of the paper.
         title: Its title.
-        unit: Unit of all scores.
-        trainable_millions: Method -> trainable parameters in millions, as printed.
-        frames_per_second: Input size (w x h) -> speed, as printed.
+        unit: Unit of all scores: percent (77.6), or fraction of one (.934).
         comparisons: Its comparisons with other methods.
         ablations: Its ablations.
+        trainable_millions: Method -> trainable parameters in millions, as printed.
+        frames_per_second: Input size (w x h) -> speed of the own method, as printed.
+        costs: Method -> what it needs.
     """
 
     paper: str
     title: str
-    unit: Literal["percent"]
-    trainable_millions: dict[str, float]
-    frames_per_second: dict[str, float]
+    unit: Literal["percent", "fraction"]
     comparisons: tuple[PublishedTable, ...]
     ablations: tuple[PublishedTable, ...] = ()
+    trainable_millions: dict[str, float] = dataclasses.field(default_factory=dict)
+    frames_per_second: dict[str, float] = dataclasses.field(default_factory=dict)
+    costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
 
-    def comparison(self, dataset: str, split: str) -> PublishedTable | None:
+    def comparison(
+        self, dataset: str, split: str, supervision: Supervision = "full"
+    ) -> PublishedTable | None:
         """The comparison on one split of a data set, or None if the paper has none."""
-        found = (t for t in self.comparisons if (t.dataset, t.split) == (dataset, split))
+        wanted = (dataset, split, supervision)
+        found = (t for t in self.comparisons if (t.dataset, t.split, t.supervision) == wanted)
         return next(found, None)
-
-
-def load_published(paper_dir: str | Path) -> Published | None:
-    """Read and check ``published.yaml`` of a paper.
-
-    Args:
-        paper_dir: Name of a folder below ``rgbx/models``, or a folder elsewhere.
-
-    Returns:
-        The paper's numbers, or None if the folder has no ``published.yaml``.
-
-    Raises:
-        RGBXError: If the file is no YAML, a key is unknown or missing, or a number impossible.
-    """
-    models = resources.files("rgbx") / "models"
-    folder = models / paper_dir if isinstance(paper_dir, str) else paper_dir
-    file = folder / "published.yaml"
-    if not file.is_file():
-        return None
-    try:
-        published = decode(Published, yaml.safe_load(file.read_text(encoding="utf-8")))
-        _check(published)
-    except yaml.YAMLError as error:
-        raise RGBXError(f"{file} is not readable YAML: {' '.join(str(error).split())}.") from error
-    except DecodeError as error:
-        raise RGBXError(f"{file} cannot be used: {error}.") from error
-    return published
-
-
-def _check(published: Published) -> None:
-    for name in ("trainable_millions", "frames_per_second"):
-        for key, value in getattr(published, name).items():
-            if not value > 0:
-                raise DecodeError(f"{name}.{key} is {value}, not above 0")
-    for table in (*published.comparisons, *published.ablations):
-        where = f"table {table.table}, {table.dataset}"
-        methods = [row.method for row in table.rows]
-        if len(set(methods)) != len(methods):
-            raise DecodeError(f"{where} lists a method twice")
-        for row in table.rows:
-            _check_row(row, f"{where}, {row.method}")
-    for table in published.comparisons:
-        if sum(row.own for row in table.rows) != 1:
-            raise DecodeError(f"table {table.table}, {table.dataset} has not exactly one own row")
-
-
-def _check_row(row: PublishedRow, where: str) -> None:
-    if row.believed not in METRICS:
-        raise DecodeError(f"{where}: believed is {row.believed!r}, which rgbx does not report")
-    if "all" not in row.values:
-        raise DecodeError(f"{where}: values has no 'all'")
-    for key, value in {**row.values, **row.classes}.items():
-        if not 0 <= value <= 100:
-            raise DecodeError(f"{where}: {key} is {value}, not between 0 and 100 percent")

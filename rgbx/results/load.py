@@ -1,0 +1,103 @@
+"""Reading a paper's ``published.yaml``, and refusing numbers that cannot be."""
+
+import dataclasses
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from rgbx.errors import RGBXError
+from rgbx.results.decode import DecodeError, decode
+from rgbx.results.published import METRICS, Published, PublishedRow, PublishedTable
+
+__all__ = ["load_published"]
+
+_LARGEST = {"percent": 100, "fraction": 1}
+
+
+def load_published(paper_dir: str | Path) -> Published | None:
+    """Read and check ``published.yaml`` of a paper.
+
+    Args:
+        paper_dir: Name of a folder below ``rgbx/models``, or a folder elsewhere.
+
+    Returns:
+        The paper's numbers, or None if the folder has no ``published.yaml``.
+
+    Raises:
+        RGBXError: If the file is no YAML, a key is unknown or missing, or a number impossible.
+    """
+    models = resources.files("rgbx") / "models"
+    folder = models / paper_dir if isinstance(paper_dir, str) else paper_dir
+    file = folder / "published.yaml"
+    if not file.is_file():
+        return None
+    try:
+        published = decode(Published, yaml.safe_load(file.read_text(encoding="utf-8")))
+        _check(published)
+    except yaml.YAMLError as error:
+        raise RGBXError(f"{file} is not readable YAML: {' '.join(str(error).split())}.") from error
+    except DecodeError as error:
+        raise RGBXError(f"{file} cannot be used: {error}.") from error
+    return published
+
+
+def _check(published: Published) -> None:
+    for name in ("trainable_millions", "frames_per_second"):
+        _check_positive(name, getattr(published, name))
+    for method, cost in published.costs.items():
+        _check_positive(f"costs.{method}", dataclasses.asdict(cost))
+    for table in (*published.comparisons, *published.ablations):
+        where = f"table {table.table}, {table.dataset}"
+        methods = [row.method for row in table.rows]
+        if len(set(methods)) != len(methods):
+            raise DecodeError(f"{where} lists a method twice")
+        for row in table.rows:
+            _check_row(row, f"{where}, {row.method}", published.unit)
+    for table in published.comparisons:
+        _check_own(table.rows, f"table {table.table}, {table.dataset}")
+    _check_places(published.comparisons)
+
+
+def _check_positive(where: str, values: dict[str, float | None]) -> None:
+    for key, value in values.items():
+        if value is not None and not value > 0:
+            raise DecodeError(f"{where}.{key} is {value}, not above 0")
+
+
+def _check_row(row: PublishedRow, where: str, unit: str) -> None:
+    if row.scores and (row.believed or row.values):
+        raise DecodeError(f"{where} has scores, so it takes neither believed nor values")
+    for metric in row.scores or (row.believed,):
+        if metric not in METRICS:
+            key = "scores names" if row.scores else "believed is"
+            raise DecodeError(f"{where}: {key} {metric!r}, which rgbx does not report")
+    if not row.scores and "all" not in row.values:
+        raise DecodeError(f"{where}: values has no 'all'")
+    largest = _LARGEST[unit]
+    for key, value in {**row.values, **row.scores, **row.classes}.items():
+        if not 0 <= value <= largest:
+            limits = f"not between 0 and {largest}"
+            unit_name = " percent" if unit == "percent" else ", as fractions are"
+            raise DecodeError(f"{where}: {key} is {value}, {limits}{unit_name}")
+
+
+def _check_own(rows: Sequence[PublishedRow], where: str) -> None:
+    """One own row, or several variants that their settings tell apart."""
+    own = [row.settings for row in rows if row.own]
+    variants = all(own) and all(a != b for i, a in enumerate(own) for b in own[:i])
+    if not own or (len(own) > 1 and not variants):
+        raise DecodeError(
+            f"{where} has not exactly one own row (or several that differ in their settings)"
+        )
+
+
+def _check_places(comparisons: Sequence[PublishedTable]) -> None:
+    places = [(t.dataset, t.split, t.supervision) for t in comparisons]
+    for place in places:
+        if places.count(place) > 1:
+            dataset, split, supervision = place
+            raise DecodeError(
+                f"there are two comparisons for {dataset} {split} with {supervision} supervision"
+            )
