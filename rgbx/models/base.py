@@ -15,6 +15,7 @@ from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_foreign
 from rgbx.optim.schedules import Schedule
+from rgbx.optim.seeds import mix_seeds
 
 __all__ = ["OptimizerFactory", "RGBXModule", "as_weights"]
 
@@ -71,7 +72,7 @@ class RGBXModule(LightningModule):
         self._configured = [
             {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
         ]
-        total = int(self.trainer.estimated_stepping_batches)
+        total = self.optimizer_steps()
         per_epoch = max(1, total // max(1, self.trainer.max_epochs or 1))
 
         # a closure, not a callable object: LambdaLR would store the object in checkpoints
@@ -83,6 +84,10 @@ class RGBXModule(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def optimizer_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return int(self.trainer.estimated_stepping_batches)
 
     def on_train_start(self) -> None:
         """Put the configured optimiser settings back over those a checkpoint restored."""
@@ -109,7 +114,7 @@ class RGBXModule(LightningModule):
         """Seed this step's random numbers from (seed, epoch, batch, rank)."""
         if self._seed is None:  # before the first step: what seed_everything set
             self._seed = torch.initial_seed()
-        torch.manual_seed(_mix(self._seed, self.current_epoch, batch_idx, self.global_rank))
+        torch.manual_seed(mix_seeds(self._seed, self.current_epoch, batch_idx, self.global_rank))
 
     def on_after_backward(self) -> None:
         """Refuse trainable parameters that no loss reaches (DDP would hang on them later)."""
@@ -211,14 +216,3 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _mix(*numbers: int) -> int:
-    """One 63-bit seed from several integers, mixed as in splitmix64; neighbours differ widely."""
-    state = 0
-    for number in numbers:
-        state = (state ^ (number & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state & 0x7FFFFFFFFFFFFFFF

@@ -1,5 +1,21 @@
-"""Optimisation: learning-rate schedules."""
+"""Optimisation: learning-rate schedules, gradient surgery."""
 
+from rgbx.optim.gradients import GroupedGradients, Groups
+from rgbx.optim.manual import GradientSurgery
 from rgbx.optim.schedules import Constant, Cosine, Poly, Schedule
+from rgbx.optim.surgery import Mean, PCGrad, Sum, Weighting, build_weighting
 
-__all__ = ["Constant", "Cosine", "Poly", "Schedule"]
+__all__ = [
+    "Constant",
+    "Cosine",
+    "GradientSurgery",
+    "GroupedGradients",
+    "Groups",
+    "Mean",
+    "PCGrad",
+    "Poly",
+    "Schedule",
+    "Sum",
+    "Weighting",
+    "build_weighting",
+]
