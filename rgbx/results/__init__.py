@@ -1,5 +1,6 @@
 """From a finished test to ``test.json`` and to tables beside published numbers."""
 
+from rgbx.results.benchmark import benchmark_table, combined_tables
 from rgbx.results.load import load_published
 from rgbx.results.published import Cost, Published, PublishedRow, PublishedTable
 from rgbx.results.record import (
@@ -13,7 +14,7 @@ from rgbx.results.record import (
 )
 from rgbx.results.render import to_csv, to_latex, to_markdown, to_terminal
 from rgbx.results.store import read_result, write_result
-from rgbx.results.tables import Row, Table, benchmark_table, class_table
+from rgbx.results.tables import Row, Table, class_table
 
 __all__ = [
     "CheckpointRecord",
@@ -29,6 +30,7 @@ __all__ = [
     "TestResult",
     "benchmark_table",
     "class_table",
+    "combined_tables",
     "load_published",
     "make_result",
     "read_result",

@@ -69,6 +69,8 @@ def _check_positive(where: str, values: dict[str, float | None]) -> None:
 def _check_row(row: PublishedRow, where: str, unit: str) -> None:
     if row.scores and (row.believed or row.values):
         raise DecodeError(f"{where} has scores, so it takes neither believed nor values")
+    if not (row.scores or row.believed):
+        raise DecodeError(f"{where} has neither scores nor believed and values")
     for metric in row.scores or (row.believed,):
         if metric not in METRICS:
             key = "scores names" if row.scores else "believed is"

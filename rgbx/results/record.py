@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from rgbx import __version__
 
@@ -31,12 +31,16 @@ class ModelRecord:
 
 @dataclasses.dataclass(frozen=True)
 class DataRecord:
-    """The data: class, name of the root folder (not its path), images per split, class names."""
+    """The data: class, name of the root folder (not its path), images per split, class names.
+
+    ``supervision`` says what the model was trained on: full masks, or scribbles.
+    """
 
     class_path: str
     root: str
     split_sizes: dict[str, int]
     class_names: tuple[str, ...]
+    supervision: Literal["full", "scribble"] = "full"
 
     @property
     def dataset(self) -> str:
@@ -46,12 +50,15 @@ class DataRecord:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointRecord:
-    """The checkpoint: file name, SHA-256, and the epoch and optimiser step it was saved at."""
+    """The checkpoint: file name, SHA-256, and the epoch and optimiser step it was saved at.
+
+    Converted weights know neither epoch nor step.
+    """
 
     file: str
     sha256: str
-    epoch: int
-    step: int
+    epoch: int | None
+    step: int | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,10 +12,12 @@ from rgbx.results.tables import Table
 
 __all__ = ["to_csv", "to_latex", "to_markdown", "to_terminal"]
 
+_WIDE = 10  # columns from which the terminal's table is set closer
+
 
 def to_markdown(table: Table) -> str:
     """The table with aligned columns, this run in bold, the notes as a list below."""
-    lines = [tuple(_markdown(cell) for cell in table.columns)]
+    lines = [tuple(_markdown(cell) for cell in _full_headings(table))]
     for row in table.rows:
         cells = (_markdown(cell) for cell in row.cells)
         lines.append(tuple(f"**{cell}**" if row.own else cell for cell in cells))
@@ -44,23 +46,52 @@ def to_terminal(table: Table) -> Group:
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
-        padding=(0, 1, 0, 0),
+        # the box itself leaves one column between neighbours
+        padding=(0, 1, 0, 0) if len(table.columns) <= _WIDE and not table.groups else 0,
     )
-    for index, heading in enumerate(table.columns):
+    lines = [table.columns, *(row.cells for row in table.rows)]
+    if table.groups:
+        lines = _joined(table, lines)
+    for index, heading in enumerate(lines[0]):
         text = index < table.text_columns
         # "miou_image day" on three lines keeps seven number columns within 80 characters
-        label = heading if text else heading.replace("_", "\n").replace(" ", "\n")
-        grid.add_column(Text(label), justify="left" if text else "right", no_wrap=True)
-    for row in table.rows:
-        grid.add_row(*map(Text, row.cells), style="bold" if row.own else None)
+        stacked = text or bool(table.groups)
+        label = heading if stacked else heading.replace("_", "\n").replace(" ", "\n")
+        grid.add_column(Text(label), justify="left" if stacked else "right", no_wrap=True)
+    for row, cells in zip(table.rows, lines[1:], strict=True):
+        grid.add_row(*map(Text, cells), style="bold" if row.own else None)
     return Group(grid, Text(), *(Text(f"  {note}", style="dim") for note in table.notes), Text())
 
 
+def _joined(table: Table, lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Lines with the cells of each group joined into one, its name above the headings."""
+    joined = [line[: table.text_columns] for line in lines]
+    for group, start, stop in table.spans:
+        widths = [max(len(line[i]) for line in lines) for i in range(start, stop)]
+        texts = [
+            " " + " ".join(c.rjust(w) for c, w in zip(line[start:stop], widths, strict=True))
+            for line in lines
+        ]
+        texts[0] = f"{group.center(len(texts[0]))}\n{texts[0]}"
+        joined = [(*done, text) for done, text in zip(joined, texts, strict=True)]
+    return joined
+
+
+def _full_headings(table: Table) -> tuple[str, ...]:
+    """Headings that stand alone: the group's name before each of its columns."""
+    if not table.groups:
+        return table.columns
+    groups = ("",) * table.text_columns + table.groups
+    return tuple(
+        f"{group} {name}".strip() for group, name in zip(groups, table.columns, strict=True)
+    )
+
+
 def to_csv(table: Table) -> str:
-    """Headings and rows as comma-separated values, without title and notes."""
+    """Headings and rows as comma-separated values, without title, notes and arrows."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.columns)
+    writer.writerow(name.replace("↓", "") for name in _full_headings(table))
     writer.writerows(row.cells for row in table.rows)
     return out.getvalue()
 
@@ -69,7 +100,7 @@ def to_latex(table: Table) -> str:
     """A booktabs ``tabular``, this run in bold, the notes as comments."""
     numbers = len(table.columns) - table.text_columns
     lines = [r"\begin{tabular}{" + "l" * table.text_columns + "r" * numbers + "}", r"\toprule"]
-    lines += [_latex_row(table.columns, bold=False), r"\midrule"]
+    lines += [*_latex_groups(table), _latex_row(table.columns, bold=False), r"\midrule"]
     lines += [_latex_row(row.cells, bold=row.own) for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join([*(f"% {line}" for line in (table.title, *table.notes)), *lines]) + "\n"
@@ -83,8 +114,19 @@ _LATEX = str.maketrans(
     {
         **{char: f"\\{char}" for char in "&%$#_{}"},
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        "↓": r"$\downarrow$",
     }
 )
+
+
+def _latex_groups(table: Table) -> list[str]:
+    if not table.groups:
+        return []
+    heads = [
+        rf"\multicolumn{{{b - a}}}{{c}}{{{name.translate(_LATEX)}}}" for name, a, b in table.spans
+    ]
+    rules = " ".join(rf"\cmidrule(lr){{{a + 1}-{b}}}" for _, a, b in table.spans)
+    return [" & ".join([""] * table.text_columns + heads) + r" \\", rules]
 
 
 def _latex_row(cells: tuple[str, ...], bold: bool) -> str:

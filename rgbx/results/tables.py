@@ -1,16 +1,15 @@
-"""Tables as plain text cells: a run beside the published rows, and its classes one by one."""
+"""Tables as plain text cells, and a run's classes one by one."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from rgbx.results.published import Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 
-__all__ = ["Row", "Table", "benchmark_table", "class_table"]
+__all__ = ["MISSING", "Row", "Table", "Unit", "class_table", "printed", "rate_text"]
 
 MISSING = "-"
-Column = tuple[str, str]  # metric, subset
+Unit = Literal["percent", "fraction"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,8 @@ class Table:
         rows: The lines, each as long as ``columns``.
         notes: Sentences below it.
         text_columns: How many columns from the left hold text; the others are numbers.
+        groups: Name of the group of each number column, or empty; neighbours of one group stand
+            under one heading.
     """
 
     title: str
@@ -38,48 +39,33 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     text_columns: int = 1
+    groups: tuple[str, ...] = ()
+
+    @property
+    def spans(self) -> list[tuple[str, int, int]]:
+        """Group, first column and the one after its last, from left to right."""
+        found: list[tuple[str, int, int]] = []
+        for place, group in enumerate(self.groups, self.text_columns):
+            if found and found[-1][0] == group:
+                found[-1] = (group, found[-1][1], place + 1)
+            else:
+                found.append((group, place, place + 1))
+        return found
 
 
-def benchmark_table(
-    result: TestResult,
-    published: Published | None,
-    split: str = "test",
-    columns: Sequence[Column] | None = None,
-) -> Table:
-    """This run first, then the paper's own row, then its peers, best overall number first.
+def rate_text(rate: float, unit: Unit) -> str:
+    """A rate in [0, 1] that this run measured: percent with two decimals, or ".934", "1.00"."""
+    if math.isnan(rate):
+        return MISSING
+    return f"{100 * rate:.2f}" if unit == "percent" else printed(rate, unit, 3)[:4]
 
-    A published number stands in the column of the metric it is believed to be, so that no column
-    mixes protocols. All numbers are percent: this run's with two decimals, published ones as
-    printed.
 
-    Args:
-        result: The run.
-        published: The paper's numbers, or None for this run alone.
-        split: Split of the run.
-        columns: (metric, subset) pairs. By default ``miou`` and ``miou_image`` for every subset and
-            ``macc`` overall; for results without ``miou`` every metric overall.
-
-    Returns:
-        A table with the columns Method, Source, then the numbers; its notes give the protocol of
-        each column and the one each published row is believed to use.
-    """
-    columns = tuple(columns or _default_columns(result, split))
-    numbers = result.numbers[split]
-    name = result.model.class_path.rpartition(".")[2]
-    measured = [_percent(numbers.get(sub, {}).get(metric, math.nan)) for metric, sub in columns]
-    rows = [Row((name, "this run", *measured), own=True)]
-    metrics = tuple(dict.fromkeys(metric for metric, _ in columns))
-    notes = [f"{m}: {result.protocol[m]}." for m in metrics if m in result.protocol]
-
-    table = published.comparison(result.data.dataset, split) if published else None
-    if published and table:
-        peers = sorted(table.rows, key=lambda row: (not row.own, -row.values["all"]))
-        rows += [_published_row(row, columns, table.decimals) for row in peers]
-        notes = [*_size_warning(result, table), *notes]
-        notes += _published_notes(published, table, peers)
-    headings = tuple(f"{metric} {subset}" for metric, subset in columns)
-    title = f"{result.data.dataset} {split} (%)"
-    return Table(title, ("Method", "Source", *headings), tuple(rows), tuple(notes), text_columns=2)
+def printed(number: float | None, unit: Unit, decimals: int) -> str:
+    """A number in the given unit with so many decimals; fractions have no leading zero."""
+    if number is None:
+        return MISSING
+    text = f"{number:.{decimals}f}"
+    return text.removeprefix("0") if unit == "fraction" else text
 
 
 def class_table(result: TestResult, split: str = "test", subset: str = "all") -> Table:
@@ -106,57 +92,5 @@ def class_table(result: TestResult, split: str = "test", subset: str = "all") ->
     return Table(title, ("Class", "IoU", "Accuracy", "Support"), tuple(rows), notes)
 
 
-def _default_columns(result: TestResult, split: str) -> list[Column]:
-    numbers = result.numbers[split]
-    if "miou" not in numbers["all"]:
-        return [(metric, "all") for metric in numbers["all"]]
-    subsets = [*(name for name in numbers if name != "all"), "all"]
-    both = [(metric, subset) for metric in ("miou", "miou_image") for subset in subsets]
-    return [*both, ("macc", "all")]
-
-
 def _percent(rate: float) -> str:
-    return MISSING if math.isnan(rate) else f"{100 * rate:.2f}"
-
-
-def _published_row(row: PublishedRow, columns: Sequence[Column], decimals: int) -> Row:
-    cells = [
-        f"{row.values[subset]:.{decimals}f}"
-        if metric == row.believed and subset in row.values
-        else MISSING
-        for metric, subset in columns
-    ]
-    return Row((row.method, "published", *cells))
-
-
-def _published_notes(
-    published: Published, table: PublishedTable, rows: Sequence[PublishedRow]
-) -> list[str]:
-    notes = [
-        f"published: printed in Table {table.table} of the {published.paper} paper, not reproduced "
-        "with rgbx."
-    ]
-    for metric in dict.fromkeys(row.believed for row in rows):
-        methods = ", ".join(row.method for row in rows if row.believed == metric)
-        notes.append(f"published and believed to be {metric}: {methods}.")
-    if table.note:
-        notes.append(f"{_capital(table.note)}.")
-    for text in dict.fromkeys(row.note for row in rows if row.note):
-        methods = ", ".join(row.method for row in rows if row.note == text)
-        notes.append(f"{methods} (published): {text}.")
-    return notes
-
-
-def _size_warning(result: TestResult, table: PublishedTable) -> list[str]:
-    """Generated or partial data carries the data set's name but not its numbers."""
-    images = result.data.split_sizes.get(table.split)
-    if table.images is None or images == table.images:
-        return []
-    return [
-        f"NOT COMPARABLE: this run was scored on {images} images, the published rows on "
-        f"{table.images}."
-    ]
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+    return rate_text(rate, "percent")

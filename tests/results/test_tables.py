@@ -96,14 +96,14 @@ def test_chosen_columns_and_other_metrics(result):
     table = benchmark_table(result, None, columns=[("miou_fg", "night"), ("miou_drop0", "day")])
     assert table.columns[2:] == ("miou_fg night", "miou_drop0 day")
     assert table.rows[0].cells[2:] == ("-", "100.00")
-    saliency = make_result(
+    other = make_result(
         *(result.paper, result.model, result.data, result.checkpoint),
-        scores={"test": {"all": {"S": 0.9123, "MAE": 0.05}}},
-        protocol={"S": "mean over the images"},
+        scores={"test": {"all": {"BER": 0.05, "mSF": 0.9123}}},
+        protocol={"BER": "mean over the images"},
     )
-    table = benchmark_table(saliency, None)
-    assert table.columns[2:] == ("S all", "MAE all")
-    assert table.rows[0].cells[2:] == ("91.23", "5.00")
+    table = benchmark_table(other, None)
+    assert table.columns[2:] == ("BER↓ all", "mSF all")
+    assert table.rows[0].cells[2:] == ("5.00", "91.23")
 
 
 def test_class_table(result):

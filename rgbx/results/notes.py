@@ -1,0 +1,82 @@
+"""The sentences below a benchmark table: protocols, origin of the rows, what forbids comparing."""
+
+from collections.abc import Iterable, Sequence
+
+from rgbx.results.published import Published, PublishedRow, PublishedTable
+from rgbx.results.record import TestResult
+
+__all__ = ["protocol_notes", "published_notes", "size_warning"]
+
+
+def protocol_notes(result: TestResult, metrics: Sequence[str]) -> list[str]:
+    """What was averaged over what, for each metric of the table."""
+    known = [metric for metric in dict.fromkeys(metrics) if metric in result.protocol]
+    return [f"{metric}: {result.protocol[metric]}." for metric in known]
+
+
+def size_warning(result: TestResult, table: PublishedTable, named: bool = False) -> list[str]:
+    """Generated or partial data carries the data set's name but not its numbers.
+
+    Args:
+        result: The run.
+        table: What it is compared with.
+        named: Name the split, as the table shows several.
+    """
+    images = result.data.split_sizes.get(table.split)
+    if table.images is None or images == table.images:
+        return []
+    where = f" of {table.split}" if named else ""
+    return [
+        f"NOT COMPARABLE: this run was scored on {images} images{where}, the published rows on "
+        f"{table.images}."
+    ]
+
+
+def published_notes(
+    published: Published, tables: Sequence[PublishedTable], rows: Sequence[PublishedRow]
+) -> list[str]:
+    """Where the published rows come from, and what their paper leaves open.
+
+    Args:
+        published: The paper.
+        tables: The parts of it that are shown.
+        rows: Their rows, in the order shown.
+    """
+    numbers = " and ".join(dict.fromkeys(f"Table {table.table}" for table in tables))
+    notes = [
+        f"published: printed in {numbers} of the {published.paper} paper, not reproduced with rgbx."
+    ]
+    for metric in dict.fromkeys(row.believed for row in rows if row.believed):
+        methods = _methods(row for row in rows if row.believed == metric)
+        notes.append(f"published and believed to be {metric}: {methods}.")
+    if any(table.supervision == "scribble" for table in tables):
+        notes.append("Every method here was trained on scribbles, not on full masks.")
+    notes += [f"{_capital(note)}." for note in dict.fromkeys(t.note for t in tables if t.note)]
+    for text in dict.fromkeys(row.note for row in rows if row.note):
+        methods = _methods(row for row in rows if row.note == text)
+        notes.append(f"{methods} (published): {text}.")
+    return notes + _cost_notes(published, rows)
+
+
+def _cost_notes(published: Published, rows: Sequence[PublishedRow]) -> list[str]:
+    notes = []
+    for method in dict.fromkeys(row.method for row in rows if row.own):
+        cost = published.costs.get(method)
+        if cost is None:
+            continue
+        parts = (
+            (cost.parameters_millions, "M parameters"),
+            (cost.gflops, "GFLOPs"),
+            (cost.frames_per_second, "frames per second"),
+        )
+        text = ", ".join(f"{value} {unit}" for value, unit in parts if value is not None)
+        notes.append(f"{method} (published): {text}.")
+    return notes
+
+
+def _methods(rows: Iterable[PublishedRow]) -> str:
+    return ", ".join(dict.fromkeys(row.method for row in rows))
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
