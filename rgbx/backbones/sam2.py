@@ -1,0 +1,301 @@
+"""SAM 2 and 2.1 (arXiv 2408.00714): the sam2 package's image encoder, prompt encoder and decoder.
+
+Only what single images need is built; the memory for video is left out. The numbers of the sizes
+are those of the package's YAML files, without Hydra. (Importing `sam2` sets up Hydra's global
+config search path; the package itself does that, and its own `build_sam2` needs it.)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_warn
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.sam.mask_decoder import MaskDecoder
+from sam2.modeling.sam.prompt_encoder import PromptEncoder
+from sam2.modeling.sam.transformer import TwoWayTransformer
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from rgbx.backbones.init import randomise
+from rgbx.backbones.weights import Weights, load_strict, read_state
+from rgbx.errors import RGBXError, WeightsError
+
+#: Parts of official files that serve video only: memory, object pointers, temporal positions.
+VIDEO_PARTS = (
+    "maskmem_tpos_enc",
+    "mask_downsample",
+    "memory_attention",
+    "memory_encoder",
+    "no_mem_pos_enc",
+    "no_obj_embed_spatial",
+    "no_obj_ptr",
+    "obj_ptr_proj",
+    "obj_ptr_tpos_proj",
+)
+
+
+@dataclass(frozen=True)
+class SAM2Preset:
+    """One size of SAM 2.
+
+    Attributes:
+        dim: width of the first of the trunk's four stages; it doubles from stage to stage.
+        heads: attention heads of the first stage; they double likewise.
+        stages: blocks per stage.
+        global_blocks: blocks that attend to the whole map, the others to windows.
+        window: side of the windows per stage, in tokens.
+        pos_grid: side of the position table that is resized to the map.
+        width: channels of the neck's levels and width of the decoder's tokens.
+        decoder_heads: attention heads of the two-way transformer.
+        decoder_mlp: hidden width of its MLPs.
+        iou_hidden: hidden width of the mask-quality head.
+        mask_channels: channels of the mask prompt's convolutions.
+        image_size: side of the pictures that the official weights were trained with.
+    """
+
+    dim: int
+    heads: int
+    stages: tuple[int, int, int, int]
+    global_blocks: tuple[int, ...]
+    window: tuple[int, int, int, int] = (8, 4, 14, 7)
+    pos_grid: int = 7
+    width: int = 256
+    decoder_heads: int = 8
+    decoder_mlp: int = 2048
+    iou_hidden: int = 256
+    mask_channels: int = 16
+    image_size: int = 1024
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return sum(self.stages)
+
+    @property
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of the four stages."""
+        return tuple(self.dim * 2**stage for stage in range(4))
+
+
+SAM2_PRESETS: dict[str, SAM2Preset] = {
+    "tiny": SAM2Preset(
+        dim=16,
+        heads=1,
+        stages=(1, 2, 3, 1),
+        global_blocks=(5,),
+        window=(8, 4, 4, 2),
+        width=64,
+        decoder_heads=4,
+        decoder_mlp=128,
+        iou_hidden=64,
+        image_size=256,
+    ),
+    "hiera_t": SAM2Preset(dim=96, heads=1, stages=(1, 2, 7, 2), global_blocks=(5, 7, 9)),
+    "hiera_s": SAM2Preset(dim=96, heads=1, stages=(1, 2, 11, 2), global_blocks=(7, 10, 13)),
+    "hiera_b+": SAM2Preset(
+        dim=112, heads=2, stages=(2, 3, 16, 3), global_blocks=(12, 16, 20), pos_grid=14
+    ),
+    "hiera_l": SAM2Preset(
+        dim=144,
+        heads=2,
+        stages=(2, 6, 36, 4),
+        global_blocks=(23, 33, 43),
+        window=(8, 4, 16, 8),
+    ),
+}
+
+
+class SAM2(nn.Module):
+    """The parts of SAM 2 that see single images; a container, papers combine the parts themselves.
+
+    Every module is the sam2 package's own, with the official names.
+
+    Args:
+        preset: hyper-parameters.
+
+    Attributes:
+        image_encoder: trunk (Hiera) and neck (FPN); (B, 3, H, W) -> levels of `width` channels at
+            strides 4, 8 and 16; H and W are multiples of 32.
+        sam_prompt_encoder: `PromptEncoder`.
+        sam_mask_decoder: `MaskDecoder`, four mask tokens, always the one that was asked for.
+        no_mem_embed: (1, 1, width), added to the stride-16 level where there is no memory.
+    """
+
+    def __init__(self, preset: SAM2Preset) -> None:
+        super().__init__()
+        self.preset = preset
+        self.image_encoder = _image_encoder(preset)
+        grid = preset.image_size // 16
+        self.sam_prompt_encoder = PromptEncoder(
+            embed_dim=preset.width,
+            image_embedding_size=(grid, grid),
+            input_image_size=(preset.image_size, preset.image_size),
+            mask_in_chans=preset.mask_channels,
+        )
+        self.sam_mask_decoder = _mask_decoder(preset)
+        self.no_mem_embed = nn.Parameter(0.02 * torch.randn(1, 1, preset.width))
+
+
+def build_sam2(encoder: str, weights: Weights | None = None) -> SAM2:
+    """Build one size of SAM 2 and load its weights, all of them.
+
+    Args:
+        encoder: a name in `SAM2_PRESETS`.
+        weights: an official file of SAM 2 or 2.1; None means random values (portable, see
+            `rgbx.backbones.init`) with a warning, skipped on the meta device.
+
+    Returns:
+        The model in eval mode. Nothing is frozen yet.
+
+    Raises:
+        RGBXError: no preset of that name.
+        WeightsError: the file is missing, damaged, or of another model.
+    """
+    preset = sam2_preset(encoder)
+    if weights is None:
+        sam2 = SAM2(preset).eval()
+        if not sam2.no_mem_embed.is_meta:
+            randomise(sam2)
+            _see_pictures(sam2)
+            rank_zero_warn(
+                f"SAM 2 {encoder} starts from RANDOM weights because `weights` is null; "
+                "results mean nothing beyond a test of the program."
+            )
+        return sam2
+    state = read_state(weights, fetch=f"sam2_{encoder}")
+    _check_size_of(state, encoder, weights.path)
+    with torch.device("meta"):
+        sam2 = SAM2(preset).eval()
+    sam2.to_empty(device="cpu")
+    load_strict(sam2, without_video(state), weights.path)
+    return sam2
+
+
+def sam2_preset(encoder: str) -> SAM2Preset:
+    """The preset of that name.
+
+    Raises:
+        RGBXError: names the presets there are, and the nearest.
+    """
+    if encoder in SAM2_PRESETS:
+        return SAM2_PRESETS[encoder]
+    near = get_close_matches(encoder, SAM2_PRESETS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise RGBXError(
+        f"There is no SAM 2 encoder {encoder!r}; choose from {', '.join(SAM2_PRESETS)}.{hint}"
+    )
+
+
+def fitting_preset(state: Mapping[str, Tensor]) -> str | None:
+    """Name of the preset whose trunk a state dict in official names holds, None if there is none.
+
+    Args:
+        state: tensors by name, at least those of the trunk.
+    """
+    found = _trunk_size(state)
+    sizes = {name: (p.dim, p.depth) for name, p in SAM2_PRESETS.items()}
+    return next((name for name, size in sizes.items() if size == found), None)
+
+
+def without_video(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the parts that serve video only (`VIDEO_PARTS`)."""
+    return {name: t for name, t in state.items() if name.split(".")[0] not in VIDEO_PARTS}
+
+
+def _image_encoder(preset: SAM2Preset) -> ImageEncoder:
+    with _LinspaceOnCPU():
+        trunk = Hiera(
+            embed_dim=preset.dim,
+            num_heads=preset.heads,
+            stages=preset.stages,
+            global_att_blocks=preset.global_blocks,
+            window_pos_embed_bkg_spatial_size=(preset.pos_grid, preset.pos_grid),
+            window_spec=preset.window,
+        )
+    neck = FpnNeck(
+        position_encoding=_NoPosition(),
+        d_model=preset.width,
+        backbone_channel_list=list(preset.stage_dims[::-1]),
+        fpn_top_down_levels=[2, 3],
+        fpn_interp_model="nearest",
+    )
+    return ImageEncoder(trunk, neck, scalp=1)
+
+
+def _mask_decoder(preset: SAM2Preset) -> MaskDecoder:
+    return MaskDecoder(
+        num_multimask_outputs=3,
+        transformer=TwoWayTransformer(
+            depth=2,
+            embedding_dim=preset.width,
+            mlp_dim=preset.decoder_mlp,
+            num_heads=preset.decoder_heads,
+        ),
+        transformer_dim=preset.width,
+        iou_head_depth=3,
+        iou_head_hidden_dim=preset.iou_hidden,
+        use_high_res_features=True,
+        iou_prediction_use_sigmoid=True,
+        pred_obj_scores=True,
+        pred_obj_scores_mlp=True,
+        use_multimask_token_for_obj_ptr=True,
+    )
+
+
+class _NoPosition(nn.Module):
+    """Stands where the neck computes sine positions for the memory, which is not built."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_empty(0)
+
+
+class _LinspaceOnCPU(TorchFunctionMode):
+    """Hiera reads its drop-path rates back from a tensor, which the meta device cannot do."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.linspace:
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)
+
+
+def _see_pictures(sam2: SAM2) -> None:
+    """Let a random trunk pass pictures on, so that something can be learnt behind it.
+
+    Pictures are smooth: white-noise filters see little of them. Patch filters become constant on
+    a 2 x 2 grid of cells (of 4 and 3 pixels). Nothing is multiplied, so the values stay portable.
+    """
+    with torch.no_grad():
+        filters = sam2.image_encoder.trunk.patch_embed.proj.weight
+        cell = torch.tensor([0, 0, 0, 0, 6, 6, 6], device=filters.device)
+        filters.copy_(filters[:, :, cell][:, :, :, cell].clone())
+
+
+def _trunk_size(state: Mapping[str, Tensor]) -> tuple[int, int] | None:
+    """(width, number of blocks) of the trunk in a state dict, None where there is no trunk."""
+    trunk = "image_encoder.trunk."
+    patch = state.get(f"{trunk}patch_embed.proj.weight")
+    if patch is None:
+        return None
+    blocks = {name.split(".")[3] for name in state if name.startswith(f"{trunk}blocks.")}
+    return patch.shape[0], len(blocks)
+
+
+def _check_size_of(state: Mapping[str, Tensor], encoder: str, path: str) -> None:
+    """Refuse a file of another size in one sentence, before the long list of strict loading."""
+    found, preset = _trunk_size(state), SAM2_PRESETS[encoder]
+    if found is None or found == (preset.dim, preset.depth):
+        return
+    fits = fitting_preset(state)
+    advice = f"it fits `encoder: {fits}`" if fits else "it fits no preset"
+    raise WeightsError(
+        f"{path} holds a trunk of width {found[0]} with {found[1]} blocks, but {encoder} has "
+        f"width {preset.dim} and {preset.depth} blocks; {advice}, or fetch the other file with: "
+        f"rgbx weights fetch sam2_{encoder}"
+    )
