@@ -14,7 +14,7 @@ from rgbx.data.dataset import Batch, RGBXDataset, Sample, collate
 from rgbx.data.sampler import SeededSampler, resume_position
 from rgbx.data.source import Source
 from rgbx.data.transforms import EvalTransform, Statistics, TrainTransform
-from rgbx.errors import RGBXError
+from rgbx.errors import DataError, RGBXError
 
 __all__ = ["RGBXDataModule", "Sample"]
 
@@ -39,6 +39,8 @@ class RGBXDataModule(Source, LightningDataModule):
         flip: probability of a horizontal flip in training.
         scale: smallest and largest random scale in training; 1 shows the whole picture.
         jitter: strength of the colour changes of rgb in training, 0 for none.
+        enhance: change brightness, contrast, colour and sharpness of rgb and of x in training,
+            independently of each other and strongly (SAMSOD's augmentation).
         blank: modality that is replaced by its mean in every split (ablation).
         on_bad: "error" stops at samples with missing or unusable files and lists them; "skip"
             leaves them out and says how many. "skip" decodes every file once at the start.
@@ -67,6 +69,7 @@ class RGBXDataModule(Source, LightningDataModule):
         val_share: float = 0.1,
         x_mean: float | None = None,
         x_std: float | None = None,
+        enhance: bool = False,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -78,6 +81,7 @@ class RGBXDataModule(Source, LightningDataModule):
         self.flip = flip
         self.scale = (scale[0], scale[1])
         self.jitter = jitter
+        self.enhance = enhance
         self.blank = blank
         self.on_bad = on_bad
         self.val_share = val_share
@@ -123,7 +127,13 @@ class RGBXDataModule(Source, LightningDataModule):
         return {split: len(dataset) for split, dataset in self._sets.items()}
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the samples of a stage (Lightning calls this)."""
+        """Find the samples of a stage (Lightning calls this).
+
+        Raises:
+            DataError: as `find_records`, or there is nothing to test on.
+        """
+        if stage == "test" and not self.test_splits:
+            raise DataError(self.why_no_test())
         for split in _STAGES.get(stage or "", self.test_splits if stage == "test" else self.splits):
             if split not in self._sets:
                 self._sets[split] = self.dataset(split)
@@ -136,14 +146,34 @@ class RGBXDataModule(Source, LightningDataModule):
         """
         records = self.find_records(split)
         rank_zero_info(f"{type(self).__name__}: {len(records)} {split} samples in {self.root}")
-        transform: TrainTransform | EvalTransform
         if split == "train":
-            transform = TrainTransform(
-                self.size, self.statistics, self.flip, self.scale, self.jitter
+            soft = self.soft_masks and all(record.labelled is None for record in records)
+            augment = TrainTransform(
+                self.size,
+                self.statistics,
+                self.flip,
+                self.scale,
+                self.jitter,
+                self.enhance,
+                soft,
             )
-        else:
-            transform = EvalTransform(self.size, self.statistics, resize_mask=split == "val")
+            read = partial(self.read, soft=soft)
+            return RGBXDataset(records, read, augment, self.blank, self.seed)
+        transform = EvalTransform(self.size, self.statistics, resize_mask=split == "val")
         return RGBXDataset(records, self.read, transform, self.blank, self.seed)
+
+    @property
+    def choice(self) -> str:
+        """What checkpoints are chosen on, as words for a table."""
+        return "its val list"
+
+    def _cut_choice(self) -> str:
+        """The words where validation is cut from the training set."""
+        return f"a seeded {100 * self.val_share:g} % of train (seed {self.seed})"
+
+    def why_no_test(self) -> str:
+        """Say why there is no test split, where `test_splits` is empty."""
+        return f"{self.root} has no test set"
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented; the last, shorter batch is dropped unless it is the only one."""

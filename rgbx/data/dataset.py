@@ -22,8 +22,9 @@ class Sample(TypedDict):
     Keys:
         rgb: (3, H, W) float32, normalised.
         x: (3, H, W) float32, normalised, one channel repeated; absent for RGB-only data.
-        mask: (H, W) int64 class ids, 255 = ignore; at network size in training and validation, at
-            the original size in test; absent in prediction.
+        mask: (H, W) int64 class ids, 255 = ignore, or in training with soft masks (1, H, W)
+            float32 in [0, 1]; at network size in training and validation, at the original size
+            in test; absent in prediction.
         name: stem of the file.
         subset: "day", "night", or "".
         size: original (h, w) in pixels.
@@ -42,8 +43,8 @@ class Sample(TypedDict):
 class Batch(TypedDict):
     """Samples of one batch: `rgb` and `x` (B, 3, H, W), the rest one entry per sample.
 
-    `mask` is (B, H, W), or a list of (h, w) tensors where test images differ in size; either way
-    ``zip(logits, batch["mask"])`` walks through the images.
+    `mask` is (B, H, W), (B, 1, H, W) where soft, or a list of (h, w) tensors where test images
+    differ in size; either way ``zip(logits, batch["mask"])`` walks through the images.
     """
 
     rgb: Tensor
@@ -106,7 +107,8 @@ class RGBXDataset(Dataset[Sample]):
         if x is not None:
             sample["x"] = torch.from_numpy(np.repeat(x[None], 3, axis=0))
         if mask is not None:
-            sample["mask"] = torch.from_numpy(mask.astype(np.int64))
+            is_soft = mask.dtype == np.float32
+            sample["mask"] = torch.from_numpy(mask[None] if is_soft else mask.astype(np.int64))
         for name, image in (("rgb", sample["rgb"]), ("x", sample.get("x"))):
             if name == self._blank and image is not None:
                 image.zero_()

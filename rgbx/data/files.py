@@ -22,6 +22,7 @@ from rgbx.errors import DataError
 __all__ = [
     "IMAGE_SUFFIXES",
     "Header",
+    "Kind",
     "SampleError",
     "probe",
     "read_binary",
@@ -29,11 +30,24 @@ __all__ = [
     "read_ids",
     "read_raw",
     "read_rgb",
+    "read_soft",
     "to_unit",
 ]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-Kind = Literal["missing", "list", "unreadable", "channels", "size", "swapped", "ids"]
+Kind = Literal[
+    "missing",
+    "list",
+    "unreadable",
+    "channels",
+    "size",
+    "swapped",
+    "ids",
+    "empty",
+    "constant",
+    "nan",
+    "black",
+]
 
 # What PIL and tifffile raise on damaged files; anything else is a bug and keeps its traceback.
 _DECODE_ERRORS = (
@@ -191,7 +205,14 @@ def read_grey(path: Path, value_range: tuple[float, float] | None = None) -> NDA
                 stacklevel=2,
             )
             return np.mean([to_unit(c, value_range) for c in np.moveaxis(colour, 2, 0)], axis=0)
-    return to_unit(array, value_range)
+    scaled = to_unit(array, value_range)
+    if scaled.min() == scaled.max():
+        warnings.warn(
+            f"{path.parent}: some X images are constant or hold no finite value, and say nothing; "
+            "`rgbx check-data` lists them",
+            stacklevel=2,
+        )
+    return scaled
 
 
 def to_unit(
@@ -269,3 +290,26 @@ def read_binary(path: Path) -> NDArray[np.int64]:
     middle = 32767 if array.dtype == np.uint16 else 127
     threshold = middle if (array.astype(np.int64) > 1).any() else 0
     return (array.astype(np.int64) > threshold).astype(np.int64)
+
+
+def read_soft(path: Path) -> NDArray[np.float32]:
+    """Read a two-class mask with its grey borders: the share of foreground in each pixel.
+
+    Values are divided by the full scale of their type (255, or 65535 for 16 bits); masks in which
+    nothing exceeds 1 are taken as they are. Only the first channel counts.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+
+    Raises:
+        SampleError: the file is missing, truncated or no image.
+    """
+    array = np.asarray(read_raw(path))
+    if array.ndim == 3:
+        array = array[..., 0]
+    if array.dtype.kind == "f":
+        return to_unit(array)
+    values = array.astype(np.float32)
+    if (values > 1).any():
+        values /= np.float32(65535 if array.dtype.itemsize > 1 else 255)
+    return np.clip(values, 0, 1)

@@ -49,6 +49,7 @@ class FolderRGBX(RGBXDataModule):
         palette: colour of each id, 0 to 255; distinct colours are made if it is not given.
         binary: masks are black-and-white pictures, bright = id 1 (cut at > 127), not class ids;
             class names are then ["background", "foreground"] unless given.
+        soft_masks: keep the grey borders of binary masks in training.
         resize_x: accept an `x` of another size and resize it to the visible picture.
         x_range: stored values of `x` that become 0 and 1.
         **kwargs: options of `RGBXDataModule`.
@@ -58,12 +59,15 @@ class FolderRGBX(RGBXDataModule):
             are named.
     """
 
+    size_hint = "; resize_x: true accepts and resizes it"
+
     def __init__(
         self,
         root: str,
         class_names: list[str] | None = None,
         palette: list[tuple[int, int, int]] | None = None,
         binary: bool = False,
+        soft_masks: bool = False,
         resize_x: bool = False,
         x_range: tuple[float, float] | None = None,
         **kwargs: Any,
@@ -81,7 +85,10 @@ class FolderRGBX(RGBXDataModule):
                     f"palette has {len(palette)} colours for {self.num_classes} class names"
                 )
             self.palette = tuple((c[0], c[1], c[2]) for c in palette)
+        if soft_masks and not binary:
+            raise RGBXError("soft_masks needs binary: true; class ids have no grey between them")
         self.binary = binary
+        self.soft_masks = soft_masks
         self.resize_x = resize_x
         self.x_range = x_range
 
@@ -99,6 +106,15 @@ class FolderRGBX(RGBXDataModule):
         if not self.class_names:
             raise RGBXError("FolderRGBX needs data.class_names for everything but prediction")
         return self._scan_flat(split) if flat else self._scan_split(folders, split)
+
+    @property
+    def choice(self) -> str:
+        """What checkpoints are chosen on."""
+        if find_folder(self.root, _RGB) is None:
+            has_val, words = find_folder(self.root, _SPLITS["val"]) is not None, "its val folder"
+        else:
+            has_val, words = (self.root / "val.txt").is_file(), "its val list"
+        return words if has_val else self._cut_choice()
 
     def _scan_split(self, folders: dict[str, Path], split: str) -> Scan:
         source = "train" if split == "val" and "val" not in folders else split

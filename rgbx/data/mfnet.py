@@ -149,6 +149,19 @@ class MFNet(RGBXDataModule):
             lists,
         )
 
+    @property
+    def choice(self) -> str:
+        """What checkpoints are chosen on."""
+        if self._find_layout(labelled=False) == "E":
+            images = find_folder(self.root, _LAYOUTS["E"].rgb)
+            has_val = images is not None and find_folder(images, ("test",)) is not None
+            words = "its val folder"
+        else:
+            has_val, words = (self.root / "val.txt").is_file(), "its val list"
+        if self.protocol == "trainval":
+            return f"{words if has_val else self._cut_choice()}, which was trained on too"
+        return words if has_val else self._cut_choice()
+
     def _find_layout(self, labelled: bool) -> str:
         tried = list(_LAYOUTS) if self.layout == "auto" else [self.layout]
         for letter in tried:

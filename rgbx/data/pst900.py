@@ -83,6 +83,14 @@ class PST900(RGBXDataModule):
             names = self._cut(names, split)
         return self._pair(folder, names, where=f"{source}.txt" if flat else str(folder))
 
+    @property
+    def choice(self) -> str:
+        """What checkpoints are chosen on."""
+        root = self._find_root()
+        if (root / "val.txt").is_file():
+            return "its val list"
+        return "its val folder" if (root / "val").is_dir() else self._cut_choice()
+
     def _find_root(self) -> Path:
         for root in (self.root, self.root / "PST900_RGBT_Dataset"):
             if find_folder(root, _RGB) or any(

@@ -15,6 +15,7 @@ __all__ = [
     "Record",
     "Scan",
     "find_folder",
+    "held_out",
     "index_images",
     "join",
     "pair",
@@ -33,6 +34,8 @@ class Record:
         x: second modality; equal to `rgb` where one file holds both; None for RGB-only data.
         mask: class ids; None where there are no labels.
         subset: part of the split that is also scored on its own, e.g. "night"; "" for none.
+        labelled: of scribbles, the picture of the pixels that carry any label; equal to `mask`
+            where one file tells both; None for full masks.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Record:
     x: Path | None = None
     mask: Path | None = None
     subset: str = ""
+    labelled: Path | None = None
 
 
 class Problem(NamedTuple):
@@ -129,8 +133,8 @@ def pair(
 
     Args:
         stems: names wanted, in order.
-        folders: ``rgb``, and optionally ``x`` and ``mask``, each an index from `index_images`;
-            None for a part that the data set does not have.
+        folders: ``rgb``, and optionally ``x``, ``mask`` and ``labelled``, each an index from
+            `index_images`; None for a part that the data set does not have.
         subset: gives the subset of a stem.
         where: the list or folder the stems come from, for messages.
     """
@@ -141,7 +145,8 @@ def pair(
         missing = [part for part, index in parts.items() if stem not in index]
         if missing:
             source = f" (named in {where})" if where else ""
-            text = f"{stem}{source}: no {' and no '.join(missing)} image of this stem"
+            kinds = " and no ".join(missing)
+            text = f"{stem}{source}: no {kinds} image of this stem"
             problems.append(Problem("missing", text))
             continue
         files = {part: index[stem] for part, index in parts.items()}
@@ -149,24 +154,44 @@ def pair(
     return Scan(records, problems)
 
 
-def seeded_split(names: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+def held_out(total: int, share: float) -> int:
+    """Number of names that `seeded_split` puts aside of a total, where each stands for itself."""
+    if share <= 0 or total < 2:
+        return 0
+    return min(max(round(total * share), 1), total - 1)
+
+
+def seeded_split(
+    names: Sequence[str],
+    share: float,
+    seed: int,
+    siblings: Callable[[str], str] = lambda name: name,
+) -> tuple[list[str], list[str]]:
     """Cut a validation set from the training names.
 
-    The cut depends on the sorted names, the share and the seed only.
+    The cut depends on the sorted names, their families, the share and the seed only.
 
     Args:
         names: all names, in any order.
-        share: part that goes to validation, in [0, 1); at least one name if share > 0 and there
-            are two names or more.
+        share: part that goes to validation, in [0, 1); at least one family if share > 0 and there
+            are two families or more.
         seed: of the permutation.
+        siblings: gives the family of a name. A family (one picture and its rotated, flipped and
+            otherwise augmented copies) is never parted: families are drawn in a random order as
+            long as they fit into the share, and if none fits, the smallest is taken.
 
     Returns:
         Training and validation names, each sorted.
     """
-    ordered = sorted(names)
-    count = round(len(ordered) * share)
-    if share > 0 and len(ordered) > 1:
-        count = min(max(count, 1), len(ordered) - 1)
-    chosen = set(np.random.default_rng([seed, len(ordered)]).permutation(len(ordered))[:count])
-    train = [name for i, name in enumerate(ordered) if i not in chosen]
-    return train, [name for i, name in enumerate(ordered) if i in chosen]
+    families: dict[str, list[str]] = {}
+    for name in sorted(names):
+        families.setdefault(siblings(name), []).append(name)
+    groups = [families[key] for key in sorted(families)]
+    count = held_out(len(names), share) if len(groups) > 1 else 0
+    val: set[str] = set()
+    for i in np.random.default_rng([seed, len(groups)]).permutation(len(groups)):
+        if len(val) + len(groups[i]) <= count:
+            val.update(groups[i])
+    if count and not val:
+        val.update(min(groups, key=lambda group: len(group)))
+    return [name for name in sorted(names) if name not in val], sorted(val)

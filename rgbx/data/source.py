@@ -11,9 +11,19 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from rgbx.data.files import Header, SampleError, probe, read_binary, read_grey, read_ids, read_rgb
+from rgbx.data.files import (
+    Header,
+    SampleError,
+    probe,
+    read_binary,
+    read_grey,
+    read_ids,
+    read_rgb,
+    read_soft,
+)
 from rgbx.data.records import Problem, Record, Scan
-from rgbx.data.transforms import IGNORE, Raw, resize_image
+from rgbx.data.scribbles import read_scribble
+from rgbx.data.transforms import IGNORE, Mask, Raw, resize_image
 from rgbx.errors import DataError
 
 __all__ = ["Source"]
@@ -33,7 +43,9 @@ class Source:
         x_mean, x_std: of the second modality in [0, 1].
         x_range: stored values that become 0 and 1; None as in `rgbx.data.files.to_unit`.
         binary: masks are two-class pictures to be thresholded, not class ids.
+        soft_masks: training masks keep their grey borders, float32 in [0, 1] (needs `binary`).
         resize_x: a second modality of another size is resized to the visible picture.
+        size_hint: what to do about a second modality of another size, after a semicolon.
     """
 
     class_names: tuple[str, ...] = ()
@@ -47,7 +59,9 @@ class Source:
     x_std: float = 0.25
     x_range: tuple[float, float] | None = None
     binary: bool = False
+    soft_masks: bool = False
     resize_x: bool = False
+    size_hint: str = ""
     root: Path
     on_bad: Literal["error", "skip"] = "error"
 
@@ -89,15 +103,14 @@ class Source:
         problems = self._inspect_headers(record)
         if decode:
             problems += _failure(lambda: self.read_images(record))
-            if record.mask is not None:
-                mask = record.mask
-                problems += _failure(lambda: self.read_mask(mask))
+        if decode or record.labelled is not None:  # only its pixels tell an empty scribble
+            problems += _failure(lambda: self.read_labels(record))
         return list(dict.fromkeys(problems))
 
     def _inspect_headers(self, record: Record) -> list[Problem]:
         sizes: dict[Path, tuple[int, int]] = {}
         problems: list[Problem] = []
-        for path in dict.fromkeys((record.rgb, record.x, record.mask)):
+        for path in dict.fromkeys((record.rgb, record.x, record.mask, record.labelled)):
             if path is None:
                 continue
             try:
@@ -111,7 +124,7 @@ class Source:
         for path, size in sizes.items():
             if path != record.x or not self.resize_x:
                 problems += _failure(
-                    partial(_check_size, path, size, record.rgb, sizes[record.rgb])
+                    partial(self._check_size, path, size, record, sizes[record.rgb])
                 )
         return problems
 
@@ -147,7 +160,13 @@ class Source:
                 f"{type(self).__name__}: {split} has {len(records)} samples, {usual} are usual; "
                 "scores may not be comparable with published ones"
             )
+        for remark in self.remarks(split, records):
+            rank_zero_warn(remark)
         return records
+
+    def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
+        """Say what is odd about the pairs of a split as a whole; nothing here, data sets may."""
+        return []
 
     def _report(self, split: str, problems: Sequence[Problem]) -> None:
         if not problems:
@@ -187,8 +206,24 @@ class Source:
             )
         return ids.astype(np.uint8)
 
-    def read(self, record: Record) -> Raw:
+    def read_labels(self, record: Record) -> NDArray[np.uint8] | None:
+        """Read class ids (H, W) of one sample, full masks and scribbles alike (255 = no label).
+
+        Raises:
+            SampleError: an id is neither a class nor 255, or a scribble labels nothing.
+        """
+        if record.mask is None:
+            return None
+        if record.labelled is not None:
+            return read_scribble(record.mask, record.labelled)
+        return self.read_mask(record.mask)
+
+    def read(self, record: Record, soft: bool = False) -> Raw:
         """Read one sample's arrays, checked.
+
+        Args:
+            record: what to read.
+            soft: keep the grey of a full two-class mask.
 
         Raises:
             SampleError: a file is unreadable, sizes differ, or an id is outside the classes.
@@ -198,12 +233,33 @@ class Source:
         if x is not None and record.x is not None:
             if self.resize_x:
                 x = resize_image(x, size)
-            _check_size(record.x, x.shape, record.rgb, size)
-        mask = None
-        if record.mask is not None:
-            mask = self.read_mask(record.mask)
-            _check_size(record.mask, mask.shape, record.rgb, size)
+            self._check_size(record.x, x.shape, record, size)
+        mask: Mask | None
+        if soft and record.mask is not None and record.labelled is None:
+            mask = read_soft(record.mask)
+        else:
+            mask = self.read_labels(record)
+        if mask is not None and record.mask is not None:
+            self._check_size(record.mask, mask.shape, record, size)
         return Raw(rgb, x, mask)
+
+    def _check_size(
+        self, path: Path, size: tuple[int, ...], record: Record, rgb_size: tuple[int, ...]
+    ) -> None:
+        if tuple(size) == tuple(rgb_size):
+            return
+        (height, width), (rgb_height, rgb_width) = size, rgb_size
+        shapes = (
+            f"{height} x {width} (height x width), but {record.rgb} is {rgb_height} x {rgb_width}"
+        )
+        if (height, width) == (rgb_width, rgb_height):
+            raise SampleError(
+                f"{path}: height and width are swapped: it is {shapes}; turn it (early copies of "
+                "VT5000 have this fault in Test/GT/1913.png)",
+                "swapped",
+            )
+        hint = self.size_hint if path == record.x else ""
+        raise SampleError(f"{path}: it is {shapes}{hint}", "size")
 
 
 def _failure(read: Callable[[], object]) -> list[Problem]:
@@ -212,15 +268,3 @@ def _failure(read: Callable[[], object]) -> list[Problem]:
     except SampleError as error:
         return [Problem(error.kind, str(error))]
     return []
-
-
-def _check_size(path: Path, size: tuple[int, ...], rgb: Path, rgb_size: tuple[int, ...]) -> None:
-    if tuple(size) == tuple(rgb_size):
-        return
-    (height, width), (rgb_height, rgb_width) = size, rgb_size
-    shapes = f"{height} x {width} (height x width), but {rgb} is {rgb_height} x {rgb_width}"
-    if (height, width) == (rgb_width, rgb_height):
-        raise SampleError(
-            f"{path}: height and width are swapped: it is {shapes}; turn it", "swapped"
-        )
-    raise SampleError(f"{path}: it is {shapes}", "size")

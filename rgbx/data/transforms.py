@@ -1,6 +1,7 @@
-"""Augmentation and resizing: rgb, x and mask always move together, colour changes touch rgb only.
+"""Augmentation and resizing: rgb, x and mask always move together.
 
 RGB and X travel through the geometric steps stacked in one array, so that they cannot drift apart.
+Colour jitter touches rgb only; `rgbx.data.enhance` changes each camera on its own.
 """
 
 import os
@@ -14,10 +15,23 @@ import albumentations as A
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-__all__ = ["EvalTransform", "Raw", "Statistics", "TrainTransform", "resize_image", "resize_mask"]
+from rgbx.data.enhance import draw_factors, enhance_grey, enhance_rgb
+
+__all__ = [
+    "EvalTransform",
+    "Mask",
+    "Raw",
+    "Statistics",
+    "TrainTransform",
+    "resize_image",
+    "resize_mask",
+    "resize_soft",
+]
 
 Triple = tuple[float, float, float]
+Mask = NDArray[np.uint8] | NDArray[np.float32]
 IGNORE = 255
 
 
@@ -27,12 +41,13 @@ class Raw(NamedTuple):
     Args:
         rgb: (H, W, 3) uint8.
         x: (H, W) float32 in [0, 1], None for RGB-only data.
-        mask: (H, W) uint8 class ids, 255 = ignore, None where there are no labels.
+        mask: (H, W) uint8 class ids, 255 = ignore; or float32, share of foreground in [0, 1];
+            None where there are no labels.
     """
 
     rgb: NDArray[np.uint8]
     x: NDArray[np.float32] | None
-    mask: NDArray[np.uint8] | None
+    mask: Mask | None
 
 
 class Moved(NamedTuple):
@@ -40,7 +55,7 @@ class Moved(NamedTuple):
 
     rgb: NDArray[np.float32]
     x: NDArray[np.float32] | None
-    mask: NDArray[np.uint8] | None
+    mask: Mask | None
 
 
 @dataclass(frozen=True)
@@ -88,17 +103,29 @@ def resize_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.ui
     return np.asarray(cv2.resize(mask, (size[1], size[0]), interpolation=way), dtype=np.uint8)
 
 
-def _split(image: NDArray[np.float32], mask: NDArray[np.uint8] | None) -> Moved:
+def resize_soft(mask: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize a soft mask (H, W) to `size` (h, w) bilinearly; borders stay grey.
+
+    When shrinking, the weights of all covered pixels count (as PIL does), not of four neighbours.
+    """
+    if mask.shape == tuple(size):
+        return mask
+    resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.clip(np.asarray(resized, dtype=np.float32), 0, 1)
+
+
+def _split(image: NDArray[np.float32], mask: Mask | None) -> Moved:
     x = np.ascontiguousarray(image[..., 3]) if image.shape[2] == 4 else None
     return Moved(np.ascontiguousarray(image[..., :3]), x, mask)
 
 
 class TrainTransform:
-    """Colour jitter on rgb, then flip, scale, pad and crop on everything.
+    """Colour changes, then flip, scale, pad and crop on everything.
 
     A scale of 1 is the view of `EvalTransform` (the whole picture at `size`); 2 shows a quarter of
     it, 0.5 the whole picture in a quarter of the area. Padding is 0 after normalisation (the mean
-    colour) and 255 in the mask. The result is a pure function of the sample and the seed.
+    colour) and 255 in a mask of ids; a soft mask cannot ignore, so padding is background (0) there.
+    The result is a pure function of the sample and the seed.
 
     Args:
         size: (h, w) of the result.
@@ -107,6 +134,9 @@ class TrainTransform:
         scale: smallest and largest scale, drawn uniformly.
         jitter: strength of brightness, contrast and saturation changes (factor 1 +- jitter); the
             hue moves by at most jitter / 10 of the circle; 0 for none.
+        enhance: change brightness, contrast, colour and sharpness of rgb and x, each with draws
+            of its own (`rgbx.data.enhance`), at the size of the file.
+        soft: masks are float32 in [0, 1] and are resized bilinearly.
     """
 
     def __init__(
@@ -116,9 +146,13 @@ class TrainTransform:
         flip: float = 0.5,
         scale: tuple[float, float] = (0.5, 2.0),
         jitter: float = 0.4,
+        enhance: bool = False,
+        soft: bool = False,
     ) -> None:
         self.size = size
         self.scale = scale
+        self.enhance = enhance
+        self.soft = soft
         self.statistics = statistics
         self._colour = A.Compose(
             [
@@ -129,8 +163,9 @@ class TrainTransform:
             if jitter
             else []
         )
+        outside = 0 if soft else IGNORE
         crop = A.RandomCrop(
-            *size, pad_if_needed=True, pad_position="random", fill=0, fill_mask=IGNORE
+            *size, pad_if_needed=True, pad_position="random", fill=0, fill_mask=outside
         )
         self._geometry = A.Compose([A.HorizontalFlip(p=flip), crop])
 
@@ -143,15 +178,28 @@ class TrainTransform:
         """
         self._colour.set_random_seed(seed)
         self._geometry.set_random_seed(seed)
+        if self.enhance:
+            raw = _enhanced(raw, seed)
         rgb = self._colour(image=raw.rgb)["image"]
         image = self.statistics.normalise(raw._replace(rgb=rgb))
         factor = float(np.random.default_rng(seed).uniform(*self.scale))
         scaled = (max(1, round(self.size[0] * factor)), max(1, round(self.size[1] * factor)))
         assert raw.mask is not None, "training samples have masks"
-        moved = self._geometry(
-            image=resize_image(image, scaled), mask=resize_mask(raw.mask, scaled)
-        )
+        mask = _resize_any(raw.mask, scaled)
+        moved = self._geometry(image=resize_image(image, scaled), mask=mask)
         return _split(moved["image"], np.ascontiguousarray(moved["mask"]))
+
+
+def _enhanced(raw: Raw, seed: int) -> Raw:
+    rgb = enhance_rgb(raw.rgb, draw_factors(seed, 0))
+    x = None if raw.x is None else enhance_grey(raw.x, draw_factors(seed, 1))
+    return raw._replace(rgb=rgb, x=x)
+
+
+def _resize_any(mask: Mask, size: tuple[int, int]) -> Mask:
+    if mask.dtype == np.float32:
+        return resize_soft(mask.astype(np.float32, copy=False), size)
+    return resize_mask(mask.astype(np.uint8, copy=False), size)
 
 
 class EvalTransform:
@@ -176,5 +224,5 @@ class EvalTransform:
         image = resize_image(self.statistics.normalise(raw), self.size)
         mask = raw.mask
         if mask is not None and self.resize_mask:
-            mask = resize_mask(mask, self.size)
+            mask = _resize_any(mask, self.size)
         return _split(image, mask)
