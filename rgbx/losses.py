@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["cross_entropy", "dice"]
+__all__ = ["cross_entropy", "dice", "partial_cross_entropy", "structure"]
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
@@ -82,3 +82,52 @@ def dice(
         counted = target_size > 0 if classes == "present" else valid.any(dim=3).any(dim=2)
         counted = counted.expand_as(ratio)
         return (((1 - ratio) * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)).mean()
+
+
+def structure(logits: Tensor, target: Tensor) -> Tensor:
+    """Structure loss: BCE and IoU, both weighted towards object borders.
+
+    Wei et al., "F3Net", AAAI 2020, Eq. 8 to 11; SAMSOD, Eq. 3. The weight is
+    ``1 + 5 |mean_31x31(target) - target|`` (the mean counts zeros beyond the edge). Per image:
+    ``sum(w bce) / sum(w)`` plus ``1 - (inter + 1) / (union - inter + 1)`` with weighted sums.
+
+    Args:
+        logits: Before the sigmoid, (B, 1, H, W), any floating type.
+        target: (B, 1, H, W) float in [0, 1]; may be soft.
+
+    Returns:
+        Scalar >= 0 in float32 (float64 for float64 logits).
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = _at_least_float32(logits)
+        target = target.to(logits.dtype)
+        mean = F.avg_pool2d(target, kernel_size=31, stride=1, padding=15)
+        weight = 1 + 5 * (mean - target).abs()
+        bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        weighted_bce = (weight * bce).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
+        probability = logits.sigmoid()
+        inter = (probability * target * weight).sum(dim=(1, 2, 3))
+        union = ((probability + target) * weight).sum(dim=(1, 2, 3))
+        weighted_iou = 1 - (inter + 1) / (union - inter + 1)
+        return (weighted_bce + weighted_iou).mean()
+
+
+def partial_cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
+    """Binary cross-entropy on labelled pixels only (scribbles): mean per image, then over images.
+
+    Args:
+        logits: Before the sigmoid, (B, 1, H, W), any floating type.
+        target: (B, H, W) int64: 0 background, 1 foreground, ``ignore_index`` elsewhere.
+        ignore_index: Id of unlabelled pixels.
+
+    Returns:
+        Scalar >= 0 in float32 (float64 for float64 logits), in nats; an image without a labelled
+        pixel adds 0.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = _at_least_float32(logits[:, 0])
+        valid = target != ignore_index
+        pixels = F.binary_cross_entropy_with_logits(
+            logits, (target == 1).to(logits.dtype), reduction="none"
+        )
+        return ((pixels * valid).sum(dim=(1, 2)) / valid.sum(dim=(1, 2)).clamp(min=1)).mean()

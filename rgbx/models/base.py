@@ -2,10 +2,11 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -17,7 +18,7 @@ from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_f
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
 
-__all__ = ["OptimizerFactory", "RGBXModule", "as_weights"]
+__all__ = ["OptimizerFactory", "RGBXModule", "as_weights", "resize"]
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
@@ -148,6 +149,20 @@ class RGBXModule(LightningModule):
         """Metric -> sentence that says what was averaged over what, for the tables."""
         return {}
 
+    @property
+    def test_splits(self) -> tuple[str, ...]:
+        """Test splits of the data module, or one anonymous split without it."""
+        return tuple(getattr(self._data, "test_splits", ("test",)))
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Parts of a split that the data module wants scored on their own."""
+        return tuple(getattr(self._data, "subsets", ()))
+
+    @property
+    def _data(self) -> Any:
+        return getattr(self.trainer, "datamodule", None)
+
     # ------------------------------------------------------------------ inputs
     def inputs(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """``rgb`` (B,3,H,W) and ``x`` (B,3,H,W) of a batch.
@@ -197,6 +212,14 @@ class RGBXModule(LightningModule):
         """Refuse what is another paper's or backbone's; complete the rest for strict loading."""
         refuse_foreign(self, checkpoint)
         checkpoint["state_dict"] = fill_frozen(self, checkpoint["state_dict"])
+
+
+def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear (half-pixel centres) resize of (B,K,h,w) logits to ``size``, in float32 or wider."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def as_weights(value: Weights | Mapping[str, Any] | None) -> Weights | None:

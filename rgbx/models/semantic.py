@@ -1,17 +1,16 @@
 """The task base for semantic segmentation: cross-entropy + Dice style training, set-wise scores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import Evaluator
 from rgbx.metrics.semantic import SegmentationScores
-from rgbx.models.base import OptimizerFactory, RGBXModule
+from rgbx.models.base import OptimizerFactory, RGBXModule, resize
 from rgbx.optim.schedules import Schedule
 
 __all__ = ["SemanticModule"]
@@ -92,9 +91,8 @@ class SemanticModule(RGBXModule, ABC):
 
     def on_test_start(self) -> None:
         """One metric per (split, subset), plus "all"."""
-        data = self._datamodule()
         self.evaluator = Evaluator(
-            SegmentationScores(self.num_classes), data["test_splits"], data["subsets"]
+            SegmentationScores(self.num_classes), self.test_splits, self.subsets
         ).to(self.device)
 
     def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
@@ -106,7 +104,7 @@ class SemanticModule(RGBXModule, ABC):
             One (h,w) map of class ids per image, for those who want to see them.
         """
         assert self.evaluator is not None
-        split = self._datamodule()["test_splits"][dataloader_idx]
+        split = self.test_splits[dataloader_idx]
         logits = self.low_resolution(*self.inputs(batch))
         predictions = []
         for logit, mask, subset in zip(logits, batch["mask"], batch["subset"], strict=True):
@@ -138,19 +136,3 @@ class SemanticModule(RGBXModule, ABC):
             resize(logit[None], size).argmax(1)[0].to(torch.uint8).cpu()
             for logit, size in zip(logits, batch["size"], strict=True)
         ]
-
-    def _datamodule(self) -> Mapping[str, Any]:
-        """Splits and subsets of the data module, or one anonymous split without it."""
-        data = getattr(self.trainer, "datamodule", None)
-        return {
-            "test_splits": tuple(getattr(data, "test_splits", ("test",))),
-            "subsets": tuple(getattr(data, "subsets", ())),
-        }
-
-
-def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear (half-pixel centres) resize of (B,K,h,w) logits to ``size``, in float32 or wider."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
