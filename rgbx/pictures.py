@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["colourise", "generate_palette", "legend", "overlay", "panel"]
+__all__ = ["colourise", "generate_palette", "heat", "legend", "overlay", "panel"]
 
 Colour = tuple[int, int, int]
 _IGNORE = 255
@@ -78,6 +78,28 @@ def overlay(
     """
     mixed = rgb * (1 - alpha) + colourise(ids, palette) * alpha
     return np.where((ids != 0)[..., None], np.rint(mixed), rgb).astype(np.uint8)
+
+
+def heat(
+    rgb: NDArray[np.uint8], values: NDArray[np.floating], alpha: float = 0.7
+) -> NDArray[np.uint8]:
+    """Lay a map of probabilities over a picture: nothing at 0, yellow at one half, red at 1.
+
+    Colour and opacity grow with the value, so that what the map leaves out stays as it is.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        values: (H, W), 0 to 1.
+        alpha: weight of the colour at 1.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    strength = values[..., None].astype(np.float32)
+    green = np.clip(2 - 2 * strength, 0, 1)
+    colour = 255 * np.concatenate((np.ones_like(green), green, np.zeros_like(green)), axis=-1)
+    weight = alpha * strength
+    return np.rint(rgb * (1 - weight) + colour * weight).astype(np.uint8)
 
 
 def _fit(image: NDArray[np.uint8], cell: tuple[int, int]) -> Image.Image:

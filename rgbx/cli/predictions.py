@@ -13,19 +13,24 @@ from torch import Tensor
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.files import read_rgb
 from rgbx.errors import RGBXError
-from rgbx.pictures import colourise, legend, overlay, panel
+from rgbx.pictures import colourise, heat, legend, overlay, panel
 
 __all__ = ["PredictionWriter"]
 
 SHEET_ROWS = 8
 
+Picture = NDArray[np.uint8]
+Row = tuple[list[Picture], list[str]]  # pictures of the sheet from left to right, their titles
+
 
 class PredictionWriter(Callback):
-    """Writes one mask and one overlay per image, and a sheet of some of them.
+    """Writes one prediction and one overlay per image, and a sheet of some of them.
 
-    ``masks/NAME.png`` is a palette image whose raw values are the class ids; ``overlays/NAME.png``
-    shows the prediction over the visible picture; ``sheet.png`` has rows of RGB, X, prediction
-    and, in a test, ground truth.
+    Class ids become ``masks/NAME.png``, a palette image whose raw values are the ids; maps of
+    probabilities (any floating type, 0 to 1) become ``maps/NAME.png``, 8-bit grey, rounded.
+    ``overlays/NAME.png`` shows the prediction over the visible picture; ``sheet.png`` has rows of
+    RGB, X, prediction and, in a test, ground truth. A test of several splits puts the files of each
+    into a folder of its own (``maps/SPLIT/NAME.png``), and rows of each into the sheet.
 
     Args:
         folder: made if absent. Pictures of the same name are replaced.
@@ -33,21 +38,18 @@ class PredictionWriter(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._rows: list[tuple[list[NDArray[np.uint8]], list[str]]] = []
-        self._every = 1
-        self._seen = 0
+        self._rows: dict[str, list[Row]] = {}
+        self._seen: dict[str, int] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the folders before the first batch, so that a read-only place shows at once."""
+        """Make the folder before the first batch, so that a read-only place shows at once."""
         try:
-            for name in ("masks", "overlays"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / "overlays").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RGBXError(
                 f"Cannot write into {self.folder}: {error.strerror}. Choose another folder with "
                 "--output."
             ) from error
-        self._every = max(1, sum(_datamodule(trainer).split_sizes.values()) // SHEET_ROWS)
 
     def on_predict_batch_end(
         self,
@@ -59,7 +61,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write what ``predict_step`` returned."""
-        self._write(_datamodule(trainer), batch, outputs)
+        self._write(_datamodule(trainer), ("predict",), 0, batch, outputs)
 
     def on_test_batch_end(
         self,
@@ -71,7 +73,8 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write what ``test_step`` returned."""
-        self._write(_datamodule(trainer), batch, outputs)
+        data = _datamodule(trainer)
+        self._write(data, data.test_splits, dataloader_idx, batch, outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the sheet."""
@@ -81,46 +84,55 @@ class PredictionWriter(Callback):
         """Draw the sheet."""
         self._draw_sheet(_datamodule(trainer))
 
-    def _write(self, data: RGBXDataModule, batch: dict[str, Any], masks: Sequence[Tensor]) -> None:
-        for index, (name, path, mask) in enumerate(
-            zip(batch["name"], batch["path"], masks, strict=True)
-        ):
-            ids = mask.cpu().numpy().astype(np.uint8)
-            rgb = _sized(read_rgb(Path(path)), ids.shape)
-            shown = overlay(rgb, ids, data.palette)
-            for part in ("masks", "overlays"):  # names may hold folders ("day/0001")
-                (self.folder / part / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
-            save_ids(self.folder / "masks" / f"{name}.png", ids, data.palette)
-            Image.fromarray(shown).save(self.folder / "overlays" / f"{name}.png")
-            if self._seen % self._every == 0 and len(self._rows) < SHEET_ROWS:
-                self._rows.append(self._row(data, batch, index, rgb, ids))
-            self._seen += 1
-
-    def _row(
+    def _write(
         self,
         data: RGBXDataModule,
+        splits: Sequence[str],
+        position: int,
         batch: dict[str, Any],
-        index: int,
-        rgb: NDArray[np.uint8],
-        ids: NDArray[np.uint8],
-    ) -> tuple[list[NDArray[np.uint8]], list[str]]:
-        pictures, titles = [rgb], [str(batch["name"][index])]
-        if "x" in batch:
-            pictures.append(_sized(_stretched(batch["x"][index, 0]), ids.shape))
-            titles.append("X")
-        pictures.append(colourise(ids, data.palette))
-        titles.append("prediction")
-        if "mask" in batch:
-            pictures.append(colourise(batch["mask"][index].cpu().numpy(), data.palette))
-            titles.append("ground truth")
-        return pictures, titles
+        predictions: Sequence[Tensor],
+    ) -> None:
+        split = splits[position]
+        quota = -(-SHEET_ROWS // len(splits))  # rows of the sheet for each split
+        every = max(1, data.split_sizes[split] // quota)
+        rows = self._rows.setdefault(split, [])
+        for index, (name, path, prediction) in enumerate(
+            zip(batch["name"], batch["path"], predictions, strict=True)
+        ):
+            rgb = _sized(read_rgb(Path(path)), tuple(prediction.shape))
+            place = f"{split}/{name}" if len(splits) > 1 else str(name)
+            shown = self._save(place, prediction, rgb, data)
+            seen = self._seen.get(split, 0)
+            if seen % every == 0 and len(rows) < quota:
+                rows.append(_row(data, batch, index, place, rgb, shown))
+            self._seen[split] = seen + 1
+
+    def _save(self, place: str, prediction: Tensor, rgb: Picture, data: RGBXDataModule) -> Picture:
+        """Write one prediction and its overlay; returns the prediction as the sheet shows it."""
+        overlaid = self._file("overlays", place)
+        if prediction.is_floating_point():
+            values = prediction.float().cpu().numpy().clip(0, 1)
+            shown = np.rint(values * 255).astype(np.uint8)
+            Image.fromarray(shown).save(self._file("maps", place))
+            Image.fromarray(heat(rgb, values)).save(overlaid)
+            return shown
+        ids = prediction.cpu().numpy().astype(np.uint8)
+        save_ids(self._file("masks", place), ids, data.palette)
+        Image.fromarray(overlay(rgb, ids, data.palette)).save(overlaid)
+        return colourise(ids, data.palette)
+
+    def _file(self, kind: str, place: str) -> Path:
+        path = self.folder / kind / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)  # names may hold folders ("day/0001")
+        return path
 
     def _draw_sheet(self, data: RGBXDataModule) -> None:
-        if not self._rows:
+        rows = [row for split in self._rows.values() for row in split]
+        if not rows:
             return
-        pictures = [picture for row, _ in self._rows for picture in row]
-        titles = [title for _, row in self._rows for title in row]
-        sheet = panel(pictures, titles, columns=len(self._rows[0][0]))
+        pictures = [picture for row, _ in rows for picture in row]
+        titles = [title for _, row in rows for title in row]
+        sheet = panel(pictures, titles, columns=len(rows[0][0]))
         names = legend(data.class_names, data.palette)
         page = Image.new("RGB", (max(sheet.width, names.width), sheet.height + names.height))
         page.paste("white", (0, 0, *page.size))
@@ -129,14 +141,34 @@ class PredictionWriter(Callback):
         page.save(self.folder / "sheet.png")
 
 
-def save_ids(path: Path, ids: NDArray[np.uint8], palette: Sequence[Sequence[int]]) -> None:
+def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None:
     """Write class ids (H,W) as a palette PNG: raw values are the ids, viewers show the colours."""
     image = Image.fromarray(ids)
     image.putpalette([int(value) for colour in palette for value in colour])
     image.save(path)
 
 
-def _sized(image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _row(
+    data: RGBXDataModule,
+    batch: dict[str, Any],
+    index: int,
+    title: str,
+    rgb: Picture,
+    prediction: Picture,
+) -> Row:
+    pictures, titles = [rgb], [title]
+    if "x" in batch:
+        pictures.append(_sized(_stretched(batch["x"][index, 0]), rgb.shape[:2]))
+        titles.append("X")
+    pictures.append(prediction)
+    titles.append("prediction")
+    if "mask" in batch:
+        pictures.append(colourise(batch["mask"][index].cpu().numpy(), data.palette))
+        titles.append("ground truth")
+    return pictures, titles
+
+
+def _sized(image: Picture, shape: tuple[int, ...]) -> Picture:
     """The picture at (h,w); a test mask may have a size of its own."""
     if image.shape[:2] == shape:
         return image
@@ -144,7 +176,7 @@ def _sized(image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8
     return np.asarray(resized)
 
 
-def _stretched(x: Tensor) -> NDArray[np.uint8]:
+def _stretched(x: Tensor) -> Picture:
     """X (h,w) of any range as 8-bit grey, darkest to brightest."""
     values = x.float().cpu().numpy()
     low, high = float(values.min()), float(values.max())

@@ -1,19 +1,29 @@
-"""After a test: the benchmark table on the terminal, ``test.json`` on disk."""
+"""After a test: tables on the terminal, ``test.json`` and threshold curves on disk."""
 
+import csv
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
+from rgbx.curves import Panel, draw_curves
 from rgbx.data.base import RGBXDataModule
 from rgbx.models.base import RGBXModule
 from rgbx.results import (
+    SALIENCY,
     CheckpointRecord,
     DataRecord,
     ModelRecord,
+    Published,
+    Table,
+    TestResult,
     benchmark_table,
     class_table,
+    combined_tables,
     load_published,
     make_result,
     sha256_of,
@@ -23,44 +33,118 @@ from rgbx.results import (
 
 __all__ = ["paper_of", "report_test"]
 
+Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, recall, F, E -> (256,)
+
+
+@runtime_checkable
+class _HasCurves(Protocol):
+    """A model whose scores depend on the threshold laid on its maps."""
+
+    def curves(self) -> Curves: ...
+
 
 def report_test(
     model: RGBXModule, data: RGBXDataModule, checkpoint: Path, folder: Path, seed: int | None
 ) -> None:
-    """Print the benchmark table and the per-class table, and write ``test.json``.
+    """Print benchmark tables, and per-class tables if there are classes; write ``test.json``.
+
+    A model with ``curves()`` also leaves ``curves.csv`` and ``curves.png``.
 
     Args:
         model: after ``trainer.test``; its ``results`` are reported.
         data: what it was tested on.
         checkpoint: the file that was tested.
-        folder: gets ``test.json``.
+        folder: gets the files.
         seed: of the run.
     """
+    result = _result(model, data, checkpoint, seed)
+    write_result(folder / "test.json", result)
+    written = [folder / "test.json"]
+    if isinstance(model, _HasCurves):
+        written += _write_curves(folder, model.curves())
+    console = Console()
+    for table in _without_repetition(_tables(result, load_published(result.paper))):
+        console.print(to_terminal(table))
+    if data.blank:
+        console.print(f"Ablation: {result.protocol['ablation']}.")
+    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True)
+
+
+def _result(
+    model: RGBXModule, data: RGBXDataModule, checkpoint: Path, seed: int | None
+) -> TestResult:
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    trained_on = stored.get("rgbx", {}).get("data", {})
     protocol = dict(model.protocol())
+    if trained_on.get("choice"):
+        protocol["choice"] = trained_on["choice"]
     if data.blank:
         protocol["ablation"] = f"{data.blank} was blanked (replaced by its mean) in every image"
-    result = make_result(
+    return make_result(
         paper=paper_of(model),
         model=ModelRecord(_path_of(model), dict(model.hparams)),
-        data=DataRecord(_path_of(data), data.root.name, data.split_sizes, tuple(data.class_names)),
+        data=DataRecord(
+            *(_path_of(data), data.root.name, data.split_sizes, tuple(data.class_names)),
+            supervision=_supervision(trained_on, data),
+        ),
         checkpoint=CheckpointRecord(
-            checkpoint.name, sha256_of(checkpoint), stored["epoch"], stored["global_step"]
+            *(checkpoint.name, sha256_of(checkpoint)),
+            *(stored.get("epoch"), stored.get("global_step")),
         ),
         scores=model.results,
         protocol=protocol,
         seed=seed,
     )
-    write_result(folder / "test.json", result)
-    published = load_published(result.paper)
-    console = Console()
+
+
+def _supervision(
+    trained_on: Mapping[str, Any], data: RGBXDataModule
+) -> Literal["full", "scribble"]:
+    scribbles = trained_on.get("scribbles", getattr(data, "scribbles", False))
+    return "scribble" if scribbles else "full"
+
+
+def _tables(result: TestResult, published: Published | None) -> Iterator[Table]:
+    """All saliency splits side by side, then split by split, each followed by its classes."""
+    overall = [scores["all"] for scores in result.numbers.values()]
+    if len(overall) > 1 and all(not set(SALIENCY).isdisjoint(scores) for scores in overall):
+        yield from combined_tables(result, published)
     for split in result.numbers:
-        console.print(to_terminal(benchmark_table(result, published, split)))
+        yield benchmark_table(result, published, split)
         if result.classes.get(split):
-            console.print(to_terminal(class_table(result, split)))
-    if data.blank:
-        console.print(f"Ablation: {protocol['ablation']}.")
-    console.print(f"written: {folder / 'test.json'}", soft_wrap=True)
+            yield class_table(result, split)
+
+
+def _without_repetition(tables: Iterator[Table]) -> Iterator[Table]:
+    """Each note below the first table it belongs to; warnings (in capitals) below all of them."""
+    seen: set[str] = set()
+    for table in tables:
+        notes = tuple(note for note in table.notes if note not in seen or note.isupper())
+        seen.update(notes)
+        yield dataclasses.replace(table, notes=notes)
+
+
+def _write_curves(folder: Path, curves: Curves) -> list[Path]:
+    """``curves.csv``, one line per split and threshold, and a picture with one curve per split."""
+    names = ("precision", "recall", "F", "E")
+    values = {
+        split: {name: lines[name].double().tolist() for name in names}
+        for split, lines in curves.items()
+    }
+    with (folder / "curves.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("split", "threshold", *names))
+        for split, lines in values.items():
+            columns = (lines[name] for name in names)
+            for level, row in enumerate(zip(*columns, strict=True)):
+                writer.writerow((split, f"{level / 255:.6f}", *(f"{v:.6f}" for v in row)))
+    pairs = {split: (v["recall"], v["precision"]) for split, v in values.items()}
+    panels = [Panel("Precision and recall", "recall", "precision", pairs, (0, 1), (0, 1))]
+    for name, title in (("F", "F by threshold"), ("E", "E by threshold")):
+        lines_of = {s: ([i / 255 for i in range(len(v[name]))], v[name]) for s, v in values.items()}
+        panels.append(Panel(title, "threshold", name, lines_of, (0, 1), (0, 1)))
+    draw_curves(panels, folder / "curves.png")
+    return [folder / "curves.csv", folder / "curves.png"]
 
 
 def paper_of(model: RGBXModule) -> str:

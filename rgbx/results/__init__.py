@@ -2,7 +2,7 @@
 
 from rgbx.results.benchmark import benchmark_table, combined_tables
 from rgbx.results.load import load_published
-from rgbx.results.published import Cost, Published, PublishedRow, PublishedTable
+from rgbx.results.published import SALIENCY, Cost, Published, PublishedRow, PublishedTable
 from rgbx.results.record import (
     CheckpointRecord,
     ClassScore,
@@ -17,6 +17,7 @@ from rgbx.results.store import read_result, write_result
 from rgbx.results.tables import Row, Table, class_table
 
 __all__ = [
+    "SALIENCY",
     "CheckpointRecord",
     "ClassScore",
     "Cost",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from rgbx.results.notes import protocol_notes, published_notes, size_warning
+from rgbx.results.notes import choice_notes, protocol_notes, published_notes, size_warning
 from rgbx.results.published import SALIENCY, Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.tables import Row, Table, Unit, printed, rate_text
@@ -55,6 +55,7 @@ def benchmark_table(
             rows.append(Row((row.method, "published", *cells)))
         notes = [*size_warning(result, table), *notes]
         notes += published_notes(published, [table], peers)
+    notes = choice_notes(result) + notes
     headings = tuple(_heading(metric, subset, unit) for metric, subset in columns)
     title = f"{_place(result, split)}{' (%)' if unit == 'percent' else ''}"
     return Table(title, ("Method", "Source", *headings), tuple(rows), tuple(notes), text_columns=2)
@@ -96,7 +97,8 @@ def _combined(
         )
         for method in dict.fromkeys(row.method for row in peers)
     ]
-    notes = [note for table in tables for note in size_warning(result, table, named=True)]
+    notes = choice_notes(result)
+    notes += [note for table in tables for note in size_warning(result, table, named=True)]
     if first:
         notes += protocol_notes(result, _COMPACT)
         if published and tables:

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Sequence
 from rgbx.results.published import Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 
-__all__ = ["protocol_notes", "published_notes", "size_warning"]
+__all__ = ["choice_notes", "protocol_notes", "published_notes", "size_warning"]
+
+
+def choice_notes(result: TestResult) -> list[str]:
+    """What chose the checkpoint, where the run knows; in capitals when it was the test set."""
+    choice = result.protocol.get("choice")
+    if not choice:
+        return []
+    note = f"Checkpoint chosen on: {choice}."
+    return [note.upper() if "TEST SET" in choice else note]
 
 
 def protocol_notes(result: TestResult, metrics: Sequence[str]) -> list[str]:
