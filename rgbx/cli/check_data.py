@@ -16,7 +16,8 @@ __all__ = ["main"]
 
 _EPILOG = """\
 options of the data set:
-  --data CLASS, --data.class_path CLASS    MFNet, PST900, FolderRGBX, or your own class
+  --data CLASS, --data.class_path CLASS    MFNet, PST900, VT5000, NEURSDDS, RGBDSaliency,
+                                           FolderRGBX, or your own class
   --data.root DIR, --data.OPTION VALUE     as under `data:` of a configuration
 
 examples:
@@ -135,6 +136,7 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
         console.print(f"[red]problem:[/] {escape(line)}", soft_wrap=True)
     verdict = f"{len(report.breaking)} problems" if report.breaking else "no problem found"
     console.print(f"{report.data} in {report.root}: {verdict}", soft_wrap=True)
+    console.print(f"checkpoints are chosen on {data.choice}", soft_wrap=True)
 
 
 def _split_table(report: "Report") -> Any:
@@ -147,7 +149,11 @@ def _split_table(report: "Report") -> Any:
         "size": "sizes differ",
         "swapped": "height and width swapped",
         "ids": "ids outside the classes",
+        "empty": "scribbles without a label",
         "list": "folders and lists",
+        "constant": "x constant (no content)",
+        "nan": "x with NaN or infinity",
+        "black": "masks all black",
     }
     table = Table(title=f"{report.data}: {report.root}")
     table.add_column("")
@@ -157,7 +163,8 @@ def _split_table(report: "Report") -> Any:
     table.add_row("usable pairs", *(str(f.pairs) for f in found))
     table.add_row("usual", *("-" if f.expected is None else str(f.expected) for f in found))
     for kind, label in kinds.items():
-        table.add_row(label, *(str(f.kinds[kind]) for f in found))
+        counts = [f.kinds[kind] + f.note_kinds[kind] for f in found]
+        table.add_row(label, *map(str, counts))
     return table
 
 

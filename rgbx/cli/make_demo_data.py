@@ -9,16 +9,18 @@ from rgbx.errors import DataError, RGBXError
 
 __all__ = ["main"]
 
+_LAYOUTS = ("mfnet", "pst900", "folder", "vt5000", "vt5000_scribble", "rgbd", "neu_rsdds")
 _MARKER = ".rgbx-demo-data"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rgbx make-demo-data",
-        description="Write generated RGB-thermal scenes with labels, in a real data set's layout.",
+        description="Write generated RGB-thermal or RGB-depth scenes with labels, in the layout of a "
+        "real data set.",
     )
     parser.add_argument("--root", required=True, type=Path, help="folder to write to")
-    parser.add_argument("--layout", default="mfnet", choices=("mfnet", "pst900", "folder"))
+    parser.add_argument("--layout", default="mfnet", choices=_LAYOUTS)
     parser.add_argument("--train", type=int, default=96, metavar="N", help="scenes (default 96)")
     parser.add_argument("--val", type=int, default=24, metavar="N", help="scenes (default 24)")
     parser.add_argument("--test", type=int, default=24, metavar="N", help="scenes (default 24)")

@@ -4,18 +4,26 @@ from rgbx.data.base import RGBXDataModule
 from rgbx.data.dataset import Batch, RGBXDataset, Sample, collate
 from rgbx.data.folder import FolderRGBX
 from rgbx.data.mfnet import MFNet
+from rgbx.data.neu_rsdds import NEURSDDS
 from rgbx.data.pst900 import PST900
 from rgbx.data.records import Problem, Record, Scan
+from rgbx.data.rgbd_saliency import RGBDSaliency
+from rgbx.data.saliency import SaliencyDataModule
+from rgbx.data.vt5000 import VT5000
 
 __all__ = [
+    "NEURSDDS",
     "PST900",
+    "VT5000",
     "Batch",
     "FolderRGBX",
     "MFNet",
     "Problem",
+    "RGBDSaliency",
     "RGBXDataModule",
     "RGBXDataset",
     "Record",
+    "SaliencyDataModule",
     "Sample",
     "Scan",
     "collate",

@@ -21,6 +21,11 @@ from rgbx.pictures import legend, overlay, panel
 __all__ = ["Report", "SplitReport", "check", "contact_sheet"]
 
 Picture = NDArray[np.uint8]
+_NOTES = {
+    "constant": "x images are constant or hold no finite value, and say nothing",
+    "nan": "x images hold NaN or infinity, which become 0",
+    "black": "masks are all black",
+}
 
 
 @dataclass
@@ -31,6 +36,8 @@ class SplitReport:
         pairs: samples that can be used.
         expected: usual number, None if there is none.
         problems: each names a file.
+        notes: what spoils training without breaking it: x that is constant or holds NaN, masks
+            that are all black.
         pixels: per class id, pixels in all masks; the last entry counts 255.
         images: per class id, masks in which it occurs.
         x_sum, x_squares, x_count: sums over the second modality in [0, 1].
@@ -38,12 +45,15 @@ class SplitReport:
         grey_masks: of two-class masks, those in which more than 1 % of the pixels are neither
             within 0 to 8 nor within 247 to 255 (soft or wrongly scaled), with that share.
         names: visible pictures, to find samples that are in two splits.
+        remarks: what is odd about the split as a whole.
         rows: (title, picture) of a few samples: rgb, x, mask over rgb.
     """
 
     pairs: int = 0
     expected: int | None = None
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     x_sum: float = 0.0
@@ -59,6 +69,11 @@ class SplitReport:
     def kinds(self) -> Counter[str]:
         """Number of problems of each kind."""
         return Counter(problem.kind for problem in self.problems)
+
+    @property
+    def note_kinds(self) -> Counter[str]:
+        """Number of notes of each kind."""
+        return Counter(note.kind for note in self.notes)
 
     @property
     def x_mean(self) -> float:
@@ -104,6 +119,8 @@ class Report:
             "pairs": report.pairs,
             "expected": report.expected,
             "problems": dict(report.kinds),
+            "notes": dict(report.note_kinds),
+            "noted": [note.text for note in report.notes],
             "class_share": dict(zip(self.class_names, shares.tolist(), strict=True)),
             "class_images": dict(zip(self.class_names, images.tolist(), strict=True)),
             "ignored_pixels": int(report.pixels[-1]),
@@ -131,7 +148,9 @@ def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Repo
     report = Report(
         type(data).__name__, str(data.root), data.class_names, splits, [], _overlaps(splits)
     )
+    report.warnings += list(dict.fromkeys(r for found in splits.values() for r in found.remarks))
     for split, found in splits.items():
+        report.warnings += _summaries(split, found.notes)
         lines = [problem.text for problem in found.problems]
         if data.on_bad == "error":
             report.breaking += [line for line in lines if line not in report.breaking]
@@ -152,6 +171,16 @@ def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Repo
             for path, share in found.grey_masks.items()
         ]
     return report
+
+
+def _summaries(split: str, notes: list[Problem]) -> list[str]:
+    """One line for each kind of note, with the first few files; report.json names all."""
+    lines = []
+    for kind, count in Counter(note.kind for note in notes).items():
+        texts = [note.text for note in notes if note.kind == kind]
+        more = f", and {count - 3} more (named in report.json)" if count > 3 else ""
+        lines.append(f"{split}: {count} {_NOTES[kind]}: {', '.join(texts[:3])}{more}")
+    return lines
 
 
 def _overlaps(splits: Mapping[str, SplitReport]) -> list[str]:
@@ -175,6 +204,7 @@ def _check_split(data: RGBXDataModule, split: str, samples: int, progress: bool)
         report.problems.append(Problem("list", str(error)))
         return report
     report.problems += problems
+    report.remarks += data.remarks(split, records)
     shown = set(np.linspace(0, len(records) - 1, samples).round().astype(int).tolist())
     for i, record in enumerate(tqdm(records, f"checking {split}", disable=not progress)):
         _check_record(data, record, report, i in shown)
@@ -190,23 +220,29 @@ def _check_record(data: RGBXDataModule, record: Record, report: SplitReport, sho
     except SampleError as error:
         problems.append(Problem(error.kind, str(error)))
     try:
-        mask = data.read_mask(record.mask) if record.mask is not None else None
+        mask = data.read_labels(record)
     except SampleError as error:
         problems.append(Problem(error.kind, str(error)))
     report.problems += dict.fromkeys(problems)
-    if x is not None:
-        _add_x(report, x)
+    if x is not None and record.x is not None:
+        _add_x(report, x, record.x)
     if mask is not None and record.mask is not None:
         _add_mask(report, mask)
-        if data.binary:
-            _audit_two_class(report, record.mask)
+        if data.binary and record.labelled is None:
+            _audit_two_class(report, record.mask, mask)
     if not problems:
         report.pairs += 1
         if shown and rgb is not None and mask is not None:
             report.rows += _row(data, record.name, rgb, x, mask)
 
 
-def _add_x(report: SplitReport, x: NDArray[np.float32]) -> None:
+def _add_x(report: SplitReport, x: NDArray[np.float32], path: Path) -> None:
+    if x.min() == x.max():
+        report.notes.append(Problem("constant", str(path)))
+    elif path.suffix.lower() in (".tif", ".tiff"):  # other formats hold no fractions
+        stored = read_raw(path)
+        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+            report.notes.append(Problem("nan", str(path)))
     report.x_sum += float(x.sum(dtype=np.float64))
     report.x_squares += float(np.square(x, dtype=np.float64).sum())
     report.x_count += x.size
@@ -221,7 +257,9 @@ def _add_mask(report: SplitReport, mask: Picture) -> None:
     report.images += counts[: report.images.size] > 0
 
 
-def _audit_two_class(report: SplitReport, path: Path) -> None:
+def _audit_two_class(report: SplitReport, path: Path, mask: Picture) -> None:
+    if not mask.any():
+        report.notes.append(Problem("black", str(path)))
     stored = read_raw(path)
     values = stored.astype(np.int64)
     if stored.dtype != np.uint8 or not (values > 1).any():

@@ -1,9 +1,9 @@
-"""The empty places of generated scenes, painted in RGB and in thermal at once."""
+"""The empty places of generated scenes, painted in RGB and in thermal or depth at once."""
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-__all__ = ["SHARP", "Canvas", "shade", "street", "tunnel"]
+__all__ = ["SHARP", "Canvas", "nearness", "shade", "street", "tunnel", "yard"]
 
 Rng = np.random.Generator
 Colour = tuple[int, int, int]
@@ -47,6 +47,21 @@ def shade(colour: Colour, factor: float) -> Colour:
     """Brighten or darken a colour."""
     r, g, b = (int(np.clip(v * factor, 0, 255)) for v in colour)
     return r, g, b
+
+
+def nearness(y: float, horizon: float) -> int:
+    """Depth value of a thing that stands on the ground at height `y` of the picture; near = 240."""
+    return round(30 + 210 * float(np.clip((y - horizon) / (1 - horizon), 0, 1)))
+
+
+def yard(canvas: Canvas, rng: Rng, night: bool) -> float:
+    """The street seen by a depth camera: far sky and houses, ground that comes nearer."""
+    horizon = street(canvas, rng, night)
+    rows = (np.arange(canvas.height) / canvas.height).tolist()
+    depth = np.array([nearness(y, horizon) for y in rows], dtype=np.uint8)
+    depth[: round(canvas.height * max(horizon - 0.2, 0.05))] = 10
+    canvas.x.paste(Image.fromarray(np.repeat(depth[:, None], canvas.width, axis=1)))
+    return horizon
 
 
 def street(canvas: Canvas, rng: Rng, night: bool) -> float:

@@ -193,5 +193,6 @@ def seeded_split(
         if len(val) + len(groups[i]) <= count:
             val.update(groups[i])
     if count and not val:
-        val.update(min(groups, key=lambda group: len(group)))
+        smallest = min(groups, key=len)
+        val.update(smallest)
     return [name for name in sorted(names) if name not in val], sorted(val)

@@ -1,8 +1,11 @@
-"""Generated RGB-thermal scenes in which neither camera is enough.
+"""Generated RGB-thermal and RGB-depth scenes in which neither camera is enough.
 
 Cold things (cones, bikes, parked cars) are visible only in RGB; people in the dark or in clothes of
 the background's colours only in thermal. Unlabelled distractors exist in each: life-size dummies of
 people in RGB, warm pipes and gratings in thermal. The two pictures are aligned to the pixel.
+
+With a depth camera (near is bright), a thing visible only in RGB is a flat print, and one visible
+only in depth wears the colours of what lies behind it; posts and boxes are distractors.
 """
 
 from collections.abc import Callable
@@ -13,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from rgbx.data.places import SHARP, Canvas, shade, street, tunnel
+from rgbx.data.places import SHARP, Canvas, nearness, shade, street, tunnel, yard
 from rgbx.data.shapes import SHAPES, Shape
 
-__all__ = ["STREET", "TUNNEL", "Scene", "Theme", "make_scene"]
+__all__ = ["SALIENT", "SALIENT_DEPTH", "STREET", "TUNNEL", "Scene", "Theme", "make_scene"]
 
 Rng = np.random.Generator
 Colour = tuple[int, int, int]
@@ -33,7 +36,7 @@ _PAINTS: dict[str, Colour] = {
 
 
 class Scene(NamedTuple):
-    """One generated pair: rgb (H, W, 3), thermal x (H, W) and ids (H, W), all uint8."""
+    """One generated pair: rgb (H, W, 3), thermal or depth x (H, W) and ids (H, W), all uint8."""
 
     rgb: NDArray[np.uint8]
     x: NDArray[np.uint8]
@@ -48,17 +51,26 @@ class Theme:
         objects: class id of each kind of object.
         dummy: kind of object that also stands about as a cold dummy (RGB only, no label).
         background: paints the empty scene and returns its horizon in [0, 1].
+        count: fewest objects, and one more than the most.
+        enlarge: factor on the objects' usual height.
+        depth: x is distance, not heat.
     """
 
     objects: dict[str, int]
     dummy: str
     background: Callable[[Canvas, Rng, bool], float]
+    count: tuple[int, int] = (4, 8)
+    enlarge: float = 1.0
+    depth: bool = False
 
 
 STREET = Theme({"car": 1, "person": 2, "bike": 3, "color_cone": 7}, "person", street)
 TUNNEL = Theme(
     {"fire_extinguisher": 1, "backpack": 2, "hand_drill": 3, "survivor": 4}, "survivor", tunnel
 )
+_SALIENT = {"car": 1, "person": 1, "bike": 1, "color_cone": 1}
+SALIENT = Theme(_SALIENT, "person", street, count=(1, 4), enlarge=1.5)
+SALIENT_DEPTH = Theme(_SALIENT, "person", yard, count=(1, 4), enlarge=1.5, depth=True)
 
 
 def _paint_object(
@@ -68,8 +80,13 @@ def _paint_object(
     place: tuple[float, float, float],
     mode: str,
     label: int,
+    near: int | None = None,
 ) -> None:
-    """Paint one object; `place` is its centre and its foot in [0, 1] and its height in pixels."""
+    """Paint one object.
+
+    `place` is its centre and its foot in [0, 1] and its height in pixels; `near` is its value in
+    x if that is depth, and None if x is heat.
+    """
     centre, foot, height = place
     width = height * shape.aspect
     origin = (centre * canvas.width - width / 2, foot * canvas.height - height)
@@ -87,7 +104,7 @@ def _paint_object(
             (origin[0] + (1 - x if mirrored else x) * width, origin[1] + y * height)
             for x, y in part.points
         ]
-        heat = round(ambient + (hot - ambient) * part.heat)
+        heat = round(ambient + (hot - ambient) * part.heat) if near is None else near
         if part.kind == "ellipse":
             (x0, y0), (x1, y1) = points
             corners = [(min(x0, x1), y0), (max(x0, x1), y1)]
@@ -123,7 +140,10 @@ def _place(
 
 
 def _distractors(canvas: Canvas, rng: Rng, theme: Theme, horizon: float) -> None:
-    """Cold dummies (RGB only) and warm pipes and gratings (thermal mostly); none has a label."""
+    """Cold dummies (RGB only) and warm pipes and gratings (thermal mostly); none has a label.
+
+    With depth: flat prints of people, and posts and slabs that stick out.
+    """
     shape = SHAPES[theme.dummy]
     for _ in range(int(rng.integers(0, 3))):
         height = float(rng.uniform(*shape.height)) * 0.9
@@ -133,6 +153,8 @@ def _distractors(canvas: Canvas, rng: Rng, theme: Theme, horizon: float) -> None
     for _ in range(int(rng.integers(1, 4))):
         x, y = float(rng.uniform(0.02, 0.9)), float(rng.uniform(horizon, 0.85))
         heat = int(rng.integers(150, 235))
+        if theme.depth:
+            heat = nearness(y, horizon)
         if rng.random() < 0.5:
             tall = float(rng.uniform(0.15, 0.35))
             if canvas.claim(x, y - tall, x + 0.025, y):
@@ -181,7 +203,7 @@ def make_scene(theme: Theme, size: tuple[int, int], rng: Rng, night: bool = Fals
     """Generate one scene.
 
     Args:
-        theme: `STREET` or `TUNNEL`.
+        theme: `STREET`, `TUNNEL`, `SALIENT` or `SALIENT_DEPTH`.
         size: (height, width) in pixels.
         rng: decides everything random.
         night: dark and noisy RGB; most people are then visible only in thermal.
@@ -189,16 +211,17 @@ def make_scene(theme: Theme, size: tuple[int, int], rng: Rng, night: bool = Fals
     canvas = Canvas(size)
     horizon = theme.background(canvas, rng, night)
     names = list(theme.objects)
-    feet = np.sort(rng.uniform(horizon + 0.12, 0.97, int(rng.integers(4, 8))))
+    feet = np.sort(rng.uniform(horizon + 0.12, 0.97, int(rng.integers(*theme.count))))
     for foot in feet:
         name = names[int(rng.integers(len(names)))]
         shape = SHAPES[name]
-        low, high = shape.height
+        low, high = (theme.enlarge * limit for limit in shape.height)
         near = (float(foot) - horizon) / (1 - horizon)
         height = low + (high - low) * float(np.clip(near + rng.normal(0, 0.1), 0, 1))
         mode = str(rng.choice(["both", "rgb", "x"], p=shape.night if night else shape.modes))
         place = _place(canvas, rng, shape, float(foot), height)
         if place is not None:
-            _paint_object(canvas, rng, shape, place, mode, theme.objects[name])
+            depth = nearness(float(foot), horizon) if theme.depth else None
+            _paint_object(canvas, rng, shape, place, mode, theme.objects[name], depth)
     _distractors(canvas, rng, theme, horizon)
     return _expose(canvas, size, rng, night)

@@ -13,6 +13,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from rgbx.data.scenes import STREET, TUNNEL, Scene, Theme, make_scene
+from rgbx.data.synthetic_saliency import (
+    write_neu_rsdds,
+    write_rgbd,
+    write_vt5000,
+    write_vt5000_scribble,
+)
 
 __all__ = ["FOLDER_CLASSES", "WRITERS", "write_folder", "write_mfnet", "write_pst900"]
 
@@ -124,4 +130,12 @@ def write_folder(
         _save(root / split / "mask" / stem, table[scene.ids])
 
 
-WRITERS = {"mfnet": write_mfnet, "pst900": write_pst900, "folder": write_folder}
+WRITERS = {
+    "mfnet": write_mfnet,
+    "pst900": write_pst900,
+    "folder": write_folder,
+    "vt5000": write_vt5000,
+    "vt5000_scribble": write_vt5000_scribble,
+    "rgbd": write_rgbd,
+    "neu_rsdds": write_neu_rsdds,
+}

@@ -1,0 +1,253 @@
+"""NJU2K, NLPR, STERE, SIP and others: salient objects in RGB and depth pictures."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+
+from rgbx.data.files import SampleError, probe
+from rgbx.data.records import Record, Scan, find_folder, held_out, join, read_list
+from rgbx.data.saliency import Parts, SaliencyDataModule, join_sets
+from rgbx.errors import RGBXError
+
+__all__ = ["RGBDSaliency"]
+
+# The first name is the one used in tables; the others are the same set.
+_SETS: Mapping[str, tuple[str, ...]] = {
+    "NLPR": ("NLPR", "NLPR_FULL", "RGBD1000"),
+    "NJU2K": ("NJU2K", "NJUD", "NJU2000", "NJUD_FULL", "NJU2K_FULL", "NJU2000_FULL"),
+    "STERE": ("STERE", "STEREO", "SSB", "STERE1000", "STEREO-1000", "STERE-1000", "STEREO1000"),
+    "SIP": ("SIP",),
+    "LFSD": ("LFSD",),
+    "DES": ("DES", "RGBD135"),
+    "SSD": ("SSD", "SSD100"),
+    "DUT": ("DUT", "DUT-RGBD", "DUTLF-Depth", "DUT_RGBD"),
+}
+_TRAIN_COUNTS = {"NJU2K": 1485, "NLPR": 700, "DUT": 800}
+_TEST_COUNTS = {
+    **{"NLPR": 300, "NJU2K": 500, "STERE": 1000, "SIP": 929},
+    **{"LFSD": 100, "DES": 135, "SSD": 80, "DUT": 400},
+}
+_LISTS = ("lists", "list", "datasets", "splits")
+
+
+class RGBDSaliency(SaliencyDataModule):
+    """RGB-D saliency: by default trained on NJU2K and NLPR (2185 pairs), tested on up to 8 sets.
+
+    Each test set that is there is a test split: NLPR (300), NJU2K (500), STERE (1000), SIP (929),
+    LFSD (100), DES (135), SSD (80), DUT (400). NJUD and NJU2000 mean NJU2K, STEREO and SSB mean
+    STERE, RGBD135 means DES, RGBD1000 means NLPR, DUTLF-Depth and DUT-RGBD mean DUT. Layouts, which
+    may be mixed; NAME is a set's:
+
+    * the packs of BBS-Net and SwinNet: ``train/{RGB,depth,GT}`` (all training sets in one folder,
+      so that `train_sets` has no say) or ``train/NAME/{RGB,depth,GT}``, and
+      ``test/NAME/{RGB,depth,GT}``;
+    * CAVER's: ``NAME/{Image,Depth,Mask}`` (NJUD_FULL, NLPR_FULL) with lists of the stems of train
+      and test. A list is a ``.txt`` or ``.lst`` file with "train" or "test" in its name, in NAME,
+      or with one of the set's names in its name too, in the root or its ``lists``, ``datasets`` or
+      ``splits`` (``njud_train_jw_name_list.lst``, ``NLPR_test.txt``). If only one of the two lists
+      is there, the other part is the rest;
+    * DUT's: ``NAME/{Train,Test}/{RGB,depth,GT}``;
+    * D3Net's: ``NAME/{RGB,depth,GT}`` without lists: a test set;
+    * ``RGB/`` and ``depth/`` in the root, for prediction.
+
+    There is no validation list: `val_share` of the training pairs is held out by `seed`. Depth is
+    scaled to [0, 1]: 8 bits by 255, 16 bits and floats from the smallest to the largest value of
+    each image; maps that are constant or not finite become 0. Its polarity differs between packs.
+
+    Prediction takes every picture below the root, or those of `test_sets` if they are named.
+
+    Args:
+        root: folder of the data sets.
+        train_sets: names of the sets to train on.
+        test_sets: names of the sets to test on; by default all that are there.
+        choose_on_test: validate on the test sets; nothing is held out of training then.
+        invert_depth: turn depth round (1 - depth), where near is dark in one pack and bright in
+            another.
+        **kwargs: options of `SaliencyDataModule`.
+
+    Raises:
+        RGBXError: a set is unknown.
+    """
+
+    x_folders = ("depth", "depths", "D")
+    tree = (
+        "train/{RGB,depth,GT} and test/NAME/{RGB,depth,GT}, or NAME/{Image,Depth,Mask} and lists, "
+        "or NAME/{Train,Test}/{RGB,depth,GT}, or NAME/{RGB,depth,GT}; NAME is NJU2K, NLPR, STERE, "
+        "SIP, LFSD, DES, SSD or DUT"
+    )
+
+    def __init__(
+        self,
+        root: str,
+        train_sets: list[str] | tuple[str, ...] = ("NJU2K", "NLPR"),
+        test_sets: list[str] | None = None,
+        choose_on_test: bool = False,
+        invert_depth: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, choose_on_test=choose_on_test, **kwargs)
+        self.train_sets = tuple(dict.fromkeys(_canonical(name) for name in train_sets))
+        if not self.train_sets:
+            raise RGBXError("train_sets is empty; name at least one set, for instance NJU2K")
+        self.test_sets = test_sets
+        self.invert_depth = invert_depth
+        there = [name for name in _SETS if self._find_test(name)]
+        wanted = there if test_sets is None else [_canonical(name) for name in test_sets]
+        self.test_splits = tuple(dict.fromkeys(wanted))
+        total = sum(_TRAIN_COUNTS.get(name, 0) for name in self.train_sets)
+        val = 0 if choose_on_test else held_out(total, self.val_share)
+        self.expected = dict(_TEST_COUNTS)
+        if all(name in _TRAIN_COUNTS for name in self.train_sets):
+            self.expected["train"] = total - val
+            if not choose_on_test:
+                self.expected["val"] = val
+
+    def scan(self, split: str) -> Scan:
+        """Pair the files of a split; see `RGBXDataModule.scan`."""
+        if split == "predict":
+            return self._scan_predict()
+        if split == "train" and self.choose_on_test:
+            return self._scan_train()
+        if split == "train" or (split == "val" and not self.choose_on_test):
+            return self.cut(self._scan_train(), split)
+        return join_sets({n: self._scan_test(n) for n in self._validated(split)})
+
+    def _validated(self, split: str) -> Sequence[str]:
+        return self.test_splits if split == "val" else (split,)
+
+    def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """Read rgb (H, W, 3) uint8 and depth (H, W) float32 in [0, 1] of one sample."""
+        rgb, depth = super().read_images(record)
+        if depth is not None and self.invert_depth:
+            depth = np.float32(1) - depth
+        return rgb, depth
+
+    def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
+        """Notice a training pack whose pictures were all shrunk to 256 x 256."""
+        if split != "train" or not records or not all(_is_256(record.rgb) for record in records):
+            return []
+        return [
+            f"{self.root}: all training pictures have 256 x 256 pixels; one shared pack was "
+            "resized so, and scores of training on it are not comparable with published ones"
+        ]
+
+    # ------------------------------------------------------------------ folders
+    def _folders(self, parent: Path | None, name: str, suffix: str = "") -> Iterator[Path]:
+        for alias in _SETS[name]:
+            folder = None if parent is None else find_folder(parent, (alias + suffix,))
+            if folder is not None:
+                yield folder
+
+    def _find_train(self, name: str) -> tuple[Parts, list[str] | None] | None:
+        """Folders of a training set and the stems that belong to it (None for all)."""
+        train = find_folder(self.root, ("train",))
+        own = [*self._folders(train, name), *self._folders(train, name, "_TRAIN")]
+        own += self._folders(self.root, name, "_TRAIN")
+        own += [f for d in self._folders(self.root, name) if (f := find_folder(d, ("Train",)))]
+        parts = self.first(own)
+        return (parts, None) if parts else self._listed(name, "train")
+
+    def _find_test(self, name: str) -> tuple[Parts, list[str] | None] | None:
+        test = find_folder(self.root, ("test",))
+        own = [*self._folders(test, name), *self._folders(test, name, "_TEST")]
+        own += self._folders(self.root, name, "_TEST")
+        own += [f for d in self._folders(self.root, name) if (f := find_folder(d, ("Test",)))]
+        if self.root.name.lower() in {alias.lower() for alias in _SETS[name]}:
+            own.append(self.root)
+        parts = self.first(own)
+        if parts is not None:
+            return parts, None
+        listed = self._listed(name, "test")
+        if listed is not None:
+            return listed
+        parts = self.first(self._folders(self.root, name))
+        is_whole = parts is not None and parts.rgb.parent.name.lower().endswith("_full")
+        return None if parts is None or is_whole else (parts, None)
+
+    def _listed(self, name: str, split: str) -> tuple[Parts, list[str]] | None:
+        """The part of a whole set that its lists give to train or test."""
+        parts = self.first(self._folders(self.root, name))
+        if parts is None:
+            return None
+        lists = {s: self._find_list(name, parts.rgb.parent, s) for s in ("train", "test")}
+        own, other = lists.pop(split), next(iter(lists.values()))
+        if own is not None:
+            return parts, read_list(own)
+        if other is None:
+            return None
+        taken = set(read_list(other))
+        return parts, [name for name in parts.stems() if name not in taken]
+
+    def _find_list(self, name: str, folder: Path, split: str) -> Path | None:
+        aliases = "|".join(re.escape(alias.lower()) for alias in _SETS[name])
+        named = re.compile(rf"(?:^|.*[^a-z0-9])(?:{aliases})(?:[^a-z0-9].*|$)")
+        places = [find_folder(self.root, (n,)) for n in _LISTS]
+        for place in (folder, self.root, *places):
+            for path in sorted(place.iterdir()) if place is not None else ():
+                stem = path.stem.lower()
+                if path.suffix.lower() not in (".txt", ".lst") or split not in stem:
+                    continue
+                if place == folder or named.match(stem):
+                    return path
+        return None
+
+    # ------------------------------------------------------------------ scans
+    def _scan_train(self) -> Scan:
+        train = find_folder(self.root, ("train",))
+        merged = self.parts(train)
+        if merged is not None:
+            rank_zero_info(f"RGBDSaliency: {train} holds all training sets in one folder")
+            return self.need_masks(merged, "training").scan()
+        scans = []
+        for name in self.train_sets:
+            found = self._find_train(name)
+            if found is None:
+                raise self.missing(
+                    f"training set {name} (train/, {name}/Train or {name} with lists)"
+                )
+            parts, names = found
+            scans.append(self.need_masks(parts, "training").scan(names=names))
+        return join(scans)
+
+    def _scan_test(self, name: str, labelled: bool = True) -> Scan:
+        found = self._find_test(name)
+        if found is None:
+            raise self.missing(f"folder of the test set {name}")
+        parts, names = found
+        return (self.need_masks(parts, name) if labelled else parts).scan(labelled, names)
+
+    def _scan_predict(self) -> Scan:
+        sets = {name: self._scan_test(name, labelled=False) for name in self.test_splits}
+        if self.test_sets is None:
+            train = self.parts(find_folder(self.root, ("train",)))
+            own = {name: self._find_train(name) for name in self.train_sets}
+            if train is not None:
+                sets["train"] = train.scan(labelled=False)
+            else:
+                found = {f"{name}-train": parts for name, parts in own.items() if parts}
+                sets |= {n: parts.scan(False, names) for n, (parts, names) in found.items()}
+            if not sets and (here := self.parts(self.root)):
+                sets[self.root.name] = here.scan(labelled=False)
+        if not sets:
+            raise self.missing("pictures in RGB and depth")
+        return join_sets(sets)
+
+
+def _canonical(name: str) -> str:
+    for canonical, aliases in _SETS.items():
+        if name.lower() in {alias.lower() for alias in aliases}:
+            return canonical
+    raise RGBXError(f"RGBDSaliency knows no set {name!r}; choose among {', '.join(_SETS)}")
+
+
+def _is_256(path: Path) -> bool:
+    try:
+        header = probe(path)
+    except SampleError:
+        return False
+    return (header.height, header.width) == (256, 256)
