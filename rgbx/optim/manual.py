@@ -71,6 +71,19 @@ class GradientSurgery(LightningModule):
         self._window: dict[str, Any] | None = None
         self._surgery_seed: int | None = None
 
+    def check_options(self) -> None:
+        """Refuse values that cannot work; also called when training starts.
+
+        Raises:
+            RGBXError: names the option and what to give.
+        """
+        if self.accumulate < 1:
+            raise RGBXError(f"accumulate is {self.accumulate}: give 1 or more batches per step.")
+        if self.clip is not None and not self.clip > 0:
+            raise RGBXError(f"clip is {self.clip}: give a norm above 0, or null for none.")
+        if self.surgery is not None:
+            build_weighting(self.surgery)
+
     def training_losses(self, batch: Any) -> dict[str, Tensor]:
         """Named scalar losses of one batch, each a mean over the images."""
         raise NotImplementedError(f"{type(self).__name__} has to define training_losses(batch)")
@@ -225,12 +238,9 @@ class GradientSurgery(LightningModule):
                 f"Gradient surgery works with one optimiser, but {type(self).__name__} configures "
                 f"{len(self.trainer.optimizers)}: put the groups into one optimiser's param_groups."
             )
-        if self.accumulate < 1:
-            raise RGBXError(f"accumulate is {self.accumulate}: give 1 or more micro-batches.")
+        self.check_options()
         if self._surgery_seed is None:  # a checkpoint's seed goes on
             self._surgery_seed = self.trainer.strategy.broadcast(torch.initial_seed())
-        if self.surgery is not None:
-            build_weighting(self.surgery)  # a wrong name shows before the first batch
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip: gradients are merged, averaged over processes, and unscaled by now."""

@@ -180,9 +180,7 @@ def test_a_parameter_without_any_gradient_is_refused():
     model, x = setup()
     model.head.extra = nn.Parameter(torch.zeros(2).double())
     gradients = GroupedGradients(model.named_parameters(), GROUPS)
-    with pytest.raises(
-        RGBXError, match=r"parameters of the group 'head' get no.*extra"
-    ):
+    with pytest.raises(RGBXError, match=r"parameters of the group 'head' get no.*extra"):
         gradients.add(model.losses(*model.streams(x)))
 
 

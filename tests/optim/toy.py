@@ -1,0 +1,86 @@
+"""A small module with three losses that conflict; also run as a script by two processes."""
+
+import json
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from rgbx.optim import GradientSurgery
+
+
+class Toy(GradientSurgery, LightningModule):
+    groups: ClassVar = {"body": ("body", ("a", "b", "c")), "head": ("head", ("a", "b", "c"))}
+    compared_groups = ("body", "head")
+
+    def __init__(self, lr: float = 1e-2) -> None:
+        super().__init__()
+        self.lr = lr
+        self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def training_losses(self, batch):
+        prediction = self.head(self.body(batch[0]).tanh())
+        return {n: ((prediction[:, i] - batch[1][:, i]) ** 2).mean() for i, n in enumerate("abc")}
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.parameters(), self.lr)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def data(count: int = 40) -> TensorDataset:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(count, 4, generator=generator)
+    y = x @ torch.tensor([[1.0, -1, 0], [0, 1, -1], [2, -2, 1], [0, 0.5, -0.5]])
+    return TensorDataset(x, y)
+
+
+def loader(batch: int = 8, count: int = 40) -> DataLoader:
+    return DataLoader(data(count), batch, drop_last=False)
+
+
+def trainer(folder: Path, **options) -> Trainer:
+    quiet = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "default_root_dir": folder,
+    }
+    return Trainer(**(quiet | {"max_epochs": 2} | options))
+
+
+def vector(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def main(out: str, options: str) -> None:
+    """Train by two processes; every rank writes the parameters it holds."""
+    wanted = json.loads(options)
+    seed_everything(0)
+    module = Toy()
+    module.accumulate, module.clip = wanted["accumulate"], wanted["clip"]
+    run = trainer(
+        Path(out),
+        devices=2,
+        strategy="ddp",
+        use_distributed_sampler=False,
+        max_epochs=wanted["epochs"],
+    )
+    dataset = data(wanted["count"])
+    sampler = DistributedSampler(dataset, 2, run.global_rank, shuffle=False)
+    run.fit(module, DataLoader(dataset, 4, sampler=sampler))
+    torch.save({"vector": vector(module), "steps": run.global_step}, f"{out}/{run.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
