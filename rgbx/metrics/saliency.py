@@ -1,0 +1,233 @@
+"""Scores of saliency maps as the papers print them, equal to PySODMetrics 1.6."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from rgbx.metrics.saliency_maps import LEVELS, Tally, tally
+from rgbx.metrics.saliency_measures import (
+    adaptive_hits,
+    alignment,
+    curve_hits,
+    f_measure,
+    fixed_hits,
+    mean_absolute_error,
+    overlap,
+    precision_recall,
+    s_measure,
+)
+from rgbx.metrics.saliency_weighted import weighted_f
+
+__all__ = ["SaliencyScores"]
+
+_FIXED_POINT = 2**40  # as in SegmentationScores: integer sums are exact in any order
+_SLACK = 1e-4  # how far resizing may carry a map out of [0, 1]; far below half a grey level
+
+#: measure -> its scores, in the order of the results
+_SCORES = {
+    "S": ("S",),
+    "E": ("adpE", "meanE", "maxE"),
+    "F": ("adpF", "meanF", "maxF"),
+    "wF": ("wF",),
+    "MAE": ("MAE",),
+    "overlap": ("IoU", "Dice"),
+}
+_SUMS = ("S", "adpE", "adpF", "wF", "MAE", "IoU", "Dice")
+_CURVES = ("precision", "recall", "F", "E")
+
+
+class SaliencyScores(Metric):
+    """S, E, F, weighted F, MAE and overlap of one set of images, from one pass over them.
+
+    Every score is the mean over the images. ``maxE`` and ``maxF`` are the maxima over 256
+    thresholds of the curve averaged over the images (not means of per-image maxima), ``meanE`` and
+    ``meanF`` the means of that curve, ``adpE`` and ``adpF`` take one threshold per image,
+    min(1, 2 * mean of the map). ``protocol()`` describes each.
+
+    With both switches on, as the papers do, a map is stretched to its own minimum and maximum,
+    rounded to 8 bits, and stretched again as read back (``grey_levels`` says how, and which maps
+    are not stretched before rounding): the numbers are those of PySODMetrics on
+    ``grey_levels(map)``. An image without object scores 0 in F, weighted F and overlap.
+
+    Where the object lies in the last row or column PySODMetrics returns S = NaN; here the empty
+    quadrant counts nothing. A picture of one pixel has E of 0 or 1 instead of 0 or 2^52.
+
+    Args:
+        measures: What to compute, some of "S", "E", "F", "wF", "MAE", "overlap".
+        quantise: Round maps to 8 bits as saving them would. Off: scored in float64 as they are.
+        stretch: Stretch every map that is not constant to [0, 1]. Off: level / 255, as PySODMetrics
+            with ``normalize=False``.
+
+    Raises:
+        ValueError: If a measure is unknown or none is asked for.
+
+    Example:
+        >>> scores = SaliencyScores(("F", "MAE"))
+        >>> scores.update(torch.tensor([[0.0, 0.6], [0.2, 1.0]]), torch.tensor([[0, 1], [0, 1]]))
+        >>> round(scores.compute()["MAE"], 6), scores.compute()["maxF"]
+        (0.15, 1.0)
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    score_sums: Tensor
+    curve_sums: Tensor
+    images: Tensor
+
+    def __init__(
+        self,
+        measures: Sequence[str] = ("S", "E", "F", "wF", "MAE", "overlap"),
+        quantise: bool = True,
+        stretch: bool = True,
+    ) -> None:
+        super().__init__()
+        unknown = [name for name in measures if name not in _SCORES]
+        if unknown or not measures or isinstance(measures, str):
+            raise ValueError(f"measures={measures!r}: choose some of {tuple(_SCORES)}.")
+        self.measures = tuple(name for name in _SCORES if name in measures)
+        self.quantise = quantise
+        self.stretch = stretch
+        zeros = {"score_sums": (len(_SUMS),), "curve_sums": (len(_CURVES), LEVELS), "images": ()}
+        for name, shape in zeros.items():
+            default = torch.zeros(shape, dtype=torch.int64)
+            self.add_state(name, default=default, dist_reduce_fx="sum")
+
+    def update(self, pred: Tensor, target: Tensor) -> None:
+        """Score some images, at their own size.
+
+        Args:
+            pred: Saliency maps, (B, H, W) or (H, W), floating point in [0, 1].
+            target: Masks of the same shape, integer or bool; everything above 0 is the object.
+
+        Raises:
+            ValueError: If the shapes differ or are no images, the types are wrong, or a map holds
+                NaN or values outside [0, 1].
+        """
+        _check(pred, target)
+        size = (-1, *pred.shape[-2:])
+        maps, objects = pred.detach().reshape(size).clamp(0, 1), (target > 0).reshape(size)
+        if not objects.shape[0]:
+            return
+        pixels = tally(maps, objects, self.quantise, self.stretch)
+        for name, value in self._scores(pixels, objects).items():
+            self.score_sums[_SUMS.index(name)] += _fixed(value)
+        for name, curve in self._curves(pixels).items():
+            self.curve_sums[_CURVES.index(name)] += _fixed(curve).to(self.curve_sums.device)
+        self.images += objects.shape[0]
+
+    def _scores(self, pixels: Tally, objects: Tensor) -> dict[str, Tensor]:
+        """Those scores of every image that need no curve: (B,) each."""
+        scores = {}
+        if "S" in self.measures:
+            scores["S"] = s_measure(pixels)
+        if "E" in self.measures or "F" in self.measures:
+            hits = adaptive_hits(pixels)
+            scores |= {"adpE": alignment(hits)[:, 0], "adpF": f_measure(hits)[:, 0]}
+        if "wF" in self.measures:
+            values = [weighted_f(pixels.values(i), mask) for i, mask in enumerate(objects)]
+            scores["wF"] = torch.stack(values)
+        if "MAE" in self.measures:
+            scores["MAE"] = mean_absolute_error(pixels)
+        if "overlap" in self.measures:
+            iou, dice = overlap(fixed_hits(pixels))
+            scores |= {"IoU": iou[:, 0], "Dice": dice[:, 0]}
+        return scores
+
+    def _curves(self, pixels: Tally) -> dict[str, Tensor]:
+        """Those curves of every image that are asked for, by threshold: (B, 256) each."""
+        if "E" not in self.measures and "F" not in self.measures:
+            return {}
+        hits = curve_hits(pixels)
+        precision, recall = precision_recall(hits)
+        curves = {"precision": precision, "recall": recall, "F": f_measure(hits)}
+        return curves | {"E": alignment(hits)}
+
+    def compute(self) -> dict[str, float]:
+        """The scores of the images seen since the last reset (by all processes).
+
+        Returns:
+            Score -> float in [0, 1], those of the chosen measures; NaN where no image was seen.
+        """
+        images = int(self.images)
+        sums = (self.score_sums.cpu().double() / _FIXED_POINT / images).tolist()
+        scores = dict(zip(_SUMS, sums, strict=True))
+        means = self._mean_curves()
+        for name in ("E", "F"):
+            scores[f"mean{name}"] = float(means[name].mean())
+            scores[f"max{name}"] = float(means[name].max())
+        return {name: scores[name] for measure in self.measures for name in _SCORES[measure]}
+
+    def curves(self) -> dict[str, Tensor]:
+        """Curves by threshold, averaged over the images seen (by all processes).
+
+        Returns:
+            "precision", "recall" and "F" (if "F" was asked for) and "E" (if "E" was): (256,)
+            float64 on the CPU, entry t for floor(255 * map) >= t; NaN where no image was seen.
+        """
+        # As Metric.compute does; every process has to take part.
+        with self.sync_context(
+            dist_sync_fn=self.dist_sync_fn,
+            should_sync=self._to_sync,
+            should_unsync=self._should_unsync,
+        ):
+            means = self._mean_curves()
+        kept = {"precision": "F", "recall": "F", "F": "F", "E": "E"}
+        return {name: means[name] for name, measure in kept.items() if measure in self.measures}
+
+    def _mean_curves(self) -> dict[str, Tensor]:
+        """All four curves from threshold 0 to 255; NaN without images."""
+        means = self.curve_sums.cpu().double() / _FIXED_POINT / int(self.images)
+        return dict(zip(_CURVES, means, strict=True))
+
+    def protocol(self) -> dict[str, str]:
+        """One sentence per score, for the foot of a table: what exactly was averaged over what."""
+        rounding = "rounded to 8 bits" if self.quantise else "not rounded to 8 bits"
+        order = {
+            (True, True): "map stretched to [0, 1], rounded to 8 bits, stretched again as read",
+            (False, True): f"map stretched to [0, 1], {rounding}",
+        }.get((self.quantise, self.stretch), f"map {rounding}, not stretched")
+        per_image = f"mean over the images, {order}"
+        curve = "of the curve over 256 thresholds averaged over the images"
+        adaptive = f"one threshold per image, twice the mean of the map, at most 1; {per_image}"
+        texts = {
+            "S": f"alpha 0.5, {per_image}",
+            "wF": f"beta 1, {per_image}",
+            "MAE": per_image,
+            "IoU": f"of the object at map > 0.5, 0 for images without object; {per_image}",
+            "Dice": f"of the object at map > 0.5, 0 for images without object; {per_image}",
+        }
+        for name, kind in (("E", "enhanced alignment"), ("F", "beta^2 0.3")):
+            texts[f"adp{name}"] = f"{kind}, {adaptive}"
+            texts[f"mean{name}"] = f"{kind}, mean {curve}, {order}"
+            texts[f"max{name}"] = f"{kind}, maximum {curve}, {order}"
+        return {name: texts[name] for measure in self.measures for name in _SCORES[measure]}
+
+
+def _fixed(values: Tensor) -> Tensor:
+    """Sum over the images as a whole multiple of 2^-40, on the CPU."""
+    return (values.cpu().double() * _FIXED_POINT).round().long().sum(dim=0)
+
+
+def _check(pred: Tensor, target: Tensor) -> None:
+    if pred.shape != target.shape or pred.ndim not in (2, 3) or 0 in pred.shape[-2:]:
+        raise ValueError(
+            "Prediction and target must both be (H, W) or (B, H, W) pictures of the same size, "
+            f"got shapes {tuple(pred.shape)} and {tuple(target.shape)}."
+        )
+    if not pred.is_floating_point() or target.is_floating_point():
+        raise ValueError(
+            "Prediction must be floating point and target integer or bool, got "
+            f"{pred.dtype} and {target.dtype}; divide a grey picture by 255, threshold a grey mask."
+        )
+    if not pred.numel():
+        return
+    low, high = (float(bound) for bound in pred.aminmax())
+    if low != low:
+        raise ValueError("Prediction holds NaN; a saliency map must be in [0, 1] everywhere.")
+    if low < -_SLACK or high > 1 + _SLACK:
+        raise ValueError(
+            f"Prediction ranges from {low:g} to {high:g}, outside [0, 1]; take the sigmoid first."
+        )
