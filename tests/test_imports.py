@@ -14,7 +14,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "curves": set(),
     "losses": {"errors"},
     "metrics": {"errors"},
-    "optim": {"errors"},
+    "optim": {"errors", "curves"},
     "backbones": {"errors"},
     "blocks": {"errors"},
     "data": {"errors", "pictures"},

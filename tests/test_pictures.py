@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rgbx.pictures import colourise, generate_palette, legend, overlay, panel
+from rgbx.pictures import colourise, generate_palette, heat, legend, overlay, panel
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 100, 50))
 IDS = np.array([[0, 1], [2, 255]])
@@ -25,6 +25,15 @@ def test_overlay_leaves_id_0_and_mixes_the_rest():
     np.testing.assert_array_equal(overlay(rgb, IDS, PALETTE), expected)
     np.testing.assert_array_equal(overlay(rgb, IDS, PALETTE, alpha=0), rgb)
     np.testing.assert_array_equal(overlay(rgb, IDS, PALETTE, alpha=1)[0, 1], (200, 0, 0))
+
+
+def test_heat_leaves_what_the_map_leaves_out():
+    rgb = np.full((1, 3, 3), 100, np.uint8)
+    heated = heat(rgb, np.array([[0.0, 0.5, 1.0]], np.float32))
+    assert heated.dtype == np.uint8
+    # at one half yellow with weight .35, at one red with weight .7
+    np.testing.assert_array_equal(heated, [[(100, 100, 100), (154, 154, 65), (208, 30, 30)]])
+    np.testing.assert_array_equal(heat(rgb, np.ones((1, 3)), alpha=0), rgb)
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 20])
