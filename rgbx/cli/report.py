@@ -126,25 +126,39 @@ def _without_repetition(tables: Iterator[Table]) -> Iterator[Table]:
 
 def _write_curves(folder: Path, curves: Curves) -> list[Path]:
     """``curves.csv``, one line per split and threshold, and a picture with one curve per split."""
-    names = ("precision", "recall", "F", "E")
     values = {
-        split: {name: lines[name].double().tolist() for name in names}
+        split: {name: line.double().tolist() for name, line in lines.items()}
         for split, lines in curves.items()
     }
+    names = tuple(dict.fromkeys(name for lines in values.values() for name in lines))
+    if not names:  # no score with a threshold was asked for
+        return []
     with (folder / "curves.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("split", "threshold", *names))
         for split, lines in values.items():
-            columns = (lines[name] for name in names)
-            for level, row in enumerate(zip(*columns, strict=True)):
+            for level, row in enumerate(zip(*(lines[name] for name in names), strict=True)):
                 writer.writerow((split, f"{level / 255:.6f}", *(f"{v:.6f}" for v in row)))
-    pairs = {split: (v["recall"], v["precision"]) for split, v in values.items()}
-    panels = [Panel("Precision and recall", "recall", "precision", pairs, (0, 1), (0, 1))]
-    for name, title in (("F", "F by threshold"), ("E", "E by threshold")):
-        lines_of = {s: ([i / 255 for i in range(len(v[name]))], v[name]) for s, v in values.items()}
-        panels.append(Panel(title, "threshold", name, lines_of, (0, 1), (0, 1)))
-    draw_curves(panels, folder / "curves.png")
+    draw_curves(_panels(values), folder / "curves.png")
     return [folder / "curves.csv", folder / "curves.png"]
+
+
+def _panels(values: Mapping[str, Mapping[str, list[float]]]) -> list[Panel]:
+    """Precision over recall, then F and E over the threshold, of those that there are."""
+    names = {name for lines in values.values() for name in lines}
+    panels = []
+    if {"precision", "recall"} <= names:
+        pairs = {split: (lines["recall"], lines["precision"]) for split, lines in values.items()}
+        panels.append(Panel("Precision and recall", "recall", "precision", pairs, (0, 1), (0, 1)))
+    for name in ("F", "E"):
+        if name in names:
+            lines_of = {
+                split: ([level / 255 for level in range(len(lines[name]))], lines[name])
+                for split, lines in values.items()
+            }
+            title = f"{name} by threshold"
+            panels.append(Panel(title, "threshold", name, lines_of, (0, 1), (0, 1)))
+    return panels
 
 
 def paper_of(model: RGBXModule) -> str:
