@@ -1,4 +1,4 @@
-"""Shared fixtures: generated data in MFNet's and PST900's layouts, made once per session."""
+"""Shared fixtures: generated data in the real data sets' layouts, made once per session."""
 
 import os
 from pathlib import Path
@@ -52,4 +52,44 @@ def folder_root(tmp_path_factory) -> Path:
 
     root = tmp_path_factory.mktemp("data") / "folder"
     write_folder(root, counts={"train": 8, "val": 4, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def vt5000_root(tmp_path_factory) -> Path:
+    """Eight training and 4 + 2 + 2 test scenes of 64 x 96: VT5000 (nested), VT1000, VT821."""
+    from rgbx.data.synthetic import write_vt5000
+
+    root = tmp_path_factory.mktemp("data") / "RGBT"
+    write_vt5000(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def rgbd_root(tmp_path_factory) -> Path:
+    """Eight training and 4 + 2 + 2 test scenes of 64 x 96: NJU2K, NLPR, STERE."""
+    from rgbx.data.synthetic import write_rgbd
+
+    root = tmp_path_factory.mktemp("data") / "RGBD"
+    write_rgbd(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def neu_rsdds_root(tmp_path_factory) -> Path:
+    """Eight training pictures (two families of four siblings) and four test pictures."""
+    from rgbx.data.synthetic import write_neu_rsdds
+
+    root = tmp_path_factory.mktemp("data") / "NEU-RSDDS-AUG"
+    write_neu_rsdds(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def scribble_root(tmp_path_factory) -> Path:
+    """As `vt5000_root`, with ``scribbles/{gt,mask}`` and ``scribbles_012/`` beside it."""
+    from rgbx.data.synthetic import write_vt5000_scribble
+
+    root = tmp_path_factory.mktemp("data") / "RGBT-S"
+    write_vt5000_scribble(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
     return root

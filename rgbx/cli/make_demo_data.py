@@ -16,8 +16,8 @@ _MARKER = ".rgbx-demo-data"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rgbx make-demo-data",
-        description="Write generated RGB-thermal or RGB-depth scenes with labels, in the layout of a "
-        "real data set.",
+        description="Write generated RGB-thermal or RGB-depth scenes with labels, in the layout "
+        "of a real data set.",
     )
     parser.add_argument("--root", required=True, type=Path, help="folder to write to")
     parser.add_argument("--layout", default="mfnet", choices=_LAYOUTS)

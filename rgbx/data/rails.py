@@ -64,8 +64,8 @@ def _steel(size: tuple[int, int], rng: Rng) -> tuple[NDArray[np.float32], NDArra
     along = np.linspace(-1, 1, height, dtype=np.float32) * np.float32(rng.uniform(-25, 25))
     grey = (shine + lines)[None] + along[:, None]
     rgb = grey[..., None] * np.array([1.0, 0.99, 0.96], dtype=np.float32)
-    depth = 10 + np.float32(0.6) * np.square(across)[None] + 0 * along[:, None]
-    return rgb, (depth + along[:, None] / np.float32(80)).astype(np.float32)
+    depth = 10 + np.float32(0.6) * np.square(across)[None] + along[:, None] / np.float32(80)
+    return rgb, depth.astype(np.float32)
 
 
 def _blob(size: tuple[int, int], rng: Rng, radius: tuple[float, float]) -> NDArray[np.float32]:

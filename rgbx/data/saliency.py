@@ -86,7 +86,7 @@ class SaliencyDataModule(RGBXDataModule):
     """
 
     class_names = ("background", "salient")
-    palette = ((0, 0, 0), (255, 255, 255))
+    palette = ((0, 0, 0), (255, 40, 60))
     x_mean = 0.0
     x_std = 1.0
     binary = True
