@@ -18,6 +18,7 @@ from rgbx.pictures import colourise, heat, legend, overlay, panel
 __all__ = ["PredictionWriter"]
 
 SHEET_ROWS = 8
+_GREY = ((0, 0, 0), (255, 255, 255))
 
 Picture = NDArray[np.uint8]
 Row = tuple[list[Picture], list[str]]  # pictures of the sheet from left to right, their titles
@@ -40,6 +41,7 @@ class PredictionWriter(Callback):
         self.folder = Path(folder)
         self._rows: dict[str, list[Row]] = {}
         self._seen: dict[str, int] = {}
+        self._grey = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the folder before the first batch, so that a read-only place shows at once."""
@@ -110,7 +112,8 @@ class PredictionWriter(Callback):
     def _save(self, place: str, prediction: Tensor, rgb: Picture, data: RGBXDataModule) -> Picture:
         """Write one prediction and its overlay; returns the prediction as the sheet shows it."""
         overlaid = self._file("overlays", place)
-        if prediction.is_floating_point():
+        self._grey = prediction.is_floating_point()
+        if self._grey:
             values = prediction.float().cpu().numpy().clip(0, 1)
             shown = np.rint(values * 255).astype(np.uint8)
             Image.fromarray(shown).save(self._file("maps", place))
@@ -133,7 +136,7 @@ class PredictionWriter(Callback):
         pictures = [picture for row, _ in rows for picture in row]
         titles = [title for _, row in rows for title in row]
         sheet = panel(pictures, titles, columns=len(rows[0][0]))
-        names = legend(data.class_names, data.palette)
+        names = legend(data.class_names, _GREY if self._grey else data.palette)
         page = Image.new("RGB", (max(sheet.width, names.width), sheet.height + names.height))
         page.paste("white", (0, 0, *page.size))
         page.paste(sheet, (0, 0))
@@ -163,7 +166,9 @@ def _row(
     pictures.append(prediction)
     titles.append("prediction")
     if "mask" in batch:
-        pictures.append(colourise(batch["mask"][index].cpu().numpy(), data.palette))
+        # beside a map of probabilities the truth is black and white, like the map
+        palette = _GREY if prediction.ndim == 2 else data.palette
+        pictures.append(colourise(batch["mask"][index].cpu().numpy(), palette))
         titles.append("ground truth")
     return pictures, titles
 

@@ -3,7 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from rgbx.results.notes import choice_notes, protocol_notes, published_notes, size_warning
+from rgbx.results.notes import (
+    ablation_notes,
+    choice_notes,
+    protocol_notes,
+    published_notes,
+    size_warning,
+)
 from rgbx.results.published import SALIENCY, Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.tables import Row, Table, Unit, printed, rate_text
@@ -55,7 +61,7 @@ def benchmark_table(
             rows.append(Row((row.method, "published", *cells)))
         notes = [*size_warning(result, table), *notes]
         notes += published_notes(published, [table], peers)
-    notes = choice_notes(result) + notes
+    notes = choice_notes(result) + notes + ablation_notes(published, result, split)
     headings = tuple(_heading(metric, subset, unit) for metric, subset in columns)
     title = f"{_place(result, split)}{' (%)' if unit == 'percent' else ''}"
     return Table(title, ("Method", "Source", *headings), tuple(rows), tuple(notes), text_columns=2)
@@ -155,9 +161,8 @@ def _ranked(rows: Sequence[PublishedRow], result: TestResult) -> list[PublishedR
     """The paper's own rows first, of these the variant that was run, then by number."""
 
     def key(row: PublishedRow) -> tuple[bool, bool, float]:
-        given = result.model.hyper_parameters
-        other = any(given.get(name) != value for name, value in row.settings.items())
-        return not row.own, row.own and other, -row.headline
+        other = row.own and not row.made_by(result.model.hyper_parameters)
+        return not row.own, other, -row.headline
 
     return sorted(rows, key=key)
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from rgbx.results.published import Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
+from rgbx.results.tables import printed
 
-__all__ = ["choice_notes", "protocol_notes", "published_notes", "size_warning"]
+__all__ = ["ablation_notes", "choice_notes", "protocol_notes", "published_notes", "size_warning"]
 
 
 def choice_notes(result: TestResult) -> list[str]:
@@ -15,6 +16,25 @@ def choice_notes(result: TestResult) -> list[str]:
         return []
     note = f"Checkpoint chosen on: {choice}."
     return [note.upper() if "TEST SET" in choice else note]
+
+
+def ablation_notes(published: Published | None, result: TestResult, split: str) -> list[str]:
+    """What the paper's ablation prints for this run's settings, if it is not the whole method."""
+    if published is None:
+        return []
+    for table in published.ablations:
+        if (table.dataset, table.split) != (result.data.dataset, split):
+            continue
+        for row in table.rows:
+            if not row.own and row.settings and row.made_by(result.model.hyper_parameters):
+                scores = row.scores or {row.believed: row.values["all"]}
+                text = ", ".join(
+                    f"{metric} {printed(number, published.unit, table.decimals)}"
+                    for metric, number in scores.items()
+                )
+                where = f"Table {table.table} of the {published.paper} paper"
+                return [f"{where} prints for this run's settings ({row.method}): {text}."]
+    return []
 
 
 def protocol_notes(result: TestResult, metrics: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The form of the numbers that papers print, one ``published.yaml`` for each paper."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 __all__ = ["METRICS", "SALIENCY", "Cost", "Published", "PublishedRow", "PublishedTable"]
@@ -52,6 +53,12 @@ class PublishedRow:
         if subset == "all" and metric in self.scores:
             return self.scores[metric]
         return self.values.get(subset) if metric == self.believed else None
+
+    def made_by(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether a model with these arguments is the one of this row."""
+        return all(
+            name in arguments and arguments[name] == value for name, value in self.settings.items()
+        )
 
     @property
     def headline(self) -> float:

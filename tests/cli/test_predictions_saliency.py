@@ -123,6 +123,8 @@ def test_the_sheet_has_rows_of_every_test_set(run):
     rows = 2 + 3  # all of both sets; at most four of each
     assert sheet.shape[0] == rows * (180 + 16 + 6) + 6 + 26  # rows, gap, legend
     assert sheet.shape[1] == 4 * (240 + 6) + 6  # RGB, X, map, ground truth
+    truth = sheet[6 + 16 : 6 + 16 + 180, -246:-6]  # of the first row; black and white as the map
+    assert (truth == truth[..., :1]).all() and truth[90, 120, 0] == 255 and truth[90, 5, 0] == 0
 
 
 def test_one_test_set_and_prediction_need_no_folder_of_the_set(run):

@@ -1,11 +1,16 @@
 """The numbers of the SAMSOD paper, against its other numbers and against rows copied by hand."""
 
+import inspect
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from rgbx.backbones.sam2 import SAM2_PRESETS
 from rgbx.errors import RGBXError
+from rgbx.models.samsod.module import SAMSOD
+from rgbx.optim.surgery import PCGrad, build_weighting
 from rgbx.results import Cost, Published, PublishedTable, load_published
 
 FOUR = ("S", "maxF", "maxE", "MAE")
@@ -96,7 +101,7 @@ def test_scribble_rows_stand_apart(samsod):
 VANILLA, DECOUPLED = {"adapter": "vanilla"}, {"adapter": "decoupled"}
 BOTH = {"modalities": "both", "unimodal_supervision": False, "surgery": None}
 SUPERVISED = {**BOTH, "unimodal_supervision": True}
-SURGERY = {**SUPERVISED, "surgery": "rgbx.optim.PCGrad"}
+SURGERY = {**SUPERVISED, "surgery": "PCGrad"}
 TABLE_3 = [
     ({**VANILLA, **BOTH, "modalities": "rgb"}, (0.924, 0.915, 0.959, 0.023)),
     ({**VANILLA, **BOTH}, (0.923, 0.918, 0.961, 0.021)),
@@ -132,6 +137,18 @@ def test_table_2_repeats_rows_of_table_3_and_both_end_in_the_method(samsod):
         whole = samsod.comparison("VT5000", table.split)
         assert table.rows[-1].own
         assert _scores(table, table.rows[-1].method) == _scores(whole, "SAMSOD-large")
+
+
+def test_settings_are_arguments_of_the_model(samsod):
+    parameters = inspect.signature(SAMSOD).parameters
+    rows = [row for table in (*samsod.comparisons, *samsod.ablations) for row in table.rows]
+    for settings in (row.settings for row in rows if row.settings):
+        assert set(settings) <= set(parameters)
+        for name in ("adapter", "modalities"):
+            assert settings.get(name, "both") in (*get_args(parameters[name].annotation), "both")
+        assert settings.get("encoder", "hiera_l") in SAM2_PRESETS
+        if settings.get("surgery"):
+            assert isinstance(build_weighting(settings["surgery"]), PCGrad)
 
 
 def test_costs(samsod):

@@ -195,6 +195,24 @@ def test_what_chose_the_checkpoint_is_the_first_note(result, samsod, choice, not
     assert [table.notes[0] for table in tables] == [note, note]
 
 
+def test_an_ablation_names_the_row_that_the_paper_prints_for_it(result, samsod):
+    def notes(**arguments) -> list[str]:
+        model = dataclasses.replace(result.model, hyper_parameters=arguments)
+        table = benchmark_table(dataclasses.replace(result, model=model), samsod, "VT821")
+        return [note for note in table.notes if "this run's settings" in note]
+
+    settings = {
+        **{"adapter": "vanilla", "modalities": "both"},
+        **{"unimodal_supervision": True, "surgery": None, "encoder": "hiera_l"},
+    }
+    assert notes(**settings) == [
+        "Table III of the SAMSOD paper prints for this run's settings (VA, add Unimodal "
+        "Supervision): S .919, maxF .902, maxE .947, MAE .023."
+    ]
+    whole = {**settings, "adapter": "decoupled", "surgery": "PCGrad"}
+    assert notes(**whole) == [] == notes(adapter="vanilla")
+
+
 def test_terminal_fits_80_characters_with_the_splits_above_their_columns(combined, result, samsod):
     lines = _terminal(combined)
     assert max(map(len, lines)) <= 80
