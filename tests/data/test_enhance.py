@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from rgbx.data import MFNet, VT5000
+from rgbx.data import VT5000, MFNet
 from rgbx.data.enhance import RANGES, draw_factors, enhance_grey, enhance_rgb
 from rgbx.data.transforms import Raw, Statistics, TrainTransform
 
@@ -46,7 +46,7 @@ def test_one_channel_agrees_with_pil_up_to_its_rounding(seed):
     brightness, contrast, _, sharpness = draw_factors(seed, 1)
     expected = enhance_rgb(GREY, (brightness, contrast, 1, sharpness))[..., 0] / 255
     x = enhance_grey((GREY[..., 0] / 255).astype(np.float32), (brightness, contrast, 0, sharpness))
-    assert x.dtype == np.float32 and 0 <= x.min() and x.max() <= 1
+    assert x.dtype == np.float32 and x.min() >= 0 and x.max() <= 1
     # PIL rounds to 8 bits after every step; sharpening enlarges what it rounded
     np.testing.assert_allclose(x, expected, atol=6 / 255)
 
