@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from measure import peak, reset_peak
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
@@ -109,18 +110,18 @@ def _measure(options: argparse.Namespace) -> dict[str, float]:
     _pass(build(sam_preset("tiny"), 256).to(device, dtype), _pictures(1, 256, device, dtype), True)
     model = build(sam_preset(options.encoder), options.size).to(device, dtype)
     pictures = _pictures(options.batch, options.size, device, dtype)
-    before = _reset_peak(device)
+    before = reset_peak(device)
     backward = options.mode == "backward"
     _pass(model, pictures, backward)
     model.zero_grad()
     start, used = time.perf_counter(), time.process_time()
     tensors = _pass(model, pictures, backward)
     seconds, used = time.perf_counter() - start, time.process_time() - used
-    peak = _peak(device)
+    most = peak(device)
     torch.save(
         {name: tensor.detach().float().cpu() for name, tensor in tensors.items()}, options.save
     )
-    return {"seconds": seconds, "processor": used, "bytes": peak - before}
+    return {"seconds": seconds, "processor": used, "bytes": most - before}
 
 
 def _ours(preset: SAMPreset, size: int) -> nn.Module:
@@ -169,27 +170,6 @@ def _pass(model: nn.Module, pictures: Tensor, backward: bool) -> dict[str, Tenso
     if pictures.device.type == "cuda":
         torch.cuda.synchronize()
     return tensors
-
-
-def _reset_peak(device: torch.device) -> int:
-    """Forget the peak so far; bytes in use now."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return _status("VmHWM")
-
-
-def _status(field: str) -> int:
-    """A memory figure of this process in bytes (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

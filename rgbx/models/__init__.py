@@ -1,7 +1,9 @@
 """The papers, one class each. Importing this package makes their short names known to the CLI."""
 
 from rgbx.models.base import RGBXModule
+from rgbx.models.saliency import SaliencyModule
+from rgbx.models.samsod import SAMSOD
 from rgbx.models.semantic import SemanticModule
 from rgbx.models.taseg import TASeg
 
-__all__ = ["RGBXModule", "SemanticModule", "TASeg"]
+__all__ = ["SAMSOD", "RGBXModule", "SaliencyModule", "SemanticModule", "TASeg"]
