@@ -1,0 +1,183 @@
+"""SAMSOD's adapters against their formulas, written token by token."""
+
+import math
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor, distributed
+
+from rgbx.blocks import DecoupledAdapter, VanillaAdapter
+from rgbx.blocks.adapters import _keep, _mean_of_processes
+from rgbx.errors import RGBXError
+
+
+def filled(adapter, seed=0, scale=0.4):
+    """Every tensor of the adapter with values, none of them special."""
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in adapter.state_dict().values():
+        tensor.copy_(torch.randn(tensor.shape, generator=generator) * scale)
+    return adapter
+
+
+def gelu(z: float) -> float:
+    return 0.5 * z * (1 + math.erf(z / math.sqrt(2)))
+
+
+def by_hand(adapter: DecoupledAdapter, tokens: Tensor) -> Tensor:
+    """Eq. 21 to 23 for tokens (n, d) of which the gate's mean is taken, in Python floats."""
+    first = adapter.gate if adapter.k_gate is None else adapter.k_gate
+    shares = torch.softmax(tokens @ first.weight.T + first.bias, -1).mean(0).tolist()
+    outputs = torch.softmax(tokens @ adapter.gate.weight.T + adapter.gate.bias, -1)
+    total = torch.zeros_like(tokens)
+    parts = ((adapter.foreground, 0.45, True), (adapter.background, 0.35, False))
+    for index, (part, alpha, largest) in enumerate(parts):
+        k = int(32 * (alpha + 0.1 * shares[index]))
+        for n, token in enumerate(tokens):
+            z = (part.down.weight @ token + part.down.bias).tolist()
+            hidden = [gelu(v) for v in z]
+            ranked = sorted(range(32), key=lambda i: hidden[i], reverse=largest)
+            for i in ranked[k:]:
+                hidden[i] = 0.0
+            narrow = torch.tensor(hidden, dtype=tokens.dtype)
+            up = 0.5 * (part.up.weight @ narrow + part.up.bias)
+            total[n] += outputs[n, index] * up
+    return total
+
+
+@pytest.mark.parametrize("gate", ["released", "paper"])
+def test_decoupled_adapter_is_equations_21_to_23(gate):
+    adapter = filled(DecoupledAdapter(6, gate=gate).double()).eval()
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64)
+    expected = torch.stack([by_hand(adapter, image) for image in x.flatten(1, 2)])
+    with torch.no_grad():
+        found = adapter(x)
+        assert torch.allclose(found, expected.view_as(x), atol=1e-12)
+        assert torch.equal(adapter(x.flatten(1, 2)), found.flatten(1, 2))
+        whole = by_hand(adapter, x.flatten(0, 2)).view_as(x)
+        assert torch.allclose(adapter.train()(x), whole, atol=1e-12)
+
+
+def test_vanilla_adapter_is_equation_18():
+    adapter = filled(VanillaAdapter(5, width=8).double())
+    x = torch.randn(2, 3, 5, dtype=torch.float64)
+    part = adapter.bottleneck
+    hidden = (x @ part.down.weight.T + part.down.bias).detach().apply_(gelu)
+    assert torch.allclose(adapter(x), 0.5 * (hidden @ part.up.weight.T + part.up.bias))
+
+
+@pytest.mark.parametrize("kind", [DecoupledAdapter, VanillaAdapter])
+def test_starts_by_adding_zero_and_still_learns(kind):
+    adapter = kind(96)
+    x = torch.randn(2, 4, 4, 96)
+    assert torch.equal(adapter(x), torch.zeros_like(x))
+    bound = 1 / math.sqrt(96)  # Kaiming-uniform with a = sqrt 5
+    named = dict(adapter.named_parameters())
+    for name, tensor in named.items():
+        if name.endswith("down.weight"):
+            assert 0.9 * bound < tensor.abs().max() <= bound
+        elif "gate.weight" not in name:
+            assert not tensor.any(), name
+    (adapter(x) * torch.randn_like(x)).sum().backward()
+    assert all(p.grad is not None for p in named.values())
+    assert all(p.grad.any() for name, p in named.items() if name.endswith("up.weight"))
+
+
+def test_only_the_output_gate_learns():
+    released, paper = DecoupledAdapter(8), DecoupledAdapter(8, gate="paper")
+    assert {n for n, _ in released.named_buffers()} == {"k_gate.weight", "k_gate.bias"}
+    assert {n for n, _ in released.named_parameters()} == {n for n, _ in paper.named_parameters()}
+    assert set(released.state_dict()) - set(paper.state_dict()) == {"k_gate.weight", "k_gate.bias"}
+
+
+def test_k_is_whole_and_floored_in_float32_at_exact_boundaries():
+    adapter = DecoupledAdapter(4)
+    adapter.k_gate.weight.zero_()
+    x = torch.randn(1, 7, 4)
+    for bias in (0.0, 0.3, -0.7, 9.0, -9.0):
+        adapter.k_gate.bias.copy_(torch.tensor([bias, 0.0]))
+        shares = torch.softmax(adapter.k_gate.bias, 0)
+        expected = [int(32 * (a + 0.1 * g)) for a, g in zip((0.45, 0.35), shares, strict=True)]
+        found = adapter.kept(x, torch.empty(0))
+        assert [k.item() for k in found] == expected
+        assert all(k.shape == (1, 1, 1) for k in found)
+    # G = 0.5 lies on a boundary: 32 * (0.45 + 0.05) is 16 exactly
+    adapter.k_gate.bias.zero_()
+    assert adapter.kept(x, torch.empty(0))[0].item() == 16
+
+
+def test_exactly_k_are_kept_also_among_equal_values():
+    activations = torch.tensor([[[3.0, 1.0, 2.0, 2.0, 2.0, 0.5]]])
+    for largest in (True, False):
+        for k in range(5):
+            kept = _keep(activations, torch.tensor([[[float(k)]]]), 5, largest)
+            assert (kept != 0).sum() == k
+            ends = activations.flatten().sort(descending=largest).values[:k]
+            assert torch.equal(kept[kept != 0].sort(descending=largest).values, ends)
+    equal = torch.full((2, 9, 32), -0.125)
+    kept = _keep(equal, torch.tensor([3.0, 11.0])[:, None, None], 14, largest=False)
+    assert (kept != 0).sum(-1).unique(dim=1).flatten().tolist() == [3, 11]
+
+
+def test_eval_does_not_depend_on_the_batch_but_training_does():
+    adapter = filled(DecoupledAdapter(16)).eval()
+    x = torch.randn(6, 5, 5, 16) + torch.linspace(-3, 3, 6)[:, None, None, None]
+    counts = [k.flatten().tolist() for k in adapter.kept(x.flatten(1, 2), torch.empty(0))]
+    assert len(set(counts[0])) > 1  # otherwise this would test nothing
+    alone = torch.cat([adapter(image[None]) for image in x])
+    assert torch.equal(adapter(x), alone)
+    adapter.train()
+    assert not torch.equal(adapter(x), alone)
+
+
+def test_bfloat16_autocast_keeps_the_mean_and_the_gradients_in_float32():
+    adapter = filled(DecoupledAdapter(16))
+    x = torch.randn(2, 8, 8, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = adapter(x)
+        counts = adapter.kept(x.flatten(1, 2), torch.empty(0))
+    mixed.float().sum().backward()
+    assert mixed.dtype == torch.bfloat16
+    assert all(k.dtype == torch.float32 for k in counts)
+    assert all(p.grad.dtype == torch.float32 for p in adapter.parameters())
+    with torch.no_grad():
+        exact = adapter(x)
+    # a channel at the k-th place may change sides, most values only carry bfloat16's error
+    assert (mixed - exact).abs().median() < 0.02 * exact.abs().median()
+
+
+def test_shares_outside_0_1_are_refused():
+    with pytest.raises(RGBXError, match=r"alpha_foreground = 0\.95.*must lie in \[0, 1\]"):
+        DecoupledAdapter(8, alpha_foreground=0.95)
+    with pytest.raises(RGBXError, match=r"beta = -0\.1"):
+        DecoupledAdapter(8, beta=-0.1)
+
+
+def _rank(rank: int, file: str, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    adapter, x = _case()
+    torch.save(adapter(x.chunk(2)[rank]), f"{folder}/{rank}.pt")
+    adapter.eval()(x[:1])  # no exchange: one rank alone may evaluate
+    distributed.destroy_process_group()
+
+
+def _case() -> tuple[DecoupledAdapter, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(4, 3, 3, 16, generator=generator, dtype=torch.float64)
+    return filled(DecoupledAdapter(16).double()), x + torch.linspace(-3, 3, 4)[:, None, None, None]
+
+
+def test_two_processes_share_the_gates_mean(tmp_path):
+    places = (str(tmp_path / "rendezvous"), str(tmp_path))
+    mp.start_processes(_rank, args=places, nprocs=2, start_method="fork")
+    adapter, x = _case()
+    halves = torch.cat([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
+    assert torch.allclose(halves, adapter(x), atol=1e-12)
+    separate = torch.cat([adapter(half) for half in x.chunk(2)])
+    assert not torch.allclose(halves, separate, atol=1e-3)
+
+
+def test_one_process_leaves_the_mean_alone():
+    means = torch.tensor([0.25, 0.75])
+    assert torch.equal(_mean_of_processes(means.clone()), means)
