@@ -1,7 +1,7 @@
 import pytest
 
 from rgbx.cli.make_demo_data import main
-from rgbx.data import PST900, FolderRGBX, MFNet
+from rgbx.data import NEURSDDS, PST900, VT5000, FolderRGBX, MFNet, RGBDSaliency
 from rgbx.data.synthetic import FOLDER_CLASSES
 from rgbx.errors import DataError, RGBXError
 
@@ -14,6 +14,10 @@ COUNTS = ["--train", "4", "--val", "2", "--test", "2", "--size", "32", "48"]
         ("mfnet", MFNet, {}, [4, 2, 2]),
         ("pst900", PST900, {"val_share": 0.34}, [4, 2, 2]),
         ("folder", FolderRGBX, {"class_names": list(FOLDER_CLASSES)}, [4, 2, 2]),
+        ("vt5000", VT5000, {"val_share": 0.34}, [4, 2, 2, 1, 1]),
+        ("vt5000_scribble", VT5000, {"val_share": 0.34}, [4, 2, 2, 1, 1]),
+        ("rgbd", RGBDSaliency, {"val_share": 0.34}, [4, 2, 1, 2, 1]),
+        ("neu_rsdds", NEURSDDS, {"val_share": 0.34}, [4, 2, 2]),
     ],
 )
 def test_what_is_written_can_be_read(tmp_path, layout, module, options, lengths, capsys):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgbx.data.scenes import STREET, TUNNEL, make_scene
+from rgbx.data.rails import make_rail
+from rgbx.data.scenes import SALIENT, SALIENT_DEPTH, STREET, TUNNEL, make_scene
 from rgbx.data.shapes import SHAPES
 from rgbx.data.synthetic import WRITERS, write_mfnet
 
@@ -64,6 +65,35 @@ def test_night_is_darker():
     day = np.mean([s.rgb.mean() for s in scenes(STREET, 8)])
     night = np.mean([s.rgb.mean() for s in scenes(STREET, 8, night=True)])
     assert night < 0.5 * day
+
+
+@pytest.mark.parametrize("theme", [SALIENT, SALIENT_DEPTH])
+def test_salient_objects_are_large_and_each_camera_misses_some(theme):
+    found = scenes(theme, 60)
+    shares = np.array([(s.ids == 1).mean() for s in found])
+    assert (shares > 0.01).mean() > 0.95 and 0.05 < shares.mean() < 0.2
+    seen = np.array([(contrast(s.rgb, s.ids, 1), contrast(s.x, s.ids, 1)) for s in found])
+    assert (seen[:, 0] < 6).sum() >= 3, "some scenes hide all objects from RGB"
+    assert (seen[:, 1] < 6).sum() >= 3, "some hide all objects from the other camera"
+
+
+def test_depth_comes_nearer_towards_the_bottom():
+    x = np.mean([s.x for s in scenes(SALIENT_DEPTH, 10)], axis=(0, 2))
+    assert x[-1] > 200 and x[0] < 40 and (np.diff(x[48:]) > -2).all()
+
+
+def test_rails_need_both_cameras():
+    """Rust has no depth, dents have no colour; stains and bumps have no label."""
+    rails = [make_rail(SIZE, np.random.default_rng(i)) for i in range(60)]
+    inside = np.array([mask.mean() / 255 for _, _, mask in rails])
+    assert (inside > 0.003).all() and 0.03 < inside.mean() < 0.3
+    for k, hidden_in in enumerate(("rgb", "depth")):
+        pictures = [r[k] if k else r[0].mean(axis=2) for r in rails]
+        scale = 0.2 if k else 6
+        seen = [
+            contrast(p, mask // 255, 1) for p, (_, _, mask) in zip(pictures, rails, strict=True)
+        ]
+        assert (np.array(seen) < scale).sum() >= 5, hidden_in
 
 
 def test_shapes_stay_in_their_box():
