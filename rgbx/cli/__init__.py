@@ -19,9 +19,12 @@ COMMANDS = {
     "fit": ("rgbx.cli.lightning", "train a model from a configuration file"),
     "validate": ("rgbx.cli.lightning", "score a checkpoint on the validation list"),
     "test": ("rgbx.cli.lightning", "score a checkpoint on the test list; prints the paper's table"),
-    "predict": ("rgbx.cli.lightning", "write a mask and an overlay for every image pair"),
+    "predict": ("rgbx.cli.lightning", "write a prediction and an overlay for every image pair"),
     "check-data": ("rgbx.cli.check_data", "look for everything in a data set that breaks training"),
-    "weights": ("rgbx.cli.weights", "list and fetch the public weights"),
+    "weights": (
+        "rgbx.cli.weights",
+        "list and fetch the public weights; convert published checkpoints",
+    ),
     "make-demo-data": ("rgbx.cli.make_demo_data", "write generated scenes in a data set's layout"),
 }
 

@@ -88,7 +88,7 @@ class RGBXCLI(LightningCLI):
                 "--save_predictions",
                 type=bool,
                 default=False,
-                help="also write a mask and an overlay for every test image",
+                help="also write the prediction and an overlay for every test image",
             )
         return parser
 
@@ -163,7 +163,7 @@ class RGBXCLI(LightningCLI):
 
     def after_predict(self) -> None:
         """Say where the pictures are."""
-        print(f"masks and overlays: {self.output_folder}")
+        print(f"predictions and overlays: {self.output_folder}")
 
 
 def _warn_about_linked_values(config: Any) -> None:
@@ -259,4 +259,6 @@ def _describe(data: Any) -> dict[str, Any]:
         "class_names": list(data.class_names or ()),
         "palette": [list(map(int, colour)) for colour in data.palette or ()],
         "size": list(data.size),
+        "choice": data.choice,
+        "scribbles": bool(getattr(data, "scribbles", None)),
     }

@@ -133,11 +133,9 @@ class GroupedGradients:
         groups = [g for g in self.groups if name in g.losses]
         params = [p for g in groups for p in g.params]
         leaves = cut.leaves if cut else []
-        found = list(
-            torch.autograd.grad(loss, [*params, *leaves], retain_graph=keep, allow_unused=True)
-        )
+        found = torch.autograd.grad(loss, [*params, *leaves], retain_graph=keep, allow_unused=True)
         if cut:
-            cut.gradients[name] = found[len(params) :]
+            cut.gradients[name] = list(found[len(params) :])
         start = 0
         for group in groups:
             part = found[start : start + len(group.params)]

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from rgbx.errors import RGBXError
 from rgbx.optim.gradients import Cut, GroupedGradients, Groups
@@ -266,10 +267,11 @@ class GradientSurgery(LightningModule):
         for config in self.trainer.lr_scheduler_configs:
             if config.interval != interval or count % config.frequency:
                 continue
-            if config.reduce_on_plateau:
-                config.scheduler.step(self.trainer.callback_metrics[config.monitor])
+            if isinstance(config.scheduler, ReduceLROnPlateau):
+                assert config.monitor is not None  # Lightning demands it
+                config.scheduler.step(self.trainer.callback_metrics[config.monitor].item())
             else:
-                config.scheduler.step()  # type: ignore[call-arg]
+                config.scheduler.step()
 
     def optimizer_steps(self) -> int:
         """Optimiser steps of the whole run, as the Trainer counts them under `accumulate`."""
@@ -283,8 +285,9 @@ class GradientSurgery(LightningModule):
     def on_fit_end(self) -> None:
         """Write the curves of cosines, conflicts and ratio beside the run's logs."""
         super().on_fit_end()
-        folder = self.trainer.log_dir
-        if self.trainer.is_global_zero and folder and not self.trainer.fast_dev_run:
+        folder = self.trainer.log_dir if self.trainer.loggers else None
+        trial = getattr(self.trainer, "fast_dev_run", False)
+        if self.trainer.is_global_zero and folder and not trial:
             self.surgery_history.write(Path(folder))
 
     # ------------------------------------------------------------------ checkpoints
