@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from rgbx.backbones.init import randomise
+from rgbx.backbones.known import KNOWN
 from rgbx.backbones.weights import Weights, load_strict, read_state
 from rgbx.errors import RGBXError, WeightsError
 
@@ -166,7 +167,7 @@ def build_sam2(encoder: str, weights: Weights | None = None) -> SAM2:
                 "results mean nothing beyond a test of the program."
             )
         return sam2
-    state = read_state(weights, fetch=f"sam2_{encoder}")
+    state = read_state(weights, fetch=_public(encoder))
     _check_size_of(state, encoder, weights.path)
     with torch.device("meta"):
         sam2 = SAM2(preset).eval()
@@ -269,12 +270,17 @@ def _see_pictures(sam2: SAM2) -> None:
     """Let a random trunk pass pictures on, so that something can be learnt behind it.
 
     Pictures are smooth: white-noise filters see little of them. Patch filters become constant on
-    a 2 x 2 grid of cells (of 4 and 3 pixels). Nothing is multiplied, so the values stay portable.
+    a 2 x 2 grid of cells (of 4 and 3 pixels), and every block's two branches speak more quietly
+    beside the residual. Only powers of two are multiplied, so the values stay portable.
     """
+    trunk = sam2.image_encoder.trunk
     with torch.no_grad():
-        filters = sam2.image_encoder.trunk.patch_embed.proj.weight
+        filters = trunk.patch_embed.proj.weight
         cell = torch.tensor([0, 0, 0, 0, 6, 6, 6], device=filters.device)
         filters.copy_(filters[:, :, cell][:, :, :, cell].clone())
+        for block in trunk.blocks:
+            block.attn.proj.weight.mul_(2.0**-2)
+            block.mlp.layers[1].weight.mul_(2.0**-2)
 
 
 def _trunk_size(state: Mapping[str, Tensor]) -> tuple[int, int] | None:
@@ -292,10 +298,17 @@ def _check_size_of(state: Mapping[str, Tensor], encoder: str, path: str) -> None
     found, preset = _trunk_size(state), SAM2_PRESETS[encoder]
     if found is None or found == (preset.dim, preset.depth):
         return
-    fits = fitting_preset(state)
+    fits, public = fitting_preset(state), _public(encoder)
     advice = f"it fits `encoder: {fits}`" if fits else "it fits no preset"
+    if public:
+        advice += f", or fetch the other file with: rgbx weights fetch {public}"
     raise WeightsError(
         f"{path} holds a trunk of width {found[0]} with {found[1]} blocks, but {encoder} has "
-        f"width {preset.dim} and {preset.depth} blocks; {advice}, or fetch the other file with: "
-        f"rgbx weights fetch sam2_{encoder}"
+        f"width {preset.dim} and {preset.depth} blocks; {advice}"
     )
+
+
+def _public(encoder: str) -> str | None:
+    """What `rgbx weights fetch` calls the published file of a size; None for `tiny`."""
+    name = f"sam2_{encoder}"
+    return name if name in KNOWN else None

@@ -110,21 +110,37 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str) -> 
         source: where they come from, for the message.
 
     Raises:
+        WeightsError: see `refuse_misfit`.
+    """
+    refuse_misfit(module.state_dict(), state, source, type(module).__name__)
+    module.load_state_dict(state)
+
+
+def refuse_misfit(
+    expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str, model: str
+) -> None:
+    """Compare the names and shapes of two sets of tensors.
+
+    Args:
+        expected: what there must be, all of it and nothing else.
+        state: what there is.
+        source: where that comes from, for the message.
+        model: what it should fit, for the message.
+
+    Raises:
         WeightsError: lists what is missing, unexpected and of another shape.
     """
-    own = module.state_dict()
-    missing = [name for name in own if name not in state]
-    unexpected = [name for name in state if name not in own]
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state if name not in expected]
     shapes = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
     ]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     listed = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in faults.items() if keys]
     if listed:
-        raise WeightsError(f"{source} does not fit {type(module).__name__}. " + "; ".join(listed))
-    module.load_state_dict(state)
+        raise WeightsError(f"{source} does not fit {model}. " + "; ".join(listed))
 
 
 def sha256_of(path: Path) -> str:
