@@ -136,7 +136,8 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
         console.print(f"[red]problem:[/] {escape(line)}", soft_wrap=True)
     verdict = f"{len(report.breaking)} problems" if report.breaking else "no problem found"
     console.print(f"{report.data} in {report.root}: {verdict}", soft_wrap=True)
-    console.print(f"checkpoints are chosen on {data.choice}", soft_wrap=True)
+    if report.splits["val"].pairs:
+        console.print(f"checkpoints are chosen on {data.choice}", soft_wrap=True)
 
 
 def _split_table(report: "Report") -> Any:
