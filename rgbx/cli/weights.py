@@ -1,4 +1,4 @@
-"""`rgbx weights`: what public weight files there are, and how to get one."""
+"""`rgbx weights`: what public weight files there are, how to get one, and how to convert one."""
 
 import argparse
 import difflib
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `rgbx weights list` or `rgbx weights fetch NAME`.
+    """Run `rgbx weights list`, `fetch NAME` or `convert PAPER RELEASED OUT`.
 
     Args:
         argv: arguments after `weights`.
@@ -22,6 +22,8 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     if options.action == "list":
         return _list(Path(options.dir))
+    if options.action == "convert":
+        return _convert(Path(options.released), Path(options.out))
     return _fetch(options.name, Path(options.dir))
 
 
@@ -29,12 +31,18 @@ def _parser() -> argparse.ArgumentParser:
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument("--dir", default="weights", help="folder of the files (default: weights)")
     parser = argparse.ArgumentParser(
-        prog="rgbx weights", description="Public weight files: list them, fetch one."
+        prog="rgbx weights", description="Public weight files: list, fetch, convert."
     )
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", parents=[folder], help="show names, sizes and which are there")
     fetch = actions.add_parser("fetch", parents=[folder], help="download and verify one file")
     fetch.add_argument("name", metavar="NAME", help="a name that `rgbx weights list` shows")
+    convert = actions.add_parser(
+        "convert", help="turn a paper's released file into an rgbx checkpoint"
+    )
+    convert.add_argument("paper", choices=["samsod"], help="whose file it is")
+    convert.add_argument("released", metavar="RELEASED", help="the authors' file (.pth)")
+    convert.add_argument("out", metavar="OUT", help="the checkpoint to write (.ckpt)")
     return parser
 
 
@@ -73,4 +81,14 @@ def _fetch(name: str, folder: Path) -> int:
     checked = "its SHA-256 is verified" if entry.sha256 else "its SHA-256 is not known"
     print(f"{path} is complete, {checked}. In the configuration write:\n")
     print(f"  weights:\n    path: {path}")
+    return 0
+
+
+def _convert(released: Path, out: Path) -> int:
+    from rgbx.models.samsod.convert import convert_released
+
+    done = convert_released(released, out)
+    print(f"{out}: SAMSOD with {done.encoder}, {done.converted} tensors, frozen ones included;")
+    print(f"left out: {done.left_out} (SAM 2's memory for video). Use it with:\n")
+    print(f"  rgbx test --config YOURS.yaml --model.encoder {done.encoder} --ckpt_path {out}")
     return 0
