@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 import py_sod_metrics
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rgbx.metrics import SaliencyScores

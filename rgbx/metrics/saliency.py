@@ -1,6 +1,7 @@
 """Scores of saliency maps as the papers print them, equal to PySODMetrics 1.6."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -23,7 +24,6 @@ from rgbx.metrics.saliency_weighted import weighted_f
 __all__ = ["SaliencyScores"]
 
 _FIXED_POINT = 2**40  # as in SegmentationScores: integer sums are exact in any order
-_SLACK = 1e-4  # how far resizing may carry a map out of [0, 1]; far below half a grey level
 
 #: measure -> its scores, in the order of the results
 _SCORES = {
@@ -106,44 +106,50 @@ class SaliencyScores(Metric):
             ValueError: If the shapes differ or are no images, the types are wrong, or a map holds
                 NaN or values outside [0, 1].
         """
-        _check(pred, target)
-        size = (-1, *pred.shape[-2:])
-        maps, objects = pred.detach().reshape(size).clamp(0, 1), (target > 0).reshape(size)
-        if not objects.shape[0]:
-            return
-        pixels = tally(maps, objects, self.quantise, self.stretch)
-        for name, value in self._scores(pixels, objects).items():
-            self.score_sums[_SUMS.index(name)] += _fixed(value)
-        for name, curve in self._curves(pixels).items():
-            self.curve_sums[_CURVES.index(name)] += _fixed(curve).to(self.curve_sums.device)
-        self.images += objects.shape[0]
+        with _one_thread():
+            _check(pred, target)
+            size = (-1, *pred.shape[-2:])
+            objects = (target if target.dtype == torch.bool else target > 0).reshape(size)
+            if objects.shape[0]:
+                self._add(
+                    tally(pred.detach().reshape(size), objects, self.quantise, self.stretch),
+                    objects,
+                )
 
-    def _scores(self, pixels: Tally, objects: Tensor) -> dict[str, Tensor]:
-        """Those scores of every image that need no curve: (B,) each."""
-        scores = {}
-        if "S" in self.measures:
-            scores["S"] = s_measure(pixels)
+    def _add(self, pixels: Tally, objects: Tensor) -> None:
+        """Add the scores of every image to the sums."""
         if "E" in self.measures or "F" in self.measures:
-            hits = adaptive_hits(pixels)
-            scores |= {"adpE": alignment(hits)[:, 0], "adpF": f_measure(hits)[:, 0]}
+            self._add_curves(pixels)
+        if "S" in self.measures:
+            self._add_score("S", s_measure(pixels))
         if "wF" in self.measures:
             values = [weighted_f(pixels.values(i), mask) for i, mask in enumerate(objects)]
-            scores["wF"] = torch.stack(values)
+            self._add_score("wF", torch.stack(values))
         if "MAE" in self.measures:
-            scores["MAE"] = mean_absolute_error(pixels)
+            self._add_score("MAE", mean_absolute_error(pixels))
         if "overlap" in self.measures:
             iou, dice = overlap(fixed_hits(pixels))
-            scores |= {"IoU": iou[:, 0], "Dice": dice[:, 0]}
-        return scores
+            self._add_score("IoU", iou[:, 0])
+            self._add_score("Dice", dice[:, 0])
+        self.images += objects.shape[0]
 
-    def _curves(self, pixels: Tally) -> dict[str, Tensor]:
-        """Those curves of every image that are asked for, by threshold: (B, 256) each."""
-        if "E" not in self.measures and "F" not in self.measures:
-            return {}
-        hits = curve_hits(pixels)
+    def _add_curves(self, pixels: Tally) -> None:
+        """E, F, precision and recall at 256 thresholds and at the adaptive one."""
+        hits = curve_hits(pixels) + adaptive_hits(pixels)
         precision, recall = precision_recall(hits)
         curves = {"precision": precision, "recall": recall, "F": f_measure(hits)}
-        return curves | {"E": alignment(hits)}
+        for name, curve in (curves | {"E": alignment(hits)}).items():
+            self.curve_sums[_CURVES.index(name)] += self._fixed(curve[:, :LEVELS])
+            if name in ("E", "F"):
+                self._add_score(f"adp{name}", curve[:, LEVELS])
+
+    def _add_score(self, name: str, values: Tensor) -> None:
+        self.score_sums[_SUMS.index(name)] += self._fixed(values)
+
+    def _fixed(self, values: Tensor) -> Tensor:
+        """Sum over the images as a whole multiple of 2^-40, on the device of the states."""
+        whole = (values.cpu().double() * _FIXED_POINT).round().long()
+        return whole.sum(dim=0).to(self.images.device)
 
     def compute(self) -> dict[str, float]:
         """The scores of the images seen since the last reset (by all processes).
@@ -206,9 +212,19 @@ class SaliencyScores(Metric):
         return {name: texts[name] for measure in self.measures for name in _SCORES[measure]}
 
 
-def _fixed(values: Tensor) -> Tensor:
-    """Sum over the images as a whole multiple of 2^-40, on the CPU."""
-    return (values.cpu().double() * _FIXED_POINT).round().long().sum(dim=0)
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch on the CPU.
+
+    The steps take some 50 microseconds each: threads gain nothing, and cost milliseconds per step
+    as soon as they wait for a processor that a data loader is using.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _check(pred: Tensor, target: Tensor) -> None:
@@ -227,7 +243,7 @@ def _check(pred: Tensor, target: Tensor) -> None:
     low, high = (float(bound) for bound in pred.aminmax())
     if low != low:
         raise ValueError("Prediction holds NaN; a saliency map must be in [0, 1] everywhere.")
-    if low < -_SLACK or high > 1 + _SLACK:
+    if low < 0 or high > 1:
         raise ValueError(
             f"Prediction ranges from {low:g} to {high:g}, outside [0, 1]; take the sigmoid first."
         )

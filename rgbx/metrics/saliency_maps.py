@@ -1,6 +1,7 @@
 """What saliency scores are counted from: 8-bit maps, their stretch, one histogram per quadrant."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ __all__ = ["Tally", "grey_levels", "level_values", "tally"]
 
 LEVELS = 256
 _CELLS = 8  # 4 quadrants x (background, foreground)
+_GLANCE = 1024
 _NEAR_LEVEL = 1e-4  # of 255; float32 rounding of k / 255 * 255 stays below 4e-5
 
 
@@ -51,9 +53,19 @@ class Tally:
         )
 
     def sums(self, weight: Tensor) -> Tensor:
-        """Sum of ``weight`` (N,) times the pixels: (B, 4, 2) by quadrant and background/object."""
-        total = torch.zeros(self.top.numel() * _CELLS, dtype=weight.dtype)
+        """Sum of ``weight`` (N,) over the pixels: (B, 4, 2) by quadrant and background/object."""
+        total = torch.zeros(self.top.numel() * _CELLS, dtype=torch.float64)
         return total.index_add_(0, self.cell, weight * self.count).reshape(-1, 4, 2)
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """Number of pixels: (B, 4, 2) float64."""
+        return self.sums(torch.ones_like(self.value))
+
+    @cached_property
+    def totals(self) -> Tensor:
+        """Sum of the values: (B, 4, 2) float64."""
+        return self.sums(self.value)
 
     def histogram(self) -> Tensor:
         """Pixels by image, background/object and floor(255 * value): (B, 2, 256) int64."""
@@ -80,17 +92,26 @@ def grey_levels(pred: Tensor, stretch: bool = True) -> Tensor:
     Returns:
         (B, H, W) uint8, on the device of ``pred``.
     """
-    flat = pred.flatten(1)
-    flat = flat if flat.dtype == torch.float64 else flat.float()
-    scaled = flat * 255
-    levels = scaled.round()
-    if stretch and flat.shape[0]:
-        low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
-        kept = (low == high) | ((scaled - levels).abs_().amax(dim=1, keepdim=True) < _NEAR_LEVEL)
-        if not bool(kept.all()):
-            span = torch.where(kept, 1.0, high - low)
-            levels = torch.where(kept, levels, (flat - low).div_(span).mul_(255).round_())
-    return levels.to(torch.uint8).reshape(pred.shape)
+    levels = torch.empty(pred.shape, dtype=torch.uint8, device=pred.device)
+    for level, map_ in zip(levels, pred, strict=True):
+        map_ = map_ if map_.dtype == torch.float64 else map_.float()
+        low, high = map_.aminmax()
+        if stretch and 0 < high - low < 1 and not _is_whole(map_):
+            scaled = (map_ - low).div_(high - low).mul_(255)
+        else:
+            scaled = map_ * 255
+        level.copy_(scaled.round_())
+    return levels
+
+
+def _is_whole(map_: Tensor) -> bool:
+    """Whether a map holds nothing but whole 255ths; a few pixels settle most cases."""
+    for part in (map_.flatten()[:_GLANCE], map_):
+        scaled = part * 255
+        low, high = scaled.sub_(scaled.round()).aminmax()
+        if max(-float(low), float(high)) >= _NEAR_LEVEL:
+            return False
+    return True
 
 
 def level_values(levels: Tensor, stretch: bool) -> Tensor:
@@ -129,20 +150,25 @@ def tally(pred: Tensor, target: Tensor, quantise: bool = True, stretch: bool = T
         Entries per level (``quantise``) or per pixel.
     """
     top, left = _centroids(target)
-    cells = _cells(target, top, left)
     batch = target.shape[0]
     if not quantise:
         maps = pred.double() if pred.device.type != "mps" else pred.cpu().double()
         maps = _stretched(maps) if stretch else maps
-        value, cell = maps.flatten().cpu(), cells.flatten().cpu().long()
+        cells = [
+            _cells(*image).cpu().long().flatten() for image in zip(target, top, left, strict=True)
+        ]
+        cell = torch.cat([index * _CELLS + cell for index, cell in enumerate(cells)])
+        value = maps.flatten().cpu()
         return Tally(cell, value, torch.ones_like(cell), top.cpu(), left.cpu(), maps, None)
     levels = grey_levels(pred, stretch)
     table = level_values(levels, stretch)
-    codes = cells.mul_(LEVELS).add_(levels).flatten()
-    count = torch.bincount(codes, minlength=batch * _CELLS * LEVELS).cpu()
+    counts = []
+    for level, *image in zip(levels, target, top, left, strict=True):
+        codes = _cells(*image).mul_(LEVELS).add_(level)
+        counts.append(torch.bincount(codes.flatten(), minlength=_CELLS * LEVELS))
     cell = torch.arange(batch * _CELLS).repeat_interleave(LEVELS)
     value = table[:, None].expand(batch, _CELLS, LEVELS).flatten()
-    return Tally(cell, value, count, top.cpu(), left.cpu(), levels, table)
+    return Tally(cell, value, torch.cat(counts).cpu(), top.cpu(), left.cpu(), levels, table)
 
 
 def _stretched(maps: Tensor) -> Tensor:
@@ -158,15 +184,15 @@ def _centroids(target: Tensor) -> tuple[Tensor, Tensor]:
 
     The centroid is rounded, halves to the even pixel, and belongs to the first part.
     """
+    height, width = target.shape[1:]
+    # int32: a sum of bool is taken over an int64 copy, which costs more than the sum
+    rows, columns = target.sum(dim=2, dtype=torch.int32), target.sum(dim=1, dtype=torch.int32)
+    pixels = rows.sum(dim=1)
     parts = []
-    pixels = target.flatten(1).sum(dim=1)
-    for axis, length in ((2, target.shape[1]), (1, target.shape[2])):
-        profile = target.sum(dim=axis)
-        position = torch.arange(length, device=target.device)
-        # Whole numbers up to the quotient: float32 holds it exactly enough only below 2**24.
-        moment = (profile * position).sum(dim=1)
-        parts.append(_rounded_ratio(moment, pixels, length // 2) + 1)
-    return parts[0].clamp(max=target.shape[1]), parts[1].clamp(max=target.shape[2])
+    for profile, length in ((rows, height), (columns, width)):
+        moment = (profile * torch.arange(length, device=target.device)).sum(dim=1)
+        parts.append(_rounded_ratio(moment, pixels, length // 2).clamp(max=length - 1) + 1)
+    return parts[0], parts[1]
 
 
 def _rounded_ratio(numerator: Tensor, denominator: Tensor, otherwise: int) -> Tensor:
@@ -178,11 +204,9 @@ def _rounded_ratio(numerator: Tensor, denominator: Tensor, otherwise: int) -> Te
 
 
 def _cells(target: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """(image * 4 + quadrant) * 2 + target of every pixel: (B, H, W) int32."""
-    batch, height, width = target.shape
-    device = target.device
-    lower = torch.arange(height, device=device) >= top[:, None]
-    right = torch.arange(width, device=device) >= left[:, None]
-    image = torch.arange(batch, device=device, dtype=torch.int32)[:, None]
-    rows = (image * 4 + lower.int() * 2) * 2
-    return (rows[:, :, None] + (right.int() * 2)[:, None, :]).add_(target)
+    """Quadrant * 2 + target of one image's pixels: (H, W) int16, quick to count."""
+    height, width = target.shape
+    lower = torch.arange(height, device=target.device) >= top
+    right = torch.arange(width, device=target.device) >= left
+    rows, columns = lower.short() * 4, right.short() * 2
+    return (rows[:, None] + columns).add_(target)

@@ -43,6 +43,12 @@ class Hits:
     object: Tensor
     size: Tensor
 
+    def __add__(self, other: "Hits") -> "Hits":
+        """The thresholds of both, of the same images."""
+        inside = torch.cat([self.inside, other.inside], dim=1)
+        outside = torch.cat([self.outside, other.outside], dim=1)
+        return Hits(inside, outside, self.object, self.size)
+
 
 def curve_hits(tally: Tally) -> Hits:
     """Hits at 256 thresholds, in the order 255, 254, ... 0 of 255: T = 256.
@@ -57,8 +63,8 @@ def curve_hits(tally: Tally) -> Hits:
 
 def adaptive_hits(tally: Tally) -> Hits:
     """Hits where value >= min(1, 2 * mean of the map): T = 1."""
-    pixels = tally.sums(torch.ones_like(tally.value)).sum(dim=1)
-    means = tally.sums(tally.value).sum(dim=(1, 2)) / pixels.sum(dim=1)
+    pixels = tally.pixels.sum(dim=1)
+    means = tally.totals.sum(dim=(1, 2)) / pixels.sum(dim=1)
     threshold = (2 * means).clamp(max=1)
     image = tally.cell // 8
     gap = (tally.value - threshold[image]).abs()
@@ -77,13 +83,13 @@ def fixed_hits(tally: Tally) -> Hits:
 
 def _hits(tally: Tally, chosen: Tensor) -> Hits:
     hits = tally.sums(chosen.double()).sum(dim=1)
-    pixels = tally.sums(torch.ones_like(tally.value)).sum(dim=1)
+    pixels = tally.pixels.sum(dim=1)
     return Hits(hits[:, 1:], hits[:, :1], pixels[:, 1:], pixels.sum(dim=1, keepdim=True))
 
 
 def mean_absolute_error(tally: Tally) -> Tensor:
     """Mean of |value - target| over the pixels: (B,)."""
-    pixels = tally.sums(torch.ones_like(tally.value)).sum(dim=(1, 2))
+    pixels = tally.pixels.sum(dim=(1, 2))
     return tally.sums((tally.value - tally.cell % 2).abs()).sum(dim=(1, 2)) / pixels
 
 
@@ -152,8 +158,8 @@ def s_measure(tally: Tally) -> Tensor:
 
     Source: Fan et al., "Structure-measure: A New Way to Evaluate Foreground Maps", ICCV 2017.
     """
-    pixels = tally.sums(torch.ones_like(tally.value))
-    total = tally.sums(tally.value)
+    pixels = tally.pixels
+    total = tally.totals
     ground = pixels.sum(dim=1)
     size = ground.sum(dim=1)
     mean = total.sum(dim=(1, 2)) / size

@@ -95,22 +95,23 @@ def _blurred_error(
 def _spread(error: Tensor, mask: Tensor, distance: Tensor) -> None:
     """Write the error of the nearest object pixel into the background near the object."""
     near = (distance > 0) & (distance < math.sqrt(_NEAR_SQUARED + 1))
-    position = near.flatten().nonzero()[:, 0]
+    position = near.flatten().nonzero()[:, 0].int()
     squared = distance.flatten()[position].square().round().int()
     inside, errors = mask.flatten(), error.view(-1)
     nearest = position
     # The first offset in the list has the last word.
     for offsets in _nearest_offsets(error.shape[1]).to(error.device).T.flip(0):
         candidate = position + offsets.index_select(0, squared)
-        nearest = torch.where(inside.index_select(0, candidate), candidate, nearest)
-    errors.index_copy_(0, position, errors.index_select(0, nearest))
+        hit = inside.index_select(0, candidate)
+        nearest = nearest + (candidate - nearest).mul_(hit)  # several times as fast as a where
+    errors.index_copy_(0, position.long(), errors.index_select(0, nearest))
 
 
 def _nearest_offsets(stride: int) -> Tensor:
     """Flat offsets to all pixels at a squared distance, leftmost then topmost first.
 
     Returns:
-        (19, 8) int64: row = squared distance; short rows repeat their first offset, rows of
+        (19, 8) int32: row = squared distance; short rows repeat their first offset, rows of
         distances that do not occur hold 0.
     """
     reach = range(-_REACH, _REACH + 1)
@@ -119,7 +120,7 @@ def _nearest_offsets(stride: int) -> Tensor:
         found = [dy * stride + dx for dx in reach for dy in reach if dx * dx + dy * dy == squared]
         found = found or [0]
         rows.append(found + found[:1] * (8 - len(found)))
-    return torch.tensor(rows)
+    return torch.tensor(rows, dtype=torch.int32)
 
 
 def _blur(image: Tensor) -> Tensor:
