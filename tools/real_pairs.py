@@ -1,14 +1,18 @@
-"""Lay real image pairs out as MFNet and PST900, to train on them with the shipped code.
+"""Lay real image pairs out as MFNet, PST900, VT5000 and NJU2K, to train on them as shipped.
 
     python tools/real_pairs.py SAMPLES OUT
 
 SAMPLES is a folder with ``msrs_person/{rgb,thermal,gt}`` (two-class masks of persons) and
-``pst900/{rgb,thermal,labels}``. OUT gets ``MFNet`` (4-channel PNG, persons as id 2) and
-``PST900``. The same pairs stand in the train, val and test lists: this shows that the code fits
-real pictures, not that it generalises.
+``pst900/{rgb,thermal,labels}``, ``tno_saliency/{rgb,thermal,gt}``, and ``rgbd_des`` and
+``rgbd_ssd`` with ``{rgb,depth,gt}``. OUT gets ``MFNet`` (4-channel PNG, persons as id 2),
+``PST900``, ``VT`` (VT5000) and ``RGBD`` (NJU2K). The same pairs stand in the train, val and test
+lists (for VT and RGBD: with ``--data.choose_on_test true``): this shows that the code fits real
+pictures, not that it generalises.
 """
 
 import argparse
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +52,41 @@ def write_pst900(samples: Path, root: Path, copies: int = 4) -> int:
     return copies
 
 
+def write_saliency(
+    samples: Sequence[Path], parts: Mapping[str, str], folders: Sequence[Path]
+) -> int:
+    """Copy pairs, as they are, into every folder; `parts` maps our folder names to theirs."""
+    pairs = 0
+    for folder in folders:
+        for ours, theirs in parts.items():
+            (folder / ours).mkdir(parents=True, exist_ok=True)
+            files = [path for sample in samples for path in (sample / theirs).iterdir()]
+            for path in files:
+                shutil.copy(path, folder / ours / path.name)
+            pairs = len(files)
+    return pairs
+
+
 def main() -> None:
-    """Write both layouts."""
+    """Write all layouts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("samples", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     pairs = write_mfnet(arguments.samples / "msrs_person", arguments.out / "MFNet")
     frames = write_pst900(arguments.samples / "pst900", arguments.out / "PST900")
+    vt, rgbd = arguments.out / "VT" / "VT5000", arguments.out / "RGBD"
+    thermal = write_saliency(
+        [arguments.samples / "tno_saliency"],
+        {"RGB": "rgb", "T": "thermal", "GT": "gt"},
+        [vt / "Train", vt / "Test"],
+    )
+    depth = write_saliency(
+        [arguments.samples / "rgbd_des", arguments.samples / "rgbd_ssd"],
+        {"RGB": "rgb", "depth": "depth", "GT": "gt"},
+        [rgbd / "train", rgbd / "test" / "NJU2K"],
+    )
+    print(f"{arguments.out}: VT5000 with {thermal} pairs, NJU2K with {depth} pairs")
     print(f"{arguments.out}: MFNet with {pairs} pairs, PST900 with {frames} copies of one pair")
 
 

@@ -45,8 +45,9 @@ def _deviation(part: nn.Module, name: str, tensor: Tensor) -> float | None:
     """Standard deviation for one tensor, None to keep it."""
     if "pos" in name or isinstance(part, nn.Embedding):
         return _SMALL
-    if bool((tensor == tensor.flatten()[0]).all()):
-        return None
+    first = tensor.flatten()[0]
+    if bool((tensor == first).all()) and (tensor.numel() > 1 or float(first) in (0.0, 1.0)):
+        return None  # one number alone is constant only if a constructor would choose it
     if not isinstance(tensor, nn.Parameter):
         return 1.0
     if tensor.ndim < 2:

@@ -11,10 +11,15 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 def tiny(config: str, root: Path, *extra: str) -> list[str]:
     """Options that turn any shipped experiment into one for a CPU and generated data."""
+    own = []
+    if "tasseg" in config:
+        own = ["--model.text_encoder", "tiny", "--model.text_weights", "null"]
+    if "scribble" in config:
+        own = ["--data.scribbles", str(root / "scribbles")]
     return [
         *("--config", str(CONFIGS / config)),
         *("--model.encoder", "tiny", "--model.weights", "null"),
-        *("--model.text_encoder", "tiny", "--model.text_weights", "null"),
+        *own,
         *("--data.root", str(root), "--data.size", "[64, 96]", "--data.num_workers", "0"),
         *("--data.batch_size", "2"),
         *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),

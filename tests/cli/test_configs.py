@@ -23,7 +23,14 @@ def root_for(request):
 
     def root(config: str) -> Path:
         name = yaml.safe_load((CONFIGS / config).read_text())["data"]["class_path"]
-        fixture = {"MFNet": "mfnet_root", "PST900": "pst900_root", "FolderRGBX": "folder_root"}
+        fixture = {
+            "MFNet": "mfnet_root",
+            "PST900": "pst900_root",
+            "FolderRGBX": "folder_root",
+            "VT5000": "scribble_root" if "scribble" in config else "vt5000_root",
+            "RGBDSaliency": "rgbd_root",
+            "NEURSDDS": "neu_rsdds_root",
+        }
         return request.getfixturevalue(fixture[name])
 
     return root
@@ -31,6 +38,9 @@ def root_for(request):
 
 def test_the_experiments_of_the_readme_are_shipped():
     assert {"tasseg_mfnet.yaml", "tasseg_pst900.yaml", "demo/tasseg_mfnet.yaml"} <= set(EXPERIMENTS)
+    saliency = ("vt5000", "tiny_vt5000", "neu_rsdds", "rgbd", "scribble")
+    assert {f"samsod_{name}.yaml" for name in saliency} <= set(EXPERIMENTS)
+    assert "demo/samsod_vt5000.yaml" in EXPERIMENTS
 
 
 @pytest.mark.parametrize("config", EXPERIMENTS)
@@ -56,11 +66,33 @@ def test_the_ddp_overlay_changes_only_the_trainer(rgbx, mfnet_root):
             os.environ.pop(name, None)
 
 
-@pytest.mark.parametrize("config", [c for c in EXPERIMENTS if not c.startswith("demo")])
-def test_the_papers_settings_are_in_the_files(config):
+def full(paper: str) -> list[str]:
+    return [c for c in EXPERIMENTS if c.startswith(paper)]
+
+
+@pytest.mark.parametrize("config", full("tasseg"))
+def test_tasegs_settings_are_in_the_files(config):
     values = yaml.safe_load((CONFIGS / config).read_text())
     model, optimizer = values["model"]["init_args"], values["model"]["init_args"]["optimizer"]
     assert model["encoder"] == ("vit_b" if "vit_b" in config else "vit_h")
     assert (model["lora_rank"], model["fusion"], model["text"]) == (16, "dffm", True)
     assert optimizer["init_args"] == {"lr": 5e-4, "weight_decay": 0.01}
     assert values["trainer"]["precision"] == "bf16-mixed"
+
+
+@pytest.mark.parametrize("config", full("samsod"))
+def test_samsods_settings_are_in_the_files(config):
+    values = yaml.safe_load((CONFIGS / config).read_text())
+    model, data = values["model"]["init_args"], values["data"]["init_args"]
+    tiny_one = "tiny" in config
+    assert model["encoder"] == ("hiera_t" if tiny_one else "hiera_l")
+    assert data["batch_size"] == (8 if tiny_one else 4)
+    assert (model["adapter"], model["modalities"], model["surgery"]) == (
+        *("decoupled", "both", "PCGrad"),
+    )
+    assert model["unimodal_supervision"] is True and model["adapter_width"] == 32
+    assert model["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}}
+    assert model["schedule"] == {"class_path": "Constant"}
+    assert data["size"] == [512, 512] and data["enhance"] is True
+    assert data["soft_masks"] is ("scribble" not in config)
+    assert values["trainer"]["max_epochs"] == 45
