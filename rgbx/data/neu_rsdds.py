@@ -6,8 +6,9 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from rgbx.data.parts import MASK, RGB, Parts, join_sets, nested
 from rgbx.data.records import Scan, find_folder
-from rgbx.data.saliency import MASK, RGB, Parts, SaliencyDataModule, join_sets, nested
+from rgbx.data.saliency import SaliencyDataModule
 from rgbx.data.siblings import families
 from rgbx.errors import DataError
 

@@ -1,7 +1,6 @@
 """NJU2K, NLPR, STERE, SIP and others: salient objects in RGB and depth pictures."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +9,19 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from rgbx.data.files import SampleError, probe
-from rgbx.data.records import Record, Scan, find_folder, held_out, join, read_list
-from rgbx.data.saliency import Parts, SaliencyDataModule, join_sets
+from rgbx.data.parts import join_sets
+from rgbx.data.records import Record, Scan, held_out, join
+from rgbx.data.rgbd_folders import DEPTH, RGBD_SETS, Found, RGBDFolders, canonical
+from rgbx.data.saliency import SaliencyDataModule
 from rgbx.errors import RGBXError
 
 __all__ = ["RGBDSaliency"]
 
-# The first name is the one used in tables; the others are the same set.
-_SETS: Mapping[str, tuple[str, ...]] = {
-    "NLPR": ("NLPR", "NLPR_FULL", "RGBD1000"),
-    "NJU2K": ("NJU2K", "NJUD", "NJU2000", "NJUD_FULL", "NJU2K_FULL", "NJU2000_FULL"),
-    "STERE": ("STERE", "STEREO", "SSB", "STERE1000", "STEREO-1000", "STERE-1000", "STEREO1000"),
-    "SIP": ("SIP",),
-    "LFSD": ("LFSD",),
-    "DES": ("DES", "RGBD135"),
-    "SSD": ("SSD", "SSD100"),
-    "DUT": ("DUT", "DUT-RGBD", "DUTLF-Depth", "DUT_RGBD"),
-}
 _TRAIN_COUNTS = {"NJU2K": 1485, "NLPR": 700, "DUT": 800}
 _TEST_COUNTS = {
     **{"NLPR": 300, "NJU2K": 500, "STERE": 1000, "SIP": 929},
     **{"LFSD": 100, "DES": 135, "SSD": 80, "DUT": 400},
 }
-_LISTS = ("lists", "list", "datasets", "splits")
 
 
 class RGBDSaliency(SaliencyDataModule):
@@ -74,7 +63,7 @@ class RGBDSaliency(SaliencyDataModule):
         RGBXError: a set is unknown.
     """
 
-    x_folders = ("depth", "depths", "D")
+    x_folders = DEPTH
     tree = (
         "train/{RGB,depth,GT} and test/NAME/{RGB,depth,GT}, or NAME/{Image,Depth,Mask} and lists, "
         "or NAME/{Train,Test}/{RGB,depth,GT}, or NAME/{RGB,depth,GT}; NAME is NJU2K, NLPR, STERE, "
@@ -91,13 +80,14 @@ class RGBDSaliency(SaliencyDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, choose_on_test=choose_on_test, **kwargs)
-        self.train_sets = tuple(dict.fromkeys(_canonical(name) for name in train_sets))
+        self.train_sets = tuple(dict.fromkeys(canonical(name) for name in train_sets))
         if not self.train_sets:
             raise RGBXError("train_sets is empty; name at least one set, for instance NJU2K")
         self.test_sets = test_sets
+        self._folders = RGBDFolders(self.root)
         self.invert_depth = invert_depth
-        there = [name for name in _SETS if self._find_test(name)]
-        wanted = there if test_sets is None else [_canonical(name) for name in test_sets]
+        there = [name for name in RGBD_SETS if self._folders.find_test(name)]
+        wanted = there if test_sets is None else [canonical(name) for name in test_sets]
         self.test_splits = tuple(dict.fromkeys(wanted))
         total = sum(_TRAIN_COUNTS.get(name, 0) for name in self.train_sets)
         val = 0 if choose_on_test else held_out(total, self.val_share)
@@ -136,113 +126,44 @@ class RGBDSaliency(SaliencyDataModule):
             "resized so, and scores of training on it are not comparable with published ones"
         ]
 
-    # ------------------------------------------------------------------ folders
-    def _folders(self, parent: Path | None, name: str, suffix: str = "") -> Iterator[Path]:
-        for alias in _SETS[name]:
-            folder = None if parent is None else find_folder(parent, (alias + suffix,))
-            if folder is not None:
-                yield folder
-
-    def _find_train(self, name: str) -> tuple[Parts, list[str] | None] | None:
-        """Folders of a training set and the stems that belong to it (None for all)."""
-        train = find_folder(self.root, ("train",))
-        own = [*self._folders(train, name), *self._folders(train, name, "_TRAIN")]
-        own += self._folders(self.root, name, "_TRAIN")
-        own += [f for d in self._folders(self.root, name) if (f := find_folder(d, ("Train",)))]
-        parts = self.first(own)
-        return (parts, None) if parts else self._listed(name, "train")
-
-    def _find_test(self, name: str) -> tuple[Parts, list[str] | None] | None:
-        test = find_folder(self.root, ("test",))
-        own = [*self._folders(test, name), *self._folders(test, name, "_TEST")]
-        own += self._folders(self.root, name, "_TEST")
-        own += [f for d in self._folders(self.root, name) if (f := find_folder(d, ("Test",)))]
-        if self.root.name.lower() in {alias.lower() for alias in _SETS[name]}:
-            own.append(self.root)
-        parts = self.first(own)
-        if parts is not None:
-            return parts, None
-        listed = self._listed(name, "test")
-        if listed is not None:
-            return listed
-        parts = self.first(self._folders(self.root, name))
-        is_whole = parts is not None and parts.rgb.parent.name.lower().endswith("_full")
-        return None if parts is None or is_whole else (parts, None)
-
-    def _listed(self, name: str, split: str) -> tuple[Parts, list[str]] | None:
-        """The part of a whole set that its lists give to train or test."""
-        parts = self.first(self._folders(self.root, name))
-        if parts is None:
-            return None
-        lists = {s: self._find_list(name, parts.rgb.parent, s) for s in ("train", "test")}
-        own, other = lists.pop(split), next(iter(lists.values()))
-        if own is not None:
-            return parts, read_list(own)
-        if other is None:
-            return None
-        taken = set(read_list(other))
-        return parts, [name for name in parts.stems() if name not in taken]
-
-    def _find_list(self, name: str, folder: Path, split: str) -> Path | None:
-        aliases = "|".join(re.escape(alias.lower()) for alias in _SETS[name])
-        named = re.compile(rf"(?:^|.*[^a-z0-9])(?:{aliases})(?:[^a-z0-9].*|$)")
-        places = [find_folder(self.root, (n,)) for n in _LISTS]
-        for place in (folder, self.root, *places):
-            for path in sorted(place.iterdir()) if place is not None else ():
-                stem = path.stem.lower()
-                if path.suffix.lower() not in (".txt", ".lst") or split not in stem:
-                    continue
-                if place == folder or named.match(stem):
-                    return path
-        return None
-
-    # ------------------------------------------------------------------ scans
     def _scan_train(self) -> Scan:
-        train = find_folder(self.root, ("train",))
-        merged = self.parts(train)
+        merged = self._folders.find_merged()
         if merged is not None:
-            rank_zero_info(f"RGBDSaliency: {train} holds all training sets in one folder")
+            where = merged.rgb.parent
+            rank_zero_info(f"RGBDSaliency: {where} holds all training sets in one folder")
             return self.need_masks(merged, "training").scan()
         scans = []
         for name in self.train_sets:
-            found = self._find_train(name)
+            found = self._folders.find_train(name)
             if found is None:
                 raise self.missing(
                     f"training set {name} (train/, {name}/Train or {name} with lists)"
                 )
-            parts, names = found
-            scans.append(self.need_masks(parts, "training").scan(names=names))
+            self.need_masks(found.parts, "training")
+            scans.append(found.scan())
         return join(scans)
 
     def _scan_test(self, name: str, labelled: bool = True) -> Scan:
-        found = self._find_test(name)
+        found = self._folders.find_test(name)
         if found is None:
             raise self.missing(f"folder of the test set {name}")
-        parts, names = found
-        return (self.need_masks(parts, name) if labelled else parts).scan(labelled, names)
+        if labelled:
+            self.need_masks(found.parts, name)
+        return found.scan(labelled)
 
     def _scan_predict(self) -> Scan:
         sets = {name: self._scan_test(name, labelled=False) for name in self.test_splits}
         if self.test_sets is None:
-            train = self.parts(find_folder(self.root, ("train",)))
-            own = {name: self._find_train(name) for name in self.train_sets}
-            if train is not None:
-                sets["train"] = train.scan(labelled=False)
-            else:
-                found = {f"{name}-train": parts for name, parts in own.items() if parts}
-                sets |= {n: parts.scan(False, names) for n, (parts, names) in found.items()}
+            merged = self._folders.find_merged()
+            own = {f"{name}-train": self._folders.find_train(name) for name in self.train_sets}
+            if merged is not None:
+                own = {"train": Found(merged)}
+            sets |= {name: found.scan(labelled=False) for name, found in own.items() if found}
             if not sets and (here := self.parts(self.root)):
                 sets[self.root.name] = here.scan(labelled=False)
         if not sets:
             raise self.missing("pictures in RGB and depth")
         return join_sets(sets)
-
-
-def _canonical(name: str) -> str:
-    for canonical, aliases in _SETS.items():
-        if name.lower() in {alias.lower() for alias in aliases}:
-            return canonical
-    raise RGBXError(f"RGBDSaliency knows no set {name!r}; choose among {', '.join(_SETS)}")
 
 
 def _is_256(path: Path) -> bool:

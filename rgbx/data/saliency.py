@@ -1,61 +1,17 @@
-"""What the RGB-X saliency data sets have in common: options, folders, several test sets."""
+"""What the RGB-X saliency data sets have in common: options, messages, the cut of train."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.records import Scan, find_folder, index_images, join, pair, seeded_split
+from rgbx.data.parts import MASK, Parts, find_parts, first_parts
+from rgbx.data.records import Scan, seeded_split
 from rgbx.errors import DataError
 
-__all__ = ["MASK", "RGB", "Parts", "SaliencyDataModule", "join_sets", "nested"]
-
-RGB = ("RGB", "Image", "Images", "Imgs", "Img")
-MASK = ("GT", "Mask", "Masks", "GTs")
-
-
-class Parts(NamedTuple):
-    """The folders of one set of pairs; `mask` is None where it has no masks."""
-
-    rgb: Path
-    x: Path
-    mask: Path | None
-
-    def stems(self, labelled: bool = True) -> list[str]:
-        """All names, also those that lack a file."""
-        return sorted(set().union(*self._indices(labelled).values()))
-
-    def scan(self, labelled: bool = True, names: Iterable[str] | None = None) -> Scan:
-        """Pair the files by stem.
-
-        Args:
-            labelled: ask for masks.
-            names: stems wanted; all by default, also those that lack a file.
-        """
-        wanted = self.stems(labelled) if names is None else names
-        return pair(wanted, self._indices(labelled), where=str(self.rgb.parent))
-
-    def _indices(self, labelled: bool) -> dict[str, dict[str, Path]]:
-        indices = {"rgb": index_images(self.rgb), "x": index_images(self.x)}
-        if labelled and self.mask is not None:
-            indices["mask"] = index_images(self.mask)
-        return indices
-
-
-def nested(root: Path, names: Sequence[str], depth: int = 2) -> Iterator[Path]:
-    """Yield `root`, the folders below it that have one of the names, and the same below these.
-
-    Archives unpack to ``VT5000/VT5000_clear/...`` or ``VT1000/VT1000/...``, and people move them.
-    """
-    yield root
-    if depth and root.is_dir():
-        for name in names:
-            folder = find_folder(root, (name,))
-            if folder is not None:
-                yield from nested(folder, names, depth - 1)
+__all__ = ["SaliencyDataModule"]
 
 
 class SaliencyDataModule(RGBXDataModule):
@@ -125,17 +81,12 @@ class SaliencyDataModule(RGBXDataModule):
         return f"{self.root} {state}; set data.root to a folder with {self.tree}"
 
     def parts(self, folder: Path | None) -> Parts | None:
-        """Find the folders of rgb, x and masks; None unless there are rgb and x."""
-        if folder is None:
-            return None
-        rgb, x = find_folder(folder, RGB), find_folder(folder, self.x_folders)
-        if rgb is None or x is None:
-            return None
-        return Parts(rgb, x, find_folder(folder, MASK))
+        """As `rgbx.data.parts.find_parts`, with this data set's names for x."""
+        return find_parts(folder, self.x_folders)
 
     def first(self, folders: Iterable[Path | None]) -> Parts | None:
         """The first of some folders that holds pairs."""
-        return next((parts for folder in folders if (parts := self.parts(folder))), None)
+        return first_parts(folders, self.x_folders)
 
     def need_masks(self, parts: Parts, split: str) -> Parts:
         """Refuse a set without masks where they are needed.
@@ -178,12 +129,3 @@ class SaliencyDataModule(RGBXDataModule):
         if split == "val":
             return Scan([by_key[key] for key in val], [])
         return Scan([by_key[key] for key in train], scan.problems)
-
-
-def join_sets(scans: Mapping[str, Scan]) -> Scan:
-    """Put several sets together; names become SET/STEM if a stem occurs twice."""
-    whole = join(scans.values())
-    if len({record.name for record in whole.records}) == len(whole.records):
-        return whole
-    named = [replace(r, name=f"{name}/{r.name}") for name, s in scans.items() for r in s.records]
-    return Scan(named, whole.problems)

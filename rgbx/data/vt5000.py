@@ -6,8 +6,9 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from rgbx.data.parts import Parts, join_sets, nested
 from rgbx.data.records import Scan, find_folder, held_out, index_images, pair
-from rgbx.data.saliency import Parts, SaliencyDataModule, join_sets, nested
+from rgbx.data.saliency import SaliencyDataModule
 from rgbx.data.scribbles import find_scribbles
 from rgbx.errors import DataError
 

@@ -1,0 +1,83 @@
+"""The folders of a set of pairs, whatever they are called and however they are nested."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from rgbx.data.records import Scan, find_folder, index_images, join, pair
+
+__all__ = ["MASK", "RGB", "Parts", "find_parts", "first_parts", "join_sets", "nested"]
+
+RGB = ("RGB", "Image", "Images", "Imgs", "Img")
+MASK = ("GT", "Mask", "Masks", "GTs")
+
+
+class Parts(NamedTuple):
+    """The folders of one set of pairs; `mask` is None where it has no masks."""
+
+    rgb: Path
+    x: Path
+    mask: Path | None
+
+    def stems(self, labelled: bool = True) -> list[str]:
+        """All names, also those that lack a file."""
+        return sorted(set().union(*self._indices(labelled).values()))
+
+    def scan(self, labelled: bool = True, names: Iterable[str] | None = None) -> Scan:
+        """Pair the files by stem.
+
+        Args:
+            labelled: ask for masks.
+            names: stems wanted; all by default, also those that lack a file.
+        """
+        wanted = self.stems(labelled) if names is None else names
+        return pair(wanted, self._indices(labelled), where=str(self.rgb.parent))
+
+    def _indices(self, labelled: bool) -> dict[str, dict[str, Path]]:
+        indices = {"rgb": index_images(self.rgb), "x": index_images(self.x)}
+        if labelled and self.mask is not None:
+            indices["mask"] = index_images(self.mask)
+        return indices
+
+
+def nested(root: Path, names: Sequence[str], depth: int = 2) -> Iterator[Path]:
+    """Yield `root`, the folders below it that have one of the names, and the same below these.
+
+    Archives unpack to ``VT5000/VT5000_clear/...`` or ``VT1000/VT1000/...``, and people move them.
+    """
+    yield root
+    if depth and root.is_dir():
+        for name in names:
+            folder = find_folder(root, (name,))
+            if folder is not None:
+                yield from nested(folder, names, depth - 1)
+
+
+def find_parts(folder: Path | None, x_folders: Sequence[str]) -> Parts | None:
+    """Find the folders of rgb, x and masks; None unless there are rgb and x.
+
+    Args:
+        folder: where to look; None for nowhere.
+        x_folders: names of the folder of the second modality.
+    """
+    if folder is None:
+        return None
+    rgb, x = find_folder(folder, RGB), find_folder(folder, x_folders)
+    if rgb is None or x is None:
+        return None
+    return Parts(rgb, x, find_folder(folder, MASK))
+
+
+def first_parts(folders: Iterable[Path | None], x_folders: Sequence[str]) -> Parts | None:
+    """The first of some folders that holds pairs."""
+    return next((parts for folder in folders if (parts := find_parts(folder, x_folders))), None)
+
+
+def join_sets(scans: Mapping[str, Scan]) -> Scan:
+    """Put several sets together; names become SET/STEM if a stem occurs twice."""
+    whole = join(scans.values())
+    if len({record.name for record in whole.records}) == len(whole.records):
+        return whole
+    named = [replace(r, name=f"{name}/{r.name}") for name, s in scans.items() for r in s.records]
+    return Scan(named, whole.problems)
