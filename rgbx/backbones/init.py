@@ -45,7 +45,7 @@ def _deviation(part: nn.Module, name: str, tensor: Tensor) -> float | None:
     """Standard deviation for one tensor, None to keep it."""
     if "pos" in name or isinstance(part, nn.Embedding):
         return _SMALL
-    first = tensor.flatten()[0]
+    first = tensor.detach().flatten()[0]
     if bool((tensor == first).all()) and (tensor.numel() > 1 or float(first) in (0.0, 1.0)):
         return None  # one number alone is constant only if a constructor would choose it
     if not isinstance(tensor, nn.Parameter):
