@@ -51,12 +51,12 @@ class Hits:
 
 
 def curve_hits(tally: Tally) -> Hits:
-    """Hits at 256 thresholds, in the order 255, 254, ... 0 of 255: T = 256.
+    """Hits at the thresholds 0, 1, ... 255 of 255: T = 256.
 
     A pixel belongs to the binary map if floor(255 * value) >= threshold.
     """
     histogram = tally.histogram()
-    hits = histogram.flip(-1).cumsum(dim=-1).double()
+    hits = histogram.flip(-1).cumsum(dim=-1).flip(-1).double()
     pixels = histogram.sum(dim=-1).double()
     return Hits(hits[:, 1], hits[:, 0], pixels[:, 1:], pixels.sum(dim=1, keepdim=True))
 
