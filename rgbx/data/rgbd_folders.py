@@ -44,9 +44,9 @@ def canonical(name: str) -> str:
     Raises:
         RGBXError: the set is unknown.
     """
-    for canonical, aliases in RGBD_SETS.items():
+    for usual, aliases in RGBD_SETS.items():
         if name.lower() in {alias.lower() for alias in aliases}:
-            return canonical
+            return usual
     raise RGBXError(f"RGBDSaliency knows no set {name!r}; choose among {', '.join(RGBD_SETS)}")
 
 
