@@ -12,9 +12,11 @@ from rgbx.models import TASeg
 from tests.cli.conftest import tiny
 
 
-def fit(folder: Path, root: Path, *extra: str) -> dict[str, torch.Tensor]:
+def fit(
+    folder: Path, root: Path, *extra: str, config: str = "tasseg_mfnet.yaml"
+) -> dict[str, torch.Tensor]:
     folder.mkdir()
-    argv = tiny("tasseg_mfnet.yaml", root)
+    argv = tiny(config, root)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     environment.pop("RGBX_RUN_VERSION", None)
     done = subprocess.run(
