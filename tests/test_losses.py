@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rgbx.losses import cross_entropy, dice
+from rgbx.losses import cross_entropy, dice, partial_cross_entropy, structure
 
 IGNORE = 255
 
@@ -161,3 +161,64 @@ def test_half_precision_inputs_are_summed_in_float32(loss):
         value = loss(half, target)
     assert value.dtype == torch.float32
     assert value.item() == pytest.approx(loss(half.double(), target).item(), rel=1e-5)
+
+
+def structure_by_hand(logits, target):
+    """F3Net's loss, one pixel and one window at a time."""
+    total = 0.0
+    for z, m in zip(logits[:, 0].double(), target[:, 0].double(), strict=True):
+        height, width = m.shape
+        weight = torch.empty_like(m)
+        for i in range(height):
+            for j in range(width):
+                window = m[max(0, i - 15) : i + 16, max(0, j - 15) : j + 16]
+                weight[i, j] = 1 + 5 * abs(window.sum() / 31**2 - m[i, j])
+        p = torch.sigmoid(z)
+        bce = -(m * torch.log(p) + (1 - m) * torch.log(1 - p))
+        inter, union = (p * m * weight).sum(), ((p + m) * weight).sum()
+        iou = 1 - (inter + 1) / (union - inter + 1)
+        total += float((weight * bce).sum() / weight.sum() + iou)
+    return total / len(logits)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_structure_loss_equals_its_definition(soft):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(2, 1, 20, 37, generator=generator)
+    target = torch.rand(2, 1, 20, 37, generator=generator)
+    target = target if soft else (target > 0.7).float()
+    assert float(structure(logits, target)) == pytest.approx(
+        structure_by_hand(logits, target), 1e-5
+    )
+
+
+def test_structure_loss_of_a_perfect_and_of_an_empty_answer():
+    target = torch.zeros(1, 1, 40, 40)
+    target[..., 10:30, 10:30] = 1
+    sure = (target * 2 - 1) * 30
+    assert float(structure(sure, target)) < 1e-6
+    assert float(structure(-sure, target)) > 15
+    black = torch.zeros(1, 1, 40, 40)
+    assert float(structure(torch.full_like(black, -30.0), black)) < 1e-6
+
+
+def test_structure_loss_is_a_mean_over_images_in_any_type():
+    logits, target = torch.randn(3, 1, 16, 16), torch.rand(3, 1, 16, 16)
+    each = torch.stack([structure(logits[i : i + 1], target[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(structure(logits, target), each.mean())
+    assert structure(logits.double(), target).dtype == torch.float64
+    assert structure(logits.bfloat16(), target).dtype == torch.float32
+
+
+def test_partial_cross_entropy_counts_labelled_pixels_of_each_image():
+    logits = torch.randn(2, 1, 4, 4)
+    target = torch.full((2, 4, 4), 255)
+    target[0, 0, 0], target[0, 1, 1], target[1, 2, 2] = 1, 0, 1
+    softplus = torch.nn.functional.softplus
+    first = (softplus(-logits[0, 0, 0, 0]) + softplus(logits[0, 0, 1, 1])) / 2
+    wanted = (first + softplus(-logits[1, 0, 2, 2])) / 2
+    torch.testing.assert_close(partial_cross_entropy(logits, target), wanted)
+    empty = partial_cross_entropy(logits.requires_grad_(), torch.full((2, 4, 4), 255))
+    assert float(empty) == 0
+    (gradient,) = torch.autograd.grad(empty, logits)
+    assert not gradient.any()

@@ -15,7 +15,7 @@ from rgbx.optim.surgery import conflict_share, cosine
 
 __all__ = ["SurgeryHistory", "surgery_statistics"]
 
-_WINDOWS = 200  # points per drawn line; each is the mean over one stretch of the run
+_WINDOWS = 60  # points per drawn line; each is the mean over one stretch of the run
 
 
 def surgery_statistics(
