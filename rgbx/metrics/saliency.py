@@ -108,6 +108,8 @@ class SaliencyScores(Metric):
         """
         with _one_thread():
             _check(pred, target)
+            if pred.device.type == "mps":  # it has no float64
+                pred, target = pred.cpu(), target.cpu()
             size = (-1, *pred.shape[-2:])
             objects = (target if target.dtype == torch.bool else target > 0).reshape(size)
             if objects.shape[0]:

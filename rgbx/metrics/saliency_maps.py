@@ -152,8 +152,7 @@ def tally(pred: Tensor, target: Tensor, quantise: bool = True, stretch: bool = T
     top, left = _centroids(target)
     batch = target.shape[0]
     if not quantise:
-        maps = pred.double() if pred.device.type != "mps" else pred.cpu().double()
-        maps = _stretched(maps) if stretch else maps
+        maps = _stretched(pred.double()) if stretch else pred.double()
         cells = [
             _cells(*image).cpu().long().flatten() for image in zip(target, top, left, strict=True)
         ]
@@ -191,7 +190,7 @@ def _centroids(target: Tensor) -> tuple[Tensor, Tensor]:
     parts = []
     for profile, length in ((rows, height), (columns, width)):
         moment = (profile * torch.arange(length, device=target.device)).sum(dim=1)
-        parts.append(_rounded_ratio(moment, pixels, length // 2).clamp(max=length - 1) + 1)
+        parts.append(_rounded_ratio(moment, pixels, length // 2) + 1)
     return parts[0], parts[1]
 
 

@@ -199,11 +199,10 @@ def _region_part(tally: Tally, total: Tensor, pixels: Tensor) -> Tensor:
     numerator = 4 * x * y * covariance
     score = numerator / ((x.square() + y.square()) * (variance_x + variance_y) + _EPS)
     low, high = _extremes(tally)
-    score = torch.where(low == high, 0.0, score)
     # Where the target is constant nothing can vary together: 1 if the map is constant, too.
     plain = (ground == 0) | (ground == size)
     score = torch.where(plain, 0.0, score)
-    for image, part in (plain & (low == high) & (size > 0)).nonzero().tolist():
+    for image, part in (plain & (low == high)).nonzero().tolist():
         score[image, part] = _sees_constant(tally, image, part, float(low[image, part]))
     return (score * size).sum(dim=1) / size.sum(dim=1)
 
