@@ -89,6 +89,7 @@ def _convert(released: Path, out: Path) -> int:
 
     done = convert_released(released, out)
     print(f"{out}: SAMSOD with {done.encoder}, {done.converted} tensors, frozen ones included;")
-    print(f"left out: {done.left_out} (SAM 2's memory for video). Use it with:\n")
-    print(f"  rgbx test --config YOURS.yaml --model.encoder {done.encoder} --ckpt_path {out}")
+    print(f"left out: {done.left_out} (SAM 2's memory for video). It needs no other file:\n")
+    options = f"--model.encoder {done.encoder} --model.weights null --ckpt_path {out}"
+    print(f"  rgbx test --config configs/samsod_vt5000.yaml {options}")
     return 0
