@@ -157,7 +157,8 @@ class SaliencyScores(Metric):
         """The scores of the images seen since the last reset (by all processes).
 
         Returns:
-            Score -> float in [0, 1], those of the chosen measures; NaN where no image was seen.
+            Score -> float in [0, 1] (E up to pixels / (pixels - 1)), those of the chosen measures;
+            NaN where no image was seen.
         """
         images = int(self.images)
         sums = (self.score_sums.cpu().double() / _FIXED_POINT / images).tolist()
