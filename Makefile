@@ -1,4 +1,4 @@
-# make demo | make test | make check | make install
+# make demo | make demo-samsod | make test | make check | make install
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM2_BUILD_CUDA = 0
 
-.PHONY: install demo demo-ablation test check clean
+.PHONY: install demo demo-ablation demo-samsod test check clean
 install: $(STAMP)
 
 # torch first: sam2 is built from source against the torch that is installed, not a second one
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # one thread: more only wait for each other on a model this small
-demo demo-ablation: export OMP_NUM_THREADS = 1
+demo demo-ablation demo-samsod: export OMP_NUM_THREADS = 1
 NEWEST = $$(ls -td $(DEMO)/runs/tasseg_mfnet/version_*/checkpoints/best.ckpt | head -1)
 
 demo: install
@@ -40,6 +40,16 @@ demo-ablation: install
 	    miou = lambda f: json.load(open(f))['numbers']['test']['all']['miou']; \
 	    print('miou with both cameras %.4f, with X blanked %.4f' % \
 	          (miou('$(DEMO)/result/test.json'), miou('$(DEMO)/result_without_x/test.json')))"
+
+# salient objects: fit and test SAMSOD in the layouts of VT5000, VT1000 and VT821
+SALIENT = configs/demo/samsod_vt5000.yaml
+demo-samsod: install
+	$(BIN)/rgbx make-demo-data --layout vt5000 --root $(DEMO)/VT --force
+	$(BIN)/rgbx fit --config $(SALIENT)
+	run=$$(ls -td $(DEMO)/runs/samsod_vt5000/version_* | head -1) && \
+	    $(BIN)/rgbx test --config $(SALIENT) --ckpt_path $$run/checkpoints/best.ckpt \
+	        --save_predictions true --output $(DEMO)/result_samsod && \
+	    echo "gradients: $$run/surgery.png   maps: $(DEMO)/result_samsod/sheet.png, maps/"
 
 test: install
 	$(BIN)/python -m pytest

@@ -1,7 +1,9 @@
 """The manual-optimisation mixin: one process, every option, every refusal."""
 
 import csv
-from types import MappingProxyType, SimpleNamespace
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,10 +12,9 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import FSDPStrategy
-from torch import nn
+from torch.utils.data import TensorDataset
 
 from rgbx.errors import RGBXError
-from rgbx.optim import GradientSurgery
 from tests.optim.test_surgery import pcgrad_on_vectors
 from tests.optim.toy import Toy, data, loader, trainer, vector
 
@@ -331,28 +332,27 @@ def test_two_optimisers_are_refused(tmp_path):
         fit(module, tmp_path)
 
 
-def test_a_module_of_three_lines_is_enough(tmp_path):
-    """The README's example."""
+def test_the_readmes_example_trains(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n([^`]*?class Depth\(GradientSurgery.*?)```", text, re.S)
+    names = {}
+    exec(code, names)
+    seed_everything(0)
+    module = names["Depth"]()
+    x = torch.randn(32, 8)
+    rows = list(TensorDataset(x, x[:, 0], x[:, 1]))
+    batches = [
+        [torch.stack(part) for part in zip(*rows[i : i + 8], strict=True)] for i in range(0, 32, 8)
+    ]
 
-    class Mine(GradientSurgery, LightningModule):
-        groups = MappingProxyType({"all": (".", ("near", "far"))})
+    def error():
+        with torch.no_grad():
+            return sum(module.training_losses([x, x[:, 0], x[:, 1]]).values()).item()
 
-        def __init__(self):
-            super().__init__()
-            self.line = nn.Linear(4, 1)
-
-        def training_losses(self, batch):
-            y = self.line(batch[0])
-            return {"near": (y - 1).square().mean(), "far": (y + 1).square().mean()}
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), 0.1)
-
-    module = Mine()
-    nn.init.constant_(module.line.bias, 3.0)
-    fit(module, tmp_path, max_epochs=20)
-    # both pull down to 1; from there on they pull against each other, and PCGrad holds still
-    assert 0.5 < module.line.bias.item() < 1.1, "a plain sum would go on to 0"
+    before = error()
+    trainer(tmp_path, max_epochs=40).fit(module, Batches(batches))
+    assert error() < 0.7 * before
+    assert module.surgery_history.columns[1:3] == ["trunk/cos_depth_edges", "trunk/conflict"]
 
 
 def test_checkpoints_of_runs_without_surgery_load(tmp_path):
