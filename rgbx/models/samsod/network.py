@@ -64,27 +64,31 @@ class SAMSODNetwork(nn.Module):
                 "is decoupled or vanilla, the modalities are rgb, x or both."
             )
         self.streams = ("rgb", "x") if modalities == "both" else (modalities,)
+        self._take_over(sam2)
+        shares = (alpha_foreground, alpha_background, beta)
+
+        def adapters(stream: str) -> nn.ModuleList | None:
+            if stream not in self.streams:
+                return None
+            widths = [block.dim_out for block in self.image_encoder.trunk.blocks]
+            if adapter == "vanilla":
+                return nn.ModuleList(VanillaAdapter(d, width, scale) for d in widths)
+            return nn.ModuleList(DecoupledAdapter(d, width, scale, *shares, gate) for d in widths)
+
+        # beside the frozen encoder, not in it: `.train()` must reach them
+        self.rgb_adapters = adapters("rgb")
+        self.x_adapters = adapters("x")
+
+    def _take_over(self, sam2: SAM2) -> None:
+        """SAM 2's parts: frozen, but for what the single-mask token uses of the decoder."""
         self.image_encoder = freeze(sam2.image_encoder)
         self.prompt_encoder = freeze(sam2.sam_prompt_encoder)
         self.no_mem_embed = sam2.no_mem_embed.requires_grad_(False)
         self.decoder = sam2.sam_mask_decoder
-        unused = (
-            self.decoder.iou_prediction_head,
-            self.decoder.pred_obj_score_head,
-            *self.decoder.output_hypernetworks_mlps[1:],
-        )
-        for part in unused:
-            freeze(part)
-
-        def adapters() -> nn.ModuleList:
-            widths = [block.dim_out for block in self.image_encoder.trunk.blocks]
-            if adapter == "vanilla":
-                return nn.ModuleList(VanillaAdapter(d, width, scale) for d in widths)
-            shares = (alpha_foreground, alpha_background, beta)
-            return nn.ModuleList(DecoupledAdapter(d, width, scale, *shares, gate) for d in widths)
-
-        self.rgb_adapters = adapters() if "rgb" in self.streams else None
-        self.x_adapters = adapters() if "x" in self.streams else None
+        freeze(self.decoder.iou_prediction_head)
+        freeze(self.decoder.pred_obj_score_head)
+        for other in self.decoder.output_hypernetworks_mlps[1:]:
+            freeze(other)
 
     def forward(self, rgb: Tensor | None, x: Tensor | None) -> dict[str, Tensor]:
         """Logits (B,1,H/4,W/4) of every stream, and of their sum if there are two.
