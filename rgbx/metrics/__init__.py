@@ -1,7 +1,21 @@
 """Scores, and the evaluator that keeps one of them per split and subset."""
 
+from rgbx.metrics.boundary import boundary, boundary_iou, boundary_width
 from rgbx.metrics.evaluator import ALL, Evaluator
+from rgbx.metrics.prompts import PromptScores
 from rgbx.metrics.saliency import SaliencyScores
 from rgbx.metrics.semantic import Absent, SegmentationScores
+from rgbx.metrics.stability import stability
 
-__all__ = ["ALL", "Absent", "Evaluator", "SaliencyScores", "SegmentationScores"]
+__all__ = [
+    "ALL",
+    "Absent",
+    "Evaluator",
+    "PromptScores",
+    "SaliencyScores",
+    "SegmentationScores",
+    "boundary",
+    "boundary_iou",
+    "boundary_width",
+    "stability",
+]

@@ -65,7 +65,7 @@ class Evaluator(nn.Module):
         assert isinstance(metric, Metric)
         return metric
 
-    def update(self, split: str, subset: str, pred: Tensor, target: Tensor) -> None:
+    def update(self, split: str, subset: str, pred: Any, target: Tensor) -> None:
         """Count images of one subset, in ``all`` and in the subset.
 
         Args:
