@@ -2,6 +2,7 @@
 
 from rgbx.prompts.boxes import box_iou, move_boxes, noisy_box, tight_box
 from rgbx.prompts.evaluation import COUNTS, KINDS, check_kind, evaluation_prompts
+from rgbx.prompts.files import PromptFile, read_prompts, scale_prompt
 from rgbx.prompts.masks import Mask, MaskScale, as_share, coarse_mask, foreground
 from rgbx.prompts.mixture import HQ, RTS, PromptMixture
 from rgbx.prompts.points import random_points
@@ -15,6 +16,7 @@ __all__ = [
     "Mask",
     "MaskScale",
     "Prompt",
+    "PromptFile",
     "PromptMixture",
     "PromptStack",
     "as_share",
@@ -26,6 +28,8 @@ __all__ = [
     "move_boxes",
     "noisy_box",
     "random_points",
+    "read_prompts",
+    "scale_prompt",
     "stack_prompts",
     "tight_box",
 ]

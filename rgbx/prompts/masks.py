@@ -35,8 +35,8 @@ def as_share(mask: Mask) -> NDArray[np.float32]:
     if array.dtype == np.uint8:
         return array.astype(np.float32) / np.float32(255)
     if array.dtype.kind in "biu":
-        return (array > 0).astype(np.float32)
-    return array.astype(np.float32, copy=False)
+        return (array.astype(np.int64) > 0).astype(np.float32)
+    return np.asarray(array, dtype=np.float32)
 
 
 def foreground(mask: Mask) -> NDArray[np.bool_]:

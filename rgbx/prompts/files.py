@@ -1,0 +1,139 @@
+"""One's own prompts, from a JSON or CSV file.
+
+JSON maps the names of pictures to lists of prompts; ``labels`` may be left out and are 1 then::
+
+    {"cat": [{"box": [12, 30, 200, 180]},
+             {"points": [[100, 90], [20, 15]], "labels": [1, 0]}]}
+
+CSV has one of two heads. A row is one box, or one point; points of the same name and with the same
+entry in the column ``prompt`` make one prompt, and without that column all points of a picture do::
+
+    name,x_min,y_min,x_max,y_max          name,x,y,label,prompt
+    cat,12,30,200,180                     cat,100,90,1,a
+    cat,20,40,60,90                       cat,20,15,0,a
+
+Coordinates are pixels of the picture as it is stored, and must lie in it. Names are stems; a suffix
+of a picture (``cat.jpg``) is taken off. Commas in names need quotes in CSV.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from rgbx.errors import DataError
+from rgbx.prompts.csv_file import read_csv
+from rgbx.prompts.entries import Entry
+from rgbx.prompts.json_file import read_json
+from rgbx.prompts.prompt import Prompt
+
+__all__ = ["PromptFile", "read_prompts", "scale_prompt"]
+
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+class PromptFile:
+    """The prompts of a file.
+
+    Args:
+        path: where they were read, for messages.
+        entries: prompts by name as it stands in the file.
+    """
+
+    def __init__(self, path: Path, entries: Mapping[str, list[Entry]]) -> None:
+        self.path = path
+        self._entries: dict[str, list[Entry]] = {}
+        for name, found in entries.items():
+            self._entries.setdefault(_stem(name), []).extend(found)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures that have prompts."""
+        return [name for name, found in self._entries.items() if found]
+
+    def check_names(self, known: Iterable[str]) -> None:
+        """Refuse prompts for pictures that are not there.
+
+        Raises:
+            DataError: names file, line and picture.
+        """
+        there = set(known)
+        for name in self.names:
+            if name not in there:
+                raise DataError(
+                    f"{self._entries[name][0].where}: there is no picture {name!r}; use the file "
+                    "name of a picture without its suffix"
+                )
+
+    def prompts(self, name: str, size: tuple[int, int]) -> list[Prompt]:
+        """The prompts of one picture, in the file's order.
+
+        Args:
+            name: stem of the picture.
+            size: (h, w) of the picture as stored.
+
+        Raises:
+            DataError: a prompt lies outside the picture.
+        """
+        found = self._entries.get(name, [])
+        for entry in found:
+            _check_inside(entry, name, size)
+        return [entry.prompt for entry in found]
+
+
+def read_prompts(path: str | Path) -> PromptFile:
+    """Read a ``.json`` or ``.csv`` file of prompts.
+
+    Raises:
+        DataError: the file is missing or no text, or holds a mistake; the text names the line.
+    """
+    path = Path(path)
+    readers = {".json": read_json, ".csv": read_csv}
+    if path.suffix.lower() not in readers:
+        raise DataError(f"{path}: prompts are read from .json and .csv files only")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise DataError(f"{path}: the prompts cannot be read ({reason})") from error
+    return PromptFile(path, readers[path.suffix.lower()](path, text))
+
+
+def scale_prompt(prompt: Prompt, size: tuple[int, int], content: tuple[int, int]) -> Prompt:
+    """Move a box or points from a picture's pixels to the network's.
+
+    Args:
+        prompt: in pixels of the picture.
+        size: (h, w) of the picture.
+        content: (h, w) that the picture fills in the network's input, from its upper left corner.
+    """
+    factors = torch.tensor([content[1] / size[1], content[0] / size[0]], dtype=torch.float32)
+    moved = Prompt(**prompt)
+    if "box" in prompt:
+        moved["box"] = prompt["box"] * factors.repeat(2)
+    if "points" in prompt:
+        moved["points"] = prompt["points"] * factors
+    return moved
+
+
+def _stem(name: str) -> str:
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in _PICTURES else name
+
+
+def _check_inside(entry: Entry, name: str, size: tuple[int, int]) -> None:
+    """A box may end at the picture's width and height, a point must lie on a pixel."""
+    limits = torch.tensor([size[1], size[0]], dtype=torch.float32)
+    if "box" in entry.prompt:
+        places = entry.prompt["box"].reshape(2, 2)
+        inside = (places >= 0) & (places <= limits)
+    else:
+        places = entry.prompt["points"]
+        inside = (places >= 0) & (places < limits)
+    if inside.all():
+        return
+    x, y = places[~inside.all(dim=1)][0].tolist()
+    raise DataError(
+        f"{entry.where}: ({x:g}, {y:g}) lies outside {name}, which is {size[1]} pixels wide and "
+        f"{size[0]} high; coordinates are x, y in pixels of the picture as stored"
+    )
