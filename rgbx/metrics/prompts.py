@@ -85,7 +85,7 @@ class PromptScores(Metric):
         for kind, masks in pred.items():
             values = [mask_iou(masks, target).mean(), edge_iou(masks, edge, width).mean()]
             if len(masks) > 1:
-                values.append(torch.tensor(stability(masks, self.empty_union)).double())
+                values.append(torch.tensor(stability(masks, self.empty_union), dtype=torch.float64))
             fixed = (torch.stack(values) * _FIXED_POINT).round().long()
             row = self.kinds.index(kind)
             self.sums[row, : len(values)] += fixed.to(self.sums.device)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rgbx.metrics.pixels import count, ratio
+from rgbx.metrics.pixels import count
 
 __all__ = ["stability"]
 
@@ -25,7 +25,5 @@ def stability(masks: Tensor, empty_union: float = 0.0) -> float:
     union = masks[0].clone()
     for mask in masks[1:]:  # in place: many times as fast as `any` over the first axis
         union |= mask
-    size = count(union[None])
-    if not int(size):
-        return float(empty_union)
-    return float(ratio(count(masks), size).mean())
+    size = int(count(union[None]))
+    return int(count(masks).sum()) / (len(masks) * size) if size else float(empty_union)
