@@ -4,13 +4,24 @@ Pure numpy and PIL; knows nothing of data sets or models.
 """
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["colourise", "generate_palette", "heat", "legend", "overlay", "panel"]
+__all__ = [
+    "Colour",
+    "colourise",
+    "draw_prompts",
+    "fit",
+    "generate_palette",
+    "heat",
+    "legend",
+    "overlay",
+    "panel",
+]
 
 Colour = tuple[int, int, int]
 _IGNORE = 255
@@ -102,8 +113,63 @@ def heat(
     return np.rint(rgb * (1 - weight) + colour * weight).astype(np.uint8)
 
 
-def _fit(image: NDArray[np.uint8], cell: tuple[int, int]) -> Image.Image:
-    """Scale (H, W) or (H, W, 3) into a cell (height, width), keeping its proportions."""
+def draw_prompts(
+    rgb: NDArray[np.uint8], prompts: Sequence[Mapping[str, Any]], colours: Sequence[Colour]
+) -> NDArray[np.uint8]:
+    """Draw what a user pointed at: boxes as rectangles, points as rings, or crosses if negative.
+
+    Lines and rings grow with the picture, and have a dark or light edge to stand out.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        prompts: in pixels of the picture; `box` (4,) x_min, y_min, x_max, y_max, or `points` (k, 2)
+            x, y with `labels` (k,), 1 on the object and 0 off it. Others, such as masks, are not
+            drawn. What lies outside the picture is cut off.
+        colours: one for each prompt.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    picture = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(picture)
+    unit = max(1, round(min(rgb.shape[:2]) / 200))
+    for prompt, colour in zip(prompts, colours, strict=True):
+        if "box" in prompt:
+            x0, y0, x1, y1 = (round(float(value)) for value in prompt["box"])
+            draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=_INK, width=unit + 2)
+            draw.rectangle((x0, y0, x1, y1), outline=colour, width=unit)
+        labels = prompt.get("labels", ())
+        for (x, y), label in zip(prompt.get("points", ()), labels, strict=True):
+            _draw_point(draw, (round(float(x)), round(float(y))), bool(label), colour, unit)
+    return np.asarray(picture)
+
+
+def _draw_point(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], positive: bool, colour: Colour, unit: int
+) -> None:
+    """A ring with a dot, or a cross."""
+    x, y = place
+    radius = 3 * unit + 1
+    if positive:
+        for r, fill in ((radius + unit, _INK), (radius, _PAPER), (radius - unit, colour)):
+            draw.ellipse((x - r, y - r, x + r, y + r), fill)
+        draw.ellipse((x - unit, y - unit, x + unit, y + unit), _PAPER)
+        return
+    for fill, width in ((_PAPER, 3 * unit + 1), (colour, unit + 1)):
+        draw.line((x - radius, y - radius, x + radius, y + radius), fill, width)
+        draw.line((x - radius, y + radius, x + radius, y - radius), fill, width)
+
+
+def fit(image: NDArray[np.uint8], cell: tuple[int, int]) -> Image.Image:
+    """Scale a picture into a cell, keeping its proportions.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8.
+        cell: (height, width) in pixels; one of the two is reached.
+
+    Returns:
+        An RGB picture.
+    """
     picture = Image.fromarray(image).convert("RGB")
     factor = min(cell[0] / picture.height, cell[1] / picture.width)
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
@@ -138,7 +204,7 @@ def panel(
         while title and draw.textlength(title, font) > cell[1]:
             title = title[:-1]
         draw.text((left, top), title, _INK, font)
-        picture = _fit(image, cell)
+        picture = fit(image, cell)
         centre = ((cell[1] - picture.width) // 2, (cell[0] - picture.height) // 2)
         sheet.paste(picture, (left + centre[0], top + head + centre[1]))
     return sheet

@@ -1,0 +1,117 @@
+"""Predictions of models that give one map per image: class ids, or probabilities."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from rgbx.cli.sheet import Picture, Row, sized
+from rgbx.data.base import RGBXDataModule
+from rgbx.pictures import Colour, colourise, heat, legend, overlay
+
+__all__ = ["DenseOutputs"]
+
+_GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
+
+
+class DenseOutputs:
+    """Writes masks or maps, and overlays.
+
+    Class ids become ``masks/NAME.png``, a palette image whose raw values are the ids; maps of
+    probabilities (any floating type, 0 to 1) become ``maps/NAME.png``, 8-bit grey, rounded.
+    ``overlays/NAME.png`` shows the prediction over the visible picture.
+
+    Args:
+        folder: where to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        #: names of the classes and their colours, once something has been written
+        self.legend: Image.Image | None = None
+
+    def write(
+        self,
+        data: RGBXDataModule,
+        batch: dict[str, Any],
+        index: int,
+        place: str,
+        rgb: Picture,
+        prediction: Tensor,
+    ) -> Row:
+        """Write the prediction for one image.
+
+        Args:
+            data: gives names and colours of the classes.
+            batch: the image is one of it.
+            index: which.
+            place: name of its files, without suffix.
+            rgb: (h,w,3), the visible picture.
+            prediction: (h,w) integer ids, or floats in [0, 1].
+
+        Returns:
+            Picture, X if there is one, prediction, and ground truth if there is one.
+        """
+        rgb = sized(rgb, tuple(prediction.shape))
+        shown = self._save(place, prediction, rgb, data)
+        if self.legend is None:
+            self.legend = legend(data.class_names, _GREY if shown.ndim == 2 else data.palette)
+        return _row(data, batch, index, place, rgb, shown)
+
+    def _save(self, place: str, prediction: Tensor, rgb: Picture, data: RGBXDataModule) -> Picture:
+        """Write one prediction and its overlay; returns the prediction as the sheet shows it."""
+        overlaid = self._file("overlays", place)
+        if prediction.is_floating_point():
+            values = prediction.float().cpu().numpy().clip(0, 1)
+            shown = np.rint(values * 255).astype(np.uint8)
+            Image.fromarray(shown).save(self._file("maps", place))
+            Image.fromarray(heat(rgb, values)).save(overlaid)
+            return shown
+        ids = prediction.cpu().numpy().astype(np.uint8)
+        save_ids(self._file("masks", place), ids, data.palette)
+        Image.fromarray(overlay(rgb, ids, data.palette)).save(overlaid)
+        return colourise(ids, data.palette)
+
+    def _file(self, kind: str, place: str) -> Path:
+        path = self.folder / kind / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)  # names may hold folders ("day/0001")
+        return path
+
+
+def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None:
+    """Write class ids (H,W) as a palette PNG: raw values are the ids, viewers show the colours."""
+    image = Image.fromarray(ids)
+    image.putpalette([int(value) for colour in palette for value in colour])
+    image.save(path)
+
+
+def _row(
+    data: RGBXDataModule,
+    batch: dict[str, Any],
+    index: int,
+    title: str,
+    rgb: Picture,
+    prediction: Picture,
+) -> Row:
+    pictures, titles = [rgb], [title]
+    if "x" in batch:
+        pictures.append(sized(_stretched(batch["x"][index, 0]), rgb.shape[:2]))
+        titles.append("X")
+    pictures.append(prediction)
+    titles.append("prediction")
+    if "mask" in batch:
+        # beside a map of probabilities the truth is black and white, like the map
+        palette = _GREY if prediction.ndim == 2 else data.palette
+        pictures.append(colourise(batch["mask"][index].cpu().numpy(), palette))
+        titles.append("ground truth")
+    return pictures, titles
+
+
+def _stretched(x: Tensor) -> Picture:
+    """X (h,w) of any range as 8-bit grey, darkest to brightest."""
+    values = x.float().cpu().numpy()
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) / max(high - low, 1e-8) * 255).round().astype(np.uint8)
