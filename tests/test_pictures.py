@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from rgbx.pictures import colourise, generate_palette, heat, legend, overlay, panel
+from rgbx.pictures import (
+    colourise,
+    draw_prompts,
+    fit,
+    generate_palette,
+    heat,
+    legend,
+    overlay,
+    panel,
+)
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 100, 50))
 IDS = np.array([[0, 1], [2, 255]])
@@ -61,3 +70,50 @@ def test_legend_shows_every_colour():
     pixels = np.asarray(legend(["background", "car", "person"], PALETTE)).reshape(-1, 3)
     for colour in PALETTE:
         assert (pixels == colour).all(axis=1).sum() > 100
+
+
+RED, BLUE = (200, 0, 0), (0, 0, 200)
+PLAIN = np.full((60, 80, 3), 100, np.uint8)
+
+
+def test_a_box_is_a_rectangle_with_a_dark_edge():
+    drawn = draw_prompts(PLAIN, [{"box": [10, 5, 40.4, 30]}], [RED])
+    red = (drawn == RED).all(axis=-1)
+    expected = np.zeros((60, 80), bool)
+    expected[5:31, 10:41] = True
+    expected[6:30, 11:40] = False
+    np.testing.assert_array_equal(red, expected)
+    assert (drawn[15:20, 20:30] == 100).all(), "the inside stays"
+    assert drawn[4, 9].tolist() == drawn[6, 11].tolist() == [30, 30, 30]
+    assert (PLAIN == 100).all(), "the picture itself is not drawn on"
+
+
+def test_positive_points_are_rings_and_negative_ones_crosses():
+    prompts = [{"points": [[20, 30]], "labels": [1]}, {"points": [[60, 30]], "labels": [0]}]
+    drawn = draw_prompts(PLAIN, prompts, [RED, BLUE])
+    assert drawn[30, 20].tolist() == [255, 255, 255], "a light dot"
+    assert drawn[30, 18].tolist() == list(RED) and drawn[30, 15].tolist() == [30, 30, 30]
+    for step in (-3, 0, 3):
+        assert drawn[30 + step, 60 + step].tolist() == list(BLUE)
+        assert drawn[30 - step, 60 + step].tolist() == list(BLUE)
+    assert drawn[30, 65].tolist() == drawn[25, 60].tolist() == [100, 100, 100]
+
+
+def test_prompts_outside_are_cut_off_and_others_not_drawn():
+    drawn = draw_prompts(PLAIN, [{"box": [-50, -50, 500, 500]}, {"mask": 0}], [RED, BLUE])
+    np.testing.assert_array_equal(drawn, PLAIN)
+    half = draw_prompts(PLAIN, [{"points": [[79, 59]], "labels": [1]}], [RED])
+    assert (half != 100).any() and half.shape == PLAIN.shape
+
+
+def test_prompts_grow_with_the_picture():
+    large = np.full((800, 1200, 3), 100, np.uint8)
+    drawn = draw_prompts(large, [{"box": [100, 100, 900, 700]}], [RED])
+    assert (drawn[400] == RED).all(axis=-1).sum() == 2 * 4  # 800 / 200 pixels wide
+
+
+@pytest.mark.parametrize("size", [(30, 10), (10, 90), (300, 40)])
+def test_fit_reaches_one_side_of_the_cell(size):
+    picture = fit(np.zeros((*size, 3), np.uint8), (40, 60))
+    assert picture.mode == "RGB" and picture.width <= 60 and picture.height <= 40
+    assert picture.width == 60 or picture.height == 40

@@ -1,12 +1,13 @@
 """From the pixels of the network's input back to those of the picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rgbx.errors import RGBXError
+from rgbx.prompts import Prompt
 
 __all__ = ["Frame"]
 
@@ -37,26 +38,28 @@ class Frame:
             raise RGBXError(f"There is no resize mode {mode!r}; give squash or pad.")
         #: height and width of the picture in the input
         self.content = (max(1, height), max(1, width))
-        self._size = (int(size[0]), int(size[1]))
+        #: height and width of the picture itself
+        self.size = (int(size[0]), int(size[1]))
 
-    def to_picture(self, prompt: Mapping[str, Any]) -> dict[str, Any]:
+    def to_picture(self, prompt: Prompt) -> dict[str, Any]:
         """Move a prompt to the picture's pixels.
 
         Args:
-            prompt: with `box` (4,) or `points` (k,2) and `labels` (k,), tensors or arrays.
+            prompt: in the network's pixels.
 
         Returns:
             The same as plain lists; nothing for a prompt of another form, such as a mask.
         """
         moved: dict[str, Any] = {}
         if "box" in prompt:
-            moved["box"] = self.points(np.reshape(prompt["box"], (2, 2))).reshape(4).tolist()
+            corners = prompt["box"].reshape(2, 2).cpu().numpy()
+            moved["box"] = self.points(corners).reshape(4).tolist()
         if "points" in prompt:
-            moved["points"] = self.points(np.asarray(prompt["points"])).tolist()
-            moved["labels"] = [int(label) for label in prompt["labels"]]
+            moved["points"] = self.points(prompt["points"].cpu().numpy()).tolist()
+            moved["labels"] = prompt["labels"].tolist()
         return moved
 
     def points(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
         """Move places (...,2), x and y, to the picture's pixels, rounded to hundredths."""
-        scale = np.array([self._size[1] / self.content[1], self._size[0] / self.content[0]])
+        scale = np.array([self.size[1] / self.content[1], self.size[0] / self.content[0]])
         return np.round(np.asarray(places, dtype=np.float64) * scale, DECIMALS)
