@@ -13,14 +13,21 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "pictures": set(),
     "curves": set(),
     "losses": {"errors"},
+    "point_loss": set(),
+    "prompts": {"errors"},
     "metrics": {"errors"},
     "optim": {"errors", "curves"},
     "backbones": {"errors"},
     "blocks": {"errors"},
-    "data": {"errors", "pictures"},
+    "data": {"errors", "pictures", "prompts"},
     "results": {"errors"},
-    "models": {"errors", "backbones", "blocks", "losses", "metrics", "optim"},
-    "cli": {"errors", "pictures", "curves", "data", "models", "results", "backbones", "optim"},
+    "models": {
+        *("errors", "backbones", "blocks", "losses", "point_loss", "prompts", "metrics", "optim"),
+    },
+    "cli": {
+        *("errors", "pictures", "curves", "prompts", "data", "models", "results", "backbones"),
+        "optim",
+    },
 }
 
 

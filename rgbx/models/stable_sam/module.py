@@ -1,0 +1,196 @@
+"""Stable-SAM as a LightningModule: arguments, losses, what is trained."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from rgbx.backbones.sam import build_sam
+from rgbx.backbones.weights import Weights
+from rgbx.errors import RGBXError
+from rgbx.models.base import OptimizerFactory, as_weights
+from rgbx.models.promptable import PromptableModule
+from rgbx.models.stable_sam.attention import AttentionMap, attention_map
+from rgbx.models.stable_sam.network import StableSAMNetwork, Train
+from rgbx.models.stable_sam.plugin import DspKind, Plugin
+from rgbx.models.stable_sam.sampling import Amp, Border, Init
+from rgbx.optim.schedules import Constant, Schedule
+from rgbx.point_loss import POINTS, dense_losses, point_losses
+from rgbx.prompts import KINDS, MaskScale, Prompt
+
+__all__ = ["StableSAM"]
+
+
+class StableSAM(PromptableModule):
+    """SAM that survives bad prompts (Fan et al., "Stable Segment Anything Model").
+
+    All of SAM is frozen. A plug-in of 0.08 M parameters decides which image features the prompt
+    tokens see in the second layer of the mask decoder: DSP re-samples them at learnt offsets, DRP
+    weighs the re-sampled against the original ones. Trained with prompts of mixed quality (see
+    `rgbx.prompts.PromptMixture`).
+
+    The baselines of the paper's tables are settings of ``train``.
+
+    Args:
+        encoder: ``tiny``, ``vit_b``, ``vit_l`` (the paper) or ``vit_h``.
+        weights: SAM's published file; None for random numbers (announced).
+        train: ``plugin`` (the paper); ``decoder``: SAM's mask decoder without plug-in (DT-SAM);
+            ``token``: the output mask token and its hypernetwork, without plug-in (PT-SAM).
+        train_decoder: train the mask decoder beside the plug-in (Table 11).
+        use_dsp: deformable sampling; False is the same as ``dsp_kind: none``.
+        use_drp: dynamic routing; without it the re-sampled features replace the original ones.
+        dsp_kind: ``deform`` (the paper), ``spatial_attention`` (Table 11), or ``none``.
+        layers: decoder layers with a plug-in each; the paper has the second, [1].
+        amp: ``project`` (the paper's figure), or ``gate``, features times 1 + convolution.
+        max_offset: s_p, the largest offset in cells of the embedding (16 pixels each).
+        border: samples outside the image: ``clamp`` to its border, or ``zeros``.
+        resample_pe: the keys' position encoding moves with the features.
+        init: ``identity`` starts as SAM; ``default`` is the framework's.
+        learnable_scale: train s, the factor of the routing weights; otherwise it stays 1.
+        loss: BCE and Dice on ``points`` that are mostly uncertain, or ``dense``, on all pixels.
+        points: points per mask.
+        bce_weight: weight of the BCE.
+        dice_weight: weight of the Dice loss.
+        eval_kinds: kinds of prompts in a test: box, noisy_box, coarse_mask, point_K.
+        eval_prompts: prompts per image and kind; a tight box is one prompt.
+        eval_iou: overlap [low, high) of evaluation's noisy boxes with the tight box; None for any.
+        val_kinds: kinds of prompts in validation.
+        val_prompts: prompts per image and kind in validation.
+        decode_batch: prompts per decoder call in evaluation.
+        mask_prompt_scale: values of coarse masks in evaluation: ``hq`` (0 and 255) or ``logits``
+            (-10 and 10); for training it is part of the data module's mixture.
+        boundary: width of the boundary in mBIoU, as a share of the image's diagonal.
+        empty_union: mSF where all masks of an image are empty.
+        optimizer: from trainable parameters to an optimiser.
+        schedule: learning-rate schedule, per optimiser step.
+
+    Raises:
+        RGBXError: an option has a value that cannot work.
+        WeightsError: a weight file is missing, damaged or of another model.
+    """
+
+    parts: ClassVar[dict[str, str]] = {
+        "DSP": r"plugin\..*\.dsp\.",
+        "DRP": r"plugin\..*\.drp\.",
+        "mask token": r"mask_token$",
+        "mask decoder": r"mask_decoder\.",
+    }
+
+    def __init__(
+        self,
+        encoder: str = "vit_l",
+        weights: Weights | None = None,
+        train: Train = "plugin",
+        train_decoder: bool = False,
+        use_dsp: bool = True,
+        use_drp: bool = True,
+        dsp_kind: DspKind = "deform",
+        layers: Sequence[int] = (1,),
+        amp: Amp = "project",
+        max_offset: float = 5.0,
+        border: Border = "clamp",
+        resample_pe: bool = False,
+        init: Init = "identity",
+        learnable_scale: bool = True,
+        loss: Literal["points", "dense"] = "points",
+        points: int = POINTS,
+        bce_weight: float = 1.0,
+        dice_weight: float = 1.0,
+        eval_kinds: Sequence[str] = KINDS,
+        eval_prompts: int = 20,
+        eval_iou: Sequence[float] | None = None,
+        val_kinds: Sequence[str] = ("noisy_box",),
+        val_prompts: int = 3,
+        decode_batch: int = 32,
+        mask_prompt_scale: MaskScale = "hq",
+        boundary: float = 0.02,
+        empty_union: float = 0.0,
+        optimizer: OptimizerFactory = lambda p: torch.optim.Adam(p, lr=1e-3),
+        schedule: Schedule = Constant(),  # noqa: B008 (immutable)
+    ) -> None:
+        arguments = dict(locals())
+        super().__init__(
+            *(optimizer, schedule, eval_kinds, eval_prompts, eval_iou, val_kinds, val_prompts),
+            *(mask_prompt_scale, boundary, empty_union),
+        )
+        self.keep_arguments(arguments)
+        _check(train, train_decoder, loss, points, decode_batch)
+        sam = build_sam(encoder, as_weights(weights))
+        plugin = None
+        if train == "plugin":
+            plugin = Plugin(
+                dim=sam.preset.decoder_dim,
+                layers=layers,
+                dsp_kind=dsp_kind if use_dsp else "none",
+                use_drp=use_drp,
+                max_offset=max_offset,
+                amp=amp,
+                border=border,
+                resample_pe=resample_pe,
+                init=init,
+                learnable_scale=learnable_scale,
+            )
+        trained: Train = "decoder" if train_decoder else train
+        self.network = StableSAMNetwork(sam, plugin, trained, decode_batch)
+
+    @property
+    def plugin(self) -> Plugin | None:
+        """The trained plug-in; None for the baselines."""
+        return self.network.plugin
+
+    def embed(self, rgb: Tensor) -> Tensor:
+        """Image embeddings (B,C,H/16,W/16), without gradients: the encoder is frozen."""
+        return self.network.embed(rgb)
+
+    def decode(self, embedding: Tensor, prompts: Sequence[Prompt], size: Sequence[int]) -> Tensor:
+        """Mask logits (N,1,4h,4w), see `PromptableModule.decode`."""
+        return self.network.decode(embedding, prompts, (size[0], size[1]))[0]
+
+    def decode_measured(
+        self, embedding: Tensor, prompts: Sequence[Prompt], size: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `decode`; with DRP also ``alpha_1``, the weight of the re-sampled features."""
+        logits, alpha = self.network.decode(embedding, prompts, (size[0], size[1]))
+        return logits, {} if alpha is None else {"alpha_1": alpha[:, 0]}
+
+    def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """BCE and Dice per mask, on points or on all pixels."""
+        if self.hparams["loss"] == "points":
+            bce, dice = point_losses(logits, mask, self.hparams["points"])
+        else:
+            bce, dice = dense_losses(logits, mask)
+        return {
+            "bce": self.hparams["bce_weight"] * bce,
+            "dice": self.hparams["dice_weight"] * dice,
+        }
+
+    def protocol(self) -> dict[str, str]:
+        """As every promptable model, and what alpha_1 is."""
+        found = super().protocol()
+        if self.plugin is not None and self.hparams["use_drp"]:
+            found["alpha_1"] = "weight of the re-sampled features, mean over prompts, then images"
+        return found
+
+    def attention(self, rgb: Tensor, prompt: Prompt) -> AttentionMap:
+        """What the output mask token looks at, with and without the plug-in.
+
+        Args:
+            rgb: (3,H,W) or (1,3,H,W), normalised.
+            prompt: in pixels of that picture.
+
+        Raises:
+            RGBXError: a baseline has no plug-in.
+        """
+        return attention_map(self.network, rgb.reshape(1, *rgb.shape[-3:]), prompt)
+
+
+def _check(train: str, train_decoder: bool, loss: str, points: int, decode_batch: int) -> None:
+    if train_decoder and train != "plugin":
+        raise RGBXError(
+            f"train_decoder goes with the plug-in, but train is {train!r}: leave it out."
+        )
+    if loss not in ("points", "dense"):
+        raise RGBXError(f"loss is {loss!r}: choose points or dense.")
+    if min(points, decode_batch) < 1:
+        raise RGBXError(f"points is {points} and decode_batch {decode_batch}: give 1 or more.")
