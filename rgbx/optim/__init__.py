@@ -2,7 +2,7 @@
 
 from rgbx.optim.gradients import GroupedGradients, Groups
 from rgbx.optim.manual import GradientSurgery
-from rgbx.optim.schedules import Constant, Cosine, Poly, Schedule
+from rgbx.optim.schedules import Constant, Cosine, Poly, Schedule, Step
 from rgbx.optim.surgery import Mean, PCGrad, Sum, Weighting, build_weighting
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PCGrad",
     "Poly",
     "Schedule",
+    "Step",
     "Sum",
     "Weighting",
     "build_weighting",

@@ -6,10 +6,11 @@ hold no counter and no optimiser, so resuming a run needs nothing from them.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from rgbx.errors import RGBXError
 
-__all__ = ["Constant", "Cosine", "Poly", "Schedule"]
+__all__ = ["Constant", "Cosine", "Poly", "Schedule", "Step"]
 
 
 class Schedule(ABC):
@@ -118,3 +119,42 @@ class Cosine(Schedule):
     def curve(self, progress: float) -> float:
         """``final + (1 - final) (1 + cos(pi progress)) / 2``."""
         return self.final + (1.0 - self.final) * (1.0 + math.cos(math.pi * progress)) / 2.0
+
+
+class Step(Schedule):
+    """The base learning rate, multiplied by ``gamma`` after each milestone.
+
+    Milestones are epochs that have passed, fractions allowed, whatever the length of the run: with
+    (10,), the eleventh epoch is the first with the smaller rate.
+
+    Args:
+        milestones: Epochs, increasing, each > 0.
+        gamma: Factor, in (0, 1].
+        warmup_epochs: Length of the linear warm-up in epochs.
+
+    Raises:
+        RGBXError: If the milestones do not increase from above 0, or ``gamma`` is out of range.
+    """
+
+    def __init__(
+        self, milestones: Sequence[float] = (10,), gamma: float = 0.1, warmup_epochs: float = 0.0
+    ) -> None:
+        super().__init__(warmup_epochs)
+        edges = (0, *milestones)
+        if any(not a < b < math.inf for a, b in zip(edges, edges[1:], strict=False)):
+            raise RGBXError(
+                f"milestones is {list(milestones)}: give epochs above 0 in increasing order."
+            )
+        if not 0 < gamma <= 1:
+            raise RGBXError(f"gamma is {gamma}: the factor of the Step schedule lies in (0, 1].")
+        self.milestones = tuple(milestones)
+        self.gamma = gamma
+
+    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+        """As the base, times ``gamma`` for each milestone that has passed."""
+        passed = sum(step >= round(epoch * steps_per_epoch) for epoch in self.milestones)
+        return super().factor(step, total_steps, steps_per_epoch) * self.gamma**passed
+
+    def curve(self, progress: float) -> float:
+        """Factor 1: what falls are the steps, which depend on epochs, not on progress."""
+        return 1.0

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rgbx.errors import RGBXError
-from rgbx.optim import Constant, Cosine, Poly, Schedule
+from rgbx.optim import Constant, Cosine, Poly, Schedule, Step
 
 ALL = [
     Constant(),
@@ -59,6 +59,25 @@ def test_rises_in_even_steps_then_falls(schedule):
     assert all(step < 0 for step in steps[20:60])
 
 
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Step(), [1] * 9),
+        (Step((1,)), [1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]),
+        (Step((1, 5 / 3), gamma=0.5), [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]),
+        (Step((1,), warmup_epochs=2 / 3), [1 / 3, 2 / 3, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]),
+    ],
+)
+def test_steps_fall_at_epochs_that_have_passed(schedule, expected):
+    assert _factors(schedule, total=6, per_epoch=3) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_paper_trains_ten_epochs_of_twelve_at_the_full_rate():
+    factors = _factors(Step((10,), gamma=0.1), total=12 * 1385, per_epoch=1385)
+    assert factors[: 10 * 1385] == [1.0] * 13850
+    assert factors[10 * 1385 :] == pytest.approx([0.1] * (2 * 1385 + 3))
+
+
 def test_a_run_shorter_than_its_warm_up_still_ends_at_the_end_value():
     assert _factors(Poly(warmup_epochs=10), total=3, per_epoch=1) == pytest.approx(
         [1 / 11, 2 / 11, 3 / 11, 0, 0, 0]
@@ -85,6 +104,10 @@ def test_drives_an_optimiser():
         (lambda: Poly(power=0), "power is 0"),
         (lambda: Poly(power=math.nan), "power is nan"),
         (lambda: Cosine(final=1.5), "final is 1.5"),
+        (lambda: Step(milestones=(3, 2)), r"milestones is \[3, 2\]"),
+        (lambda: Step(milestones=(0,)), r"milestones is \[0\]"),
+        (lambda: Step(gamma=0), "gamma is 0"),
+        (lambda: Step(gamma=1.5), "gamma is 1.5"),
     ],
 )
 def test_impossible_settings_are_named(build, message):

@@ -28,6 +28,8 @@ class AttentionMap:
             without the plug-in.
         after: the same with it; a cell now stands for its location.
         alpha: (2,) routing weights of re-sampled and original features; (1, 0) without DRP.
+        logits_before: (1,1,4h,4w) the mask's logits without the plug-in.
+        logits_after: the same with it.
     """
 
     offsets: Tensor
@@ -35,6 +37,8 @@ class AttentionMap:
     before: Tensor
     after: Tensor
     alpha: Tensor
+    logits_before: Tensor
+    logits_after: Tensor
 
 
 @torch.no_grad()
@@ -67,12 +71,12 @@ def attention_map(network: StableSAMNetwork, rgb: Tensor, prompt: Prompt) -> Att
         if at == index:
             seen.append(routing)
 
-    def look(plugin: bool) -> Tensor:
+    def look(plugin: bool) -> tuple[Tensor, Tensor]:
         with _weights(layer.get_submodule("cross_attn_token_to_image")) as found:
-            network.decode(embedding, [prompt], size, plugin=plugin, listener=keep)
-        return found[0].reshape(grid).float().cpu()
+            logits, _ = network.decode(embedding, [prompt], size, plugin=plugin, listener=keep)
+        return found[0].reshape(grid).float().cpu(), logits.float().cpu()
 
-    before, after = look(False), look(True)
+    (before, logits_before), (after, logits_after) = look(False), look(True)
     offsets, alpha = seen[0].offsets, seen[0].alpha
     moves = torch.zeros(2, *grid) if offsets is None else offsets[0].float().cpu()
     return AttentionMap(
@@ -81,6 +85,8 @@ def attention_map(network: StableSAMNetwork, rgb: Tensor, prompt: Prompt) -> Att
         before=before,
         after=after,
         alpha=torch.tensor([1.0, 0.0]) if alpha is None else alpha[0].float().cpu(),
+        logits_before=logits_before,
+        logits_after=logits_after,
     )
 
 
