@@ -93,3 +93,13 @@ def scribble_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("data") / "RGBT-S"
     write_vt5000_scribble(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
     return root
+
+
+@pytest.fixture(scope="session")
+def hqseg_root(tmp_path_factory) -> Path:
+    """Eight training and 4 x 2 test pictures of thin structures, 64 to 128 px, as HQSeg-44K."""
+    from rgbx.data.synthetic import write_hqseg
+
+    root = tmp_path_factory.mktemp("data") / "HQSeg-44K"
+    write_hqseg(root, counts={"train": 8, "test": 2}, size=(96, 96), seed=0)
+    return root

@@ -17,7 +17,8 @@ __all__ = ["main"]
 _EPILOG = """\
 options of the data set:
   --data CLASS, --data.class_path CLASS    MFNet, PST900, VT5000, NEURSDDS, RGBDSaliency,
-                                           FolderRGBX, or your own class
+                                           FolderRGBX, HQSeg44K, PromptFolder, or your own
+                                           class
   --data.root DIR, --data.OPTION VALUE     as under `data:` of a configuration
 
 examples:
@@ -136,7 +137,7 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
         console.print(f"[red]problem:[/] {escape(line)}", soft_wrap=True)
     verdict = f"{len(report.breaking)} problems" if report.breaking else "no problem found"
     console.print(f"{report.data} in {report.root}: {verdict}", soft_wrap=True)
-    if report.splits["val"].pairs:
+    if "val" not in report.splits or report.splits["val"].pairs:
         console.print(f"checkpoints are chosen on {data.choice}", soft_wrap=True)
 
 

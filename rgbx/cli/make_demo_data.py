@@ -9,15 +9,15 @@ from rgbx.errors import DataError, RGBXError
 
 __all__ = ["main"]
 
-_LAYOUTS = ("mfnet", "pst900", "folder", "vt5000", "vt5000_scribble", "rgbd", "neu_rsdds")
+_LAYOUTS = ("mfnet", "pst900", "folder", "vt5000", "vt5000_scribble", "rgbd", "neu_rsdds", "hqseg")
 _MARKER = ".rgbx-demo-data"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rgbx make-demo-data",
-        description="Write generated RGB-thermal or RGB-depth scenes with labels, in the layout "
-        "of a real data set.",
+        description="Write generated scenes with labels (RGB-thermal, RGB-depth, or RGB with fine "
+        "masks), in the layout of a real data set.",
     )
     parser.add_argument("--root", required=True, type=Path, help="folder to write to")
     parser.add_argument("--layout", default="mfnet", choices=_LAYOUTS)

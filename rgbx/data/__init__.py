@@ -1,10 +1,13 @@
-"""Data sets of RGB pictures with a second modality (thermal, depth), and their loaders."""
+"""Data sets of RGB pictures, with a second modality (thermal, depth) or with prompts."""
 
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.dataset import Batch, RGBXDataset, Sample, collate
 from rgbx.data.folder import FolderRGBX
+from rgbx.data.hqseg import HQSeg44K
 from rgbx.data.mfnet import MFNet
 from rgbx.data.neu_rsdds import NEURSDDS
+from rgbx.data.prompt_folder import PromptFolder
+from rgbx.data.promptable import PromptableDataModule
 from rgbx.data.pst900 import PST900
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.rgbd_saliency import RGBDSaliency
@@ -17,8 +20,11 @@ __all__ = [
     "VT5000",
     "Batch",
     "FolderRGBX",
+    "HQSeg44K",
     "MFNet",
     "Problem",
+    "PromptFolder",
+    "PromptableDataModule",
     "RGBDSaliency",
     "RGBXDataModule",
     "RGBXDataset",

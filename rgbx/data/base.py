@@ -130,12 +130,16 @@ class RGBXDataModule(Source, LightningDataModule):
         """Find the samples of a stage (Lightning calls this).
 
         Raises:
-            DataError: as `find_records`, or there is nothing to test on.
+            DataError: as `find_records`, or there is nothing to validate or test on.
         """
         if stage == "test" and not self.test_splits:
             raise DataError(self.why_no_test())
+        if stage == "validate" and "val" not in self.splits:
+            raise DataError(
+                f"{self.root} has no validation set; give data.val_share to cut one from train"
+            )
         for split in _STAGES.get(stage or "", self.test_splits if stage == "test" else self.splits):
-            if split not in self._sets:
+            if split not in self._sets and split in (*self.splits, "predict"):
                 self._sets[split] = self.dataset(split)
 
     def dataset(self, split: str) -> RGBXDataset:
@@ -190,8 +194,10 @@ class RGBXDataModule(Source, LightningDataModule):
             warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended")
         return loader
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """In order, masks at network size."""
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """In order, masks at network size; an empty list where nothing is validated on."""
+        if "val" not in self._sets:
+            return []
         return self._loader(self._sets["val"], self.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:

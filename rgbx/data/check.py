@@ -46,12 +46,11 @@ def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Repo
     report.warnings += list(dict.fromkeys(r for found in splits.values() for r in found.remarks))
     for split, found in splits.items():
         report.warnings += _summaries(split, found.notes)
-        lines = [problem.text for problem in found.problems]
-        if data.on_bad == "error":
-            report.breaking += [line for line in lines if line not in report.breaking]
-        else:
-            report.warnings += [f"left out of {split}: {line}" for line in lines]
-        if not found.pairs and not (lines and data.on_bad == "error"):
+        breaking = [p.text for p in found.problems if not data.leaves_out(p)]
+        report.breaking += [line for line in breaking if line not in report.breaking]
+        left_out = [p.text for p in found.problems if data.leaves_out(p)]
+        report.warnings += [f"left out of {split}: {line}" for line in left_out]
+        if not found.pairs and not breaking:
             report.breaking.append(f"{data.root}: no usable sample in the {split} split")
         if not data.binary and found.pixels[-1] and not found.pixels[1:-1].any():
             # 255 means ignore in class-id maps, so nothing else would notice black-and-white masks
@@ -64,6 +63,7 @@ def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Repo
         report.warnings += [
             f"{path}: {share:.1%} of the mask's pixels are neither black nor white"
             for path, share in found.grey_masks.items()
+            if not data.grey_borders
         ]
     return report
 

@@ -12,6 +12,7 @@ from typing_extensions import NotRequired
 from rgbx.data.records import Record
 from rgbx.data.sampler import sample_seed
 from rgbx.data.transforms import EvalTransform, Raw, TrainTransform
+from rgbx.prompts import Prompt
 
 __all__ = ["Batch", "RGBXDataset", "Sample", "collate"]
 
@@ -29,6 +30,10 @@ class Sample(TypedDict):
         subset: "day", "night", or "".
         size: original (h, w) in pixels.
         path: the visible picture, for messages and overlays.
+        prompt: of promptable training data, in pixels of the network's input.
+        prompt_mask: (1, H, W) float32 in [0, 1] at network size, from which a model draws its
+            prompts in validation and test of promptable data.
+        prompts: the user's, of promptable data in prediction, in pixels of the network's input.
     """
 
     rgb: Tensor
@@ -38,10 +43,13 @@ class Sample(TypedDict):
     subset: str
     size: tuple[int, int]
     path: str
+    prompt: NotRequired[Prompt]
+    prompt_mask: NotRequired[Tensor]
+    prompts: NotRequired[list[Prompt]]
 
 
 class Batch(TypedDict):
-    """Samples of one batch: `rgb` and `x` (B, 3, H, W), the rest one entry per sample.
+    """Samples of one batch: `rgb`, `x` (B, 3, H, W), `prompt_mask` (B, 1, H, W), the rest listed.
 
     `mask` is (B, H, W), (B, 1, H, W) where soft, or a list of (h, w) tensors where test images
     differ in size; either way ``zip(logits, batch["mask"])`` walks through the images.
@@ -54,6 +62,9 @@ class Batch(TypedDict):
     subset: list[str]
     size: list[tuple[int, int]]
     path: list[str]
+    prompt: NotRequired[list[Prompt]]
+    prompt_mask: NotRequired[Tensor]
+    prompts: NotRequired[list[list[Prompt]]]
 
 
 class RGBXDataset(Dataset[Sample]):
@@ -119,7 +130,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Join samples to a batch: images are stacked, everything else is listed."""
     items = cast(Sequence[dict[str, Any]], samples)
     batch: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
-    for key in ("rgb", "x"):
+    for key in ("rgb", "x", "prompt_mask"):
         if key in batch:
             batch[key] = torch.stack(batch[key])
     if "mask" in batch and len({mask.shape for mask in batch["mask"]}) == 1:

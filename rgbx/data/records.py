@@ -1,6 +1,6 @@
 """Finding the files of a data set: folders, split lists, pairs by stem."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -74,19 +74,22 @@ def find_folder(root: Path, names: Iterable[str]) -> Path | None:
     return next((folders[n.lower()] for n in names if n.lower() in folders), None)
 
 
-def index_images(folder: Path, ending: str = "") -> dict[str, Path]:
+def index_images(
+    folder: Path, ending: str = "", suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> dict[str, Path]:
     """Map stems to image files of one folder (hidden and foreign files are passed over).
 
     Args:
         folder: where to look, not recursively.
         ending: only files whose stem ends so; it is cut from the key (``_rgb``, ``_th``).
+        suffixes: only files with one of these, in lower case with the dot.
 
     Raises:
         DataError: two images share a stem, so that a pair would be ambiguous.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+        if path.name.startswith(".") or path.suffix.lower() not in suffixes:
             continue
         if not path.stem.endswith(ending):
             continue

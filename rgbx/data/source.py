@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from rgbx.data.files import (
     Header,
+    Kind,
     SampleError,
     probe,
     read_binary,
@@ -44,7 +45,9 @@ class Source:
         x_range: stored values that become 0 and 1; None as in `rgbx.data.files.to_unit`.
         binary: masks are two-class pictures to be thresholded, not class ids.
         soft_masks: training masks keep their grey borders, float32 in [0, 1] (needs `binary`).
+        grey_borders: two-class masks are grey at their borders by nature; nothing to warn of.
         resize_x: a second modality of another size is resized to the visible picture.
+        skipped: kinds of problems whose samples are left out with a count, whatever `on_bad` says.
         size_hint: what to do about a second modality of another size, after a semicolon.
     """
 
@@ -60,7 +63,9 @@ class Source:
     x_range: tuple[float, float] | None = None
     binary: bool = False
     soft_masks: bool = False
+    grey_borders: bool = False
     resize_x: bool = False
+    skipped: tuple[Kind, ...] = ()
     size_hint: str = ""
     root: Path
     on_bad: Literal["error", "skip"] = "error"
@@ -72,7 +77,7 @@ class Source:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Splits with labels."""
+        """Splits with labels; "val" is absent where nothing is validated on."""
         return ("train", "val", *self.test_splits)
 
     def scan(self, split: str) -> Scan:
@@ -168,14 +173,19 @@ class Source:
         """Say what is odd about the pairs of a split as a whole; nothing here, data sets may."""
         return []
 
+    def leaves_out(self, problem: Problem) -> bool:
+        """Tell whether the sample of a problem is left out instead of stopping everything."""
+        return self.on_bad == "skip" or problem.kind in self.skipped
+
     def _report(self, split: str, problems: Sequence[Problem]) -> None:
-        if not problems:
-            return
-        if self.on_bad == "skip":
+        left_out = [problem for problem in problems if self.leaves_out(problem)]
+        if left_out:
             kinds = ", ".join(
-                f"{n} {kind}" for kind, n in Counter(p.kind for p in problems).items()
+                f"{n} {kind}" for kind, n in Counter(p.kind for p in left_out).items()
             )
-            rank_zero_warn(f"{self.root}: {len(problems)} samples of {split} left out ({kinds})")
+            rank_zero_warn(f"{self.root}: {len(left_out)} samples of {split} left out ({kinds})")
+        problems = [problem for problem in problems if not self.leaves_out(problem)]
+        if not problems:
             return
         lines = "\n".join(f"  {problem.text}" for problem in problems[:10])
         more = f"\n  ... and {len(problems) - 10} more" if len(problems) > 10 else ""

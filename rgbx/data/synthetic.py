@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from rgbx.data.scenes import STREET, TUNNEL, Scene, Theme, make_scene
+from rgbx.data.synthetic_prompts import write_hqseg
 from rgbx.data.synthetic_saliency import (
     write_neu_rsdds,
     write_rgbd,
@@ -138,4 +139,5 @@ WRITERS = {
     "vt5000_scribble": write_vt5000_scribble,
     "rgbd": write_rgbd,
     "neu_rsdds": write_neu_rsdds,
+    "hqseg": write_hqseg,
 }

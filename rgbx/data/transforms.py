@@ -176,18 +176,21 @@ class TrainTransform:
             raw: sample with a mask.
             seed: decides everything that is random.
         """
-        self._colour.set_random_seed(seed)
         self._geometry.set_random_seed(seed)
-        if self.enhance:
-            raw = _enhanced(raw, seed)
-        rgb = self._colour(image=raw.rgb)["image"]
-        image = self.statistics.normalise(raw._replace(rgb=rgb))
+        image = self.statistics.normalise(self.recolour(raw, seed))
         factor = float(np.random.default_rng(seed).uniform(*self.scale))
         scaled = (max(1, round(self.size[0] * factor)), max(1, round(self.size[1] * factor)))
         assert raw.mask is not None, "training samples have masks"
         mask = _resize_any(raw.mask, scaled)
         moved = self._geometry(image=resize_image(image, scaled), mask=mask)
         return _split(moved["image"], np.ascontiguousarray(moved["mask"]))
+
+    def recolour(self, raw: Raw, seed: int) -> Raw:
+        """Change the colours only."""
+        if self.enhance:
+            raw = _enhanced(raw, seed)
+        self._colour.set_random_seed(seed)
+        return raw._replace(rgb=self._colour(image=raw.rgb)["image"])
 
 
 def _enhanced(raw: Raw, seed: int) -> Raw:
