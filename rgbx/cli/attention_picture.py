@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from rgbx.cli.frame import Frame
+from rgbx.cli.image import BatchImage
 from rgbx.cli.sheet import Picture
 from rgbx.pictures import Colour, draw_prompts, fit, heat, overlay, panel
 from rgbx.prompts import Prompt
@@ -16,38 +17,33 @@ __all__ = ["Explanation", "attention_picture"]
 CELL = (400, 480)  # height and width of each of the six pictures, in pixels
 LINES = 20  # at most so many along the longer side of the grid
 PROMPT: Colour = (255, 220, 0)
-MASK: Colour = (235, 20, 130)
+_PALETTE: tuple[Colour, ...] = ((0, 0, 0), (235, 20, 130))  # of masks
 _PEAK = 0.995  # quantile of the weights that is drawn as the strongest: one cell may hold most
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """How a prompt was answered, without and with the plug-in.
+    """How a prompt was answered, without and with the plug-in; maps cover the network's input.
 
     Attributes:
         before: (gh,gw) attention of the output mask token without the plug-in, from 0.
         after: (gh,gw) with it.
         locations: (gh,gw,2) x and y in the network's pixels: where each cell's features come from.
         alpha: weights of the sampled and of the original features.
-        mask_before: (h,w) bool, the answer without the plug-in, at the picture's size.
-        mask_after: (h,w) bool, with it.
+        logits_before: (mh,mw) the answer without the plug-in, positive on the object.
+        logits_after: (mh,mw) with it.
     """
 
     before: NDArray[np.floating]
     after: NDArray[np.floating]
     locations: NDArray[np.floating]
     alpha: tuple[float, float]
-    mask_before: NDArray[np.bool_]
-    mask_after: NDArray[np.bool_]
+    logits_before: NDArray[np.floating]
+    logits_after: NDArray[np.floating]
 
 
 def attention_picture(
-    rgb: Picture,
-    network: tuple[int, int],
-    mode: str,
-    prompt: Prompt,
-    shown: Explanation,
-    title: str,
+    image: BatchImage, prompt: Prompt, shown: Explanation, title: str
 ) -> Image.Image:
     """Draw six pictures: above without, below with the plug-in.
 
@@ -57,24 +53,22 @@ def attention_picture(
     attention is drawn, blue with little, then yellow, red with much.
 
     Args:
-        rgb: (h,w,3), the picture.
-        network: (H,W) of the network's input.
-        mode: how the picture came to that size, "squash" or "pad".
+        image: what was asked about.
         prompt: in the network's pixels.
         shown: what to draw.
         title: printed above the first picture.
     """
-    small = np.asarray(fit(rgb, CELL))
-    frame = Frame(small.shape[:2], network, mode)
+    small = np.asarray(fit(image.rgb, CELL))
+    frame = image.frame.scaled(small.shape[:2])
     marked = draw_prompts(small, [frame.to_picture(prompt)], [PROMPT])
     grey = np.asarray(Image.fromarray(small).convert("L"))[..., None].repeat(3, axis=2) // 2
     peak = float(np.quantile(np.stack((shown.before, shown.after)), _PEAK)) or 1.0
     maps = [np.clip(m / peak, 0, 1) for m in (shown.before, shown.after)]
-    heated = [heat(grey, _over_picture(m, frame, network), alpha=0.8) for m in maps]
-    places = _draw_locations(grey, shown.locations, maps[1], frame, network)
+    heated = [heat(grey, _over_picture(m, frame).clip(0, 1), alpha=0.8) for m in maps]
+    places = _draw_locations(grey, shown.locations, maps[1], frame)
     masks = [
-        overlay(small, _mask(m, small.shape[:2]), ((0, 0, 0), MASK))
-        for m in (shown.mask_before, shown.mask_after)
+        overlay(small, (_over_picture(m, frame) > 0).astype(np.uint8), _PALETTE)
+        for m in (shown.logits_before, shown.logits_after)
     ]
     weights = f"sampled {shown.alpha[0]:.2f}, original {shown.alpha[1]:.2f}"
     titles = [title, "attention without plug-in", "mask without plug-in"]
@@ -83,20 +77,13 @@ def attention_picture(
     return panel(pictures, titles, columns=3, cell=(small.shape[0], small.shape[1]))
 
 
-def _over_picture(
-    values: NDArray[np.floating], frame: Frame, network: tuple[int, int]
-) -> NDArray[np.float32]:
+def _over_picture(values: NDArray[np.floating], frame: Frame) -> NDArray[np.float32]:
     """A map of the network's input, at the size of the picture in it; padding is cut off."""
     grid = Image.fromarray(values.astype(np.float32))
-    scale = (grid.width / network[1], grid.height / network[0])
+    scale = (grid.width / frame.network[1], grid.height / frame.network[0])
     part = (0.0, 0.0, frame.content[1] * scale[0], frame.content[0] * scale[1])
     size = (frame.size[1], frame.size[0])
-    return np.asarray(grid.resize(size, Image.Resampling.BILINEAR, box=part)).clip(0, 1)
-
-
-def _mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.uint8]:
-    picture = Image.fromarray(mask.astype(np.uint8))
-    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.NEAREST))
+    return np.asarray(grid.resize(size, Image.Resampling.BILINEAR, box=part))
 
 
 def _draw_locations(
@@ -104,16 +91,17 @@ def _draw_locations(
     locations: NDArray[np.floating],
     weights: NDArray[np.floating],
     frame: Frame,
-    network: tuple[int, int],
 ) -> Picture:
     """Lines from cells to sampled places, the strongest of each block, the weakest first."""
     height, width = weights.shape
     step = max(1, -(-max(height, width) // LINES))
-    cell = np.array([network[1] / width, network[0] / height])
+    cell = np.array([frame.network[1] / width, frame.network[0] / height])
     picture = Image.fromarray(grey)
     draw = ImageDraw.Draw(picture)
     for y, x in sorted(_strongest(weights, step), key=lambda place: weights[place]):
-        start, end = frame.points(np.stack(((np.array([x, y]) + 0.5) * cell, locations[y, x])))
+        start, end = frame.points(
+            np.stack(((np.array([x, y]) + 0.5) * cell - 0.5, locations[y, x]))
+        )
         if (start > np.array([frame.size[1], frame.size[0]])).any():
             continue  # a cell of the padding
         _draw_line(draw, start, end, float(weights[y, x]))

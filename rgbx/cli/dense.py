@@ -1,14 +1,15 @@
 """Predictions of models that give one map per image: class ids, or probabilities."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from rgbx.cli.sheet import Picture, Row, sized
+from rgbx.cli.image import BatchImage
+from rgbx.cli.sheet import Draw, Picture, Row, sized
 from rgbx.data.base import RGBXDataModule
 from rgbx.pictures import Colour, colourise, heat, legend, overlay
 
@@ -33,33 +34,22 @@ class DenseOutputs:
         #: names of the classes and their colours, once something has been written
         self.legend: Image.Image | None = None
 
-    def write(
-        self,
-        data: RGBXDataModule,
-        batch: dict[str, Any],
-        index: int,
-        place: str,
-        rgb: Picture,
-        prediction: Tensor,
-    ) -> Row:
+    def write(self, image: BatchImage, prediction: Tensor) -> Draw:
         """Write the prediction for one image.
 
         Args:
-            data: gives names and colours of the classes.
-            batch: the image is one of it.
-            index: which.
-            place: name of its files, without suffix.
-            rgb: (h,w,3), the visible picture.
+            image: what was predicted.
             prediction: (h,w) integer ids, or floats in [0, 1].
 
         Returns:
-            Picture, X if there is one, prediction, and ground truth if there is one.
+            Draws picture, X if there is one, prediction, and ground truth if there is one.
         """
-        rgb = sized(rgb, tuple(prediction.shape))
-        shown = self._save(place, prediction, rgb, data)
+        data = image.data
+        rgb = sized(image.rgb, tuple(prediction.shape))
+        shown = self._save(image.place, prediction, rgb, data)
         if self.legend is None:
             self.legend = legend(data.class_names, _GREY if shown.ndim == 2 else data.palette)
-        return _row(data, batch, index, place, rgb, shown)
+        return partial(_row, image, rgb, shown)
 
     def _save(self, place: str, prediction: Tensor, rgb: Picture, data: RGBXDataModule) -> Picture:
         """Write one prediction and its overlay; returns the prediction as the sheet shows it."""
@@ -88,24 +78,17 @@ def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None
     image.save(path)
 
 
-def _row(
-    data: RGBXDataModule,
-    batch: dict[str, Any],
-    index: int,
-    title: str,
-    rgb: Picture,
-    prediction: Picture,
-) -> Row:
-    pictures, titles = [rgb], [title]
-    if "x" in batch:
-        pictures.append(sized(_stretched(batch["x"][index, 0]), rgb.shape[:2]))
+def _row(image: BatchImage, rgb: Picture, prediction: Picture) -> Row:
+    pictures, titles = [rgb], [image.place]
+    if "x" in image.batch:
+        pictures.append(sized(_stretched(image["x"][0]), rgb.shape[:2]))
         titles.append("X")
     pictures.append(prediction)
     titles.append("prediction")
-    if "mask" in batch:
+    if "mask" in image.batch:
         # beside a map of probabilities the truth is black and white, like the map
-        palette = _GREY if prediction.ndim == 2 else data.palette
-        pictures.append(colourise(batch["mask"][index].cpu().numpy(), palette))
+        palette = _GREY if prediction.ndim == 2 else image.data.palette
+        pictures.append(colourise(image["mask"].cpu().numpy(), palette))
         titles.append("ground truth")
     return pictures, titles
 

@@ -1,12 +1,13 @@
 """From the pixels of the network's input back to those of the picture."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rgbx.errors import RGBXError
+from rgbx.data.prompt_dataset import ResizeMode, content_size
 from rgbx.prompts import Prompt
 
 __all__ = ["Frame"]
@@ -24,22 +25,21 @@ class Frame:
         network: (H,W) of the input.
         mode: "squash" (the picture fills the input) or "pad" (it keeps its proportions, and lies in
             the upper left corner).
-
-    Raises:
-        RGBXError: there is no such mode.
     """
 
-    def __init__(self, size: Sequence[int], network: Sequence[int], mode: str = "squash") -> None:
-        height, width = int(network[0]), int(network[1])
-        if mode == "pad":
-            scale = min(height / size[0], width / size[1])
-            height, width = round(size[0] * scale), round(size[1] * scale)
-        elif mode != "squash":
-            raise RGBXError(f"There is no resize mode {mode!r}; give squash or pad.")
-        #: height and width of the picture in the input
-        self.content = (max(1, height), max(1, width))
+    def __init__(self, size: Sequence[int], network: Sequence[int], mode: ResizeMode) -> None:
         #: height and width of the picture itself
         self.size = (int(size[0]), int(size[1]))
+        #: height and width of the network's input
+        self.network = (int(network[0]), int(network[1]))
+        #: height and width of the picture in the input
+        self.content = content_size(self.size, self.network, mode)
+
+    def scaled(self, size: Sequence[int]) -> "Frame":
+        """The way to a copy of the picture at another size (h,w)."""
+        copied = copy(self)
+        copied.size = (int(size[0]), int(size[1]))
+        return copied
 
     def to_picture(self, prompt: Prompt) -> dict[str, Any]:
         """Move a prompt to the picture's pixels.

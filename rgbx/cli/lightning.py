@@ -13,13 +13,15 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-import rgbx.data
-import rgbx.models  # noqa: F401
+from rgbx.cli.attention import FOLDER as ATTENTION
+from rgbx.cli.attention import AttentionWriter
 from rgbx.cli.messages import RGBXParser, class_at, quieten
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.report import report_test
+from rgbx.data import PromptableDataModule
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
+from rgbx.models import PromptableModule, StableSAM
 from rgbx.models.base import RGBXModule
 from rgbx.models.checkpoint import AtomicCheckpointIO
 
@@ -83,12 +85,18 @@ class RGBXCLI(LightningCLI):
                 default=None,
                 help="folder for what the command writes (default: beside the run's checkpoints)",
             )
+            parser.add_argument(
+                "--visualize_attention",
+                type=bool,
+                default=False,
+                help="also draw where a model with prompts looks in the first 16 images",
+            )
         if subcommand == "test":
             parser.add_argument(
                 "--save_predictions",
                 type=bool,
                 default=False,
-                help="also write the prediction and an overlay for every test image",
+                help="also write what was predicted for every test image, and a sheet of some",
             )
         return parser
 
@@ -111,6 +119,8 @@ class RGBXCLI(LightningCLI):
             )
         if config.ckpt_path not in ("best", "last") and not Path(config.ckpt_path).is_file():
             raise RGBXError(f"There is no checkpoint {config.ckpt_path}.")
+        if config.get("visualize_attention"):
+            _refuse_without_attention(class_at(config.model.class_path))
         _one_device_no_logs(config.trainer)
         if self.subcommand == "predict":
             _classes_from_checkpoint(config)
@@ -123,6 +133,7 @@ class RGBXCLI(LightningCLI):
             if isinstance(error.__cause__, RGBXError):
                 raise error.__cause__ from error
             raise
+        _refuse_without_prompts(self.model, self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, saving checkpoints atomically; ``test`` writes into no training run."""
@@ -135,9 +146,11 @@ class RGBXCLI(LightningCLI):
             self.save_config_callback = None
         self.model.data_info = _describe(self.datamodule)
         trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "predict" or config.get("save_predictions"):
-            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
             callbacks.append(PredictionWriter(self.output_folder))
+        if config.get("visualize_attention"):
+            callbacks.append(AttentionWriter(self.output_folder))
         return trainer
 
     @property
@@ -160,10 +173,18 @@ class RGBXCLI(LightningCLI):
             *(self.model, self.datamodule, Path(config.ckpt_path), self.output_folder),
             seed=config.seed_everything,
         )
+        self._say_where_attention_is()
 
     def after_predict(self) -> None:
         """Say where the pictures are."""
-        print(f"predictions and overlays: {self.output_folder}")
+        prompted = isinstance(self.model, PromptableModule)
+        what = "masks by prompt" if prompted else "predictions"
+        print(f"{what} and overlays: {self.output_folder}")
+        self._say_where_attention_is()
+
+    def _say_where_attention_is(self) -> None:
+        if self.config[self.subcommand].visualize_attention:
+            print(f"attention: {self.output_folder / ATTENTION}")
 
 
 def _warn_about_linked_values(config: Any) -> None:
@@ -179,6 +200,22 @@ def _warn_about_linked_values(config: Any) -> None:
                 f"model.{name} is decided by the data module; the value {value!r} of the "
                 "configuration is replaced."
             )
+
+
+def _refuse_without_attention(model: type) -> None:
+    if not issubclass(model, StableSAM):
+        raise RGBXError(
+            f"{model.__name__} has no plug-in whose attention could be shown: leave out "
+            "--visualize_attention, or use StableSAM."
+        )
+
+
+def _refuse_without_prompts(model: RGBXModule, data: RGBXDataModule) -> None:
+    if isinstance(model, PromptableModule) and not isinstance(data, PromptableDataModule):
+        raise RGBXError(
+            f"{type(model).__name__} answers prompts, and {type(data).__name__} has none: use "
+            "HQSeg44K, or PromptFolder for pictures of your own."
+        )
 
 
 def _refuse_absent_devices(trainer: Any) -> None:

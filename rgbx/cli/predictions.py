@@ -1,16 +1,15 @@
 """What ``predict`` and ``test`` leave on disk: a file per prediction, and a sheet to look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rgbx.cli.dense import DenseOutputs
+from rgbx.cli.image import BatchImage, images_of, splits_of
 from rgbx.cli.prompted import PromptedOutputs
 from rgbx.cli.sheet import Sheet
-from rgbx.data.base import RGBXDataModule
-from rgbx.data.files import read_rgb
 from rgbx.errors import RGBXError
 
 __all__ = ["PredictionWriter"]
@@ -53,7 +52,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write what ``predict_step`` returned."""
-        self._write(_datamodule(trainer), ("predict",), 0, batch, outputs)
+        self._write(pl_module, images_of(trainer, batch, ("predict",)), outputs, 1)
 
     def on_test_batch_end(
         self,
@@ -65,8 +64,9 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write what ``test_step`` returned."""
-        data = _datamodule(trainer)
-        self._write(data, data.test_splits, dataloader_idx, batch, outputs)
+        splits = splits_of(trainer)
+        images = images_of(trainer, batch, splits, dataloader_idx)
+        self._write(pl_module, images, outputs, len(splits))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the sheet and list the prompts."""
@@ -79,28 +79,16 @@ class PredictionWriter(Callback):
 
     def _write(
         self,
-        data: RGBXDataModule,
-        splits: Sequence[str],
-        position: int,
-        batch: dict[str, Any],
+        model: LightningModule,
+        images: Iterable[BatchImage],
         predictions: Sequence[Any],
+        splits: int,
     ) -> None:
-        split = splits[position]
-        for index, (name, prediction) in enumerate(zip(batch["name"], predictions, strict=True)):
-            place = f"{split}/{name}" if len(splits) > 1 else str(name)
-            rgb = read_rgb(Path(batch["path"][index]))
+        for image, prediction in zip(images, predictions, strict=True):
             if isinstance(prediction, Mapping):
-                row = self._prompted.tested(place, rgb, prediction, batch["mask"][index])
-            elif "prompts" in batch:
-                mode = getattr(data, "resize_mode", "squash")
-                row = self._prompted.predicted(batch, index, rgb, prediction, mode)
+                draw = self._prompted.tested(image, prediction, model)
+            elif "prompts" in image.batch:
+                draw = self._prompted.predicted(image, prediction)
             else:
-                row = self._dense.write(data, batch, index, place, rgb, prediction)
-            if self._sheet.wants(split, data.split_sizes[split], len(splits)):
-                self._sheet.add(split, row)
-
-
-def _datamodule(trainer: Trainer) -> RGBXDataModule:
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(data, RGBXDataModule)
-    return data
+                draw = self._dense.write(image, prediction)
+            self._sheet.add(draw, image.split, image.data.split_sizes[image.split], splits)

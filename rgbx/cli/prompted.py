@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from rgbx.cli.frame import Frame
-from rgbx.cli.sheet import Picture, Row, sized
+from rgbx.cli.image import BatchImage
+from rgbx.cli.sheet import Draw, Picture, Row
 from rgbx.pictures import Colour, draw_prompts, generate_palette, overlay
+from rgbx.prompts import Prompt, evaluation_prompts
 
-__all__ = ["PromptedOutputs", "prompt_colours"]
+__all__ = ["PromptedOutputs", "first_prompt", "prompt_colours"]
 
 COLOURS = 254  # 0 is no mask and 255 would be "ignore"; beyond that colours come again
 LIST = "prompts.json"
+PROMPT: Colour = (255, 150, 0)
 
 
 class PromptedOutputs:
@@ -37,24 +40,18 @@ class PromptedOutputs:
         self.folder = folder
         self._list: dict[str, list[dict[str, Any]]] = {}
 
-    def predicted(
-        self, batch: Mapping[str, Any], index: int, rgb: Picture, masks: Tensor, mode: str
-    ) -> Row:
+    def predicted(self, image: BatchImage, masks: Tensor) -> Draw:
         """Write the masks for the prompts of one image.
 
         Args:
-            batch: the image is one of it; `prompts` are in the network's pixels.
-            index: which.
-            rgb: (h,w,3), the picture.
+            image: what was predicted; its `prompts` are in the network's pixels.
             masks: (N,h,w) bool, in the order of the prompts.
-            mode: how pictures came to the network's size, "squash" or "pad".
 
         Returns:
-            Picture with prompts, masks, both together.
+            Draws picture with prompts, masks, both together.
         """
-        place = str(batch["name"][index])
-        frame = Frame(rgb.shape[:2], batch["rgb"].shape[-2:], mode)
-        prompts = [frame.to_picture(prompt) for prompt in batch["prompts"][index]]
+        place, rgb, frame = image.place, image.rgb, image.frame
+        prompts = [frame.to_picture(prompt) for prompt in image["prompts"]]
         stack = masks.cpu().numpy().astype(bool)
         self._list[place] = [
             {**prompt, "mask": self._mask(f"{place}_{i}", mask)}
@@ -66,30 +63,41 @@ class PromptedOutputs:
         target = self.folder / "overlays" / f"{place}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(shown).save(target)
-        painted = overlay(np.zeros_like(rgb), ids, palette, alpha=1)
-        pictures = [draw_prompts(rgb, prompts, colours), painted, shown]
-        return pictures, [f"{place} ({_counted(prompts)})", "masks", "overlay"]
 
-    def tested(self, place: str, rgb: Picture, masks: Mapping[str, Tensor], truth: Tensor) -> Row:
+        def row() -> Row:
+            painted = overlay(np.zeros_like(rgb), ids, palette, alpha=1)
+            titles = [f"{place} ({_counted(prompts)})", "masks", "overlay"]
+            return [draw_prompts(rgb, prompts, colours), painted, shown], titles
+
+        return row
+
+    def tested(
+        self, image: BatchImage, masks: Mapping[str, Tensor], model: LightningModule
+    ) -> Draw:
         """Write the masks for the first prompt of every kind.
 
         Args:
-            place: name of the files, without kind and suffix.
-            rgb: (h,w,3), the picture.
+            image: what was tested; its `mask` (h,w) is 1 on the object.
             masks: kind -> (h,w), not 0 on the object.
-            truth: (h,w), 1 on the object.
+            model: what was asked.
 
         Returns:
-            Picture, masks by kind, ground truth.
+            Draws picture, masks with their prompts by kind, ground truth.
         """
-        pictures, titles = [sized(rgb, tuple(truth.shape[-2:]))], [place]
-        for kind, mask in masks.items():
-            found = mask.cpu().numpy() != 0
-            self._mask(f"{place}_{kind}", found)
-            pictures.append(_black_and_white(found))
-            titles.append(kind)
-        pictures.append(_black_and_white(truth.cpu().numpy() == 1))
-        return pictures, [*titles, "ground truth"]
+        found = {kind: mask.cpu().numpy() != 0 for kind, mask in masks.items()}
+        for kind, mask in found.items():
+            self._mask(f"{image.place}_{kind}", mask)
+
+        def row() -> Row:
+            pictures = [image.rgb]
+            for kind, mask in found.items():
+                prompt = image.frame.to_picture(first_prompt(model, image, kind))
+                white = _black_and_white(mask)[..., None].repeat(3, axis=2)
+                pictures.append(draw_prompts(white, [prompt], [PROMPT]))
+            truth = image["mask"].cpu().numpy() == 1
+            return [*pictures, _black_and_white(truth)], [image.place, *found, "ground truth"]
+
+        return row
 
     def write_list(self) -> None:
         """Write ``prompts.json``, if there were prompts."""
@@ -103,6 +111,26 @@ class PromptedOutputs:
         target.parent.mkdir(parents=True, exist_ok=True)  # names may hold folders ("day/0001")
         Image.fromarray(_black_and_white(mask)).save(target)
         return target.relative_to(self.folder).as_posix()
+
+
+def first_prompt(model: LightningModule, image: BatchImage, kind: str) -> Prompt:
+    """The first prompt of a kind, as the model drew it for a test image.
+
+    Args:
+        model: its settings of the evaluation are used.
+        image: of a test split.
+        kind: of prompt.
+
+    Returns:
+        The prompt in the network's pixels.
+    """
+    overlap = model.hparams.get("eval_iou")
+    (prompt,) = evaluation_prompts(
+        *(image["prompt_mask"][0].float().cpu(), kind, 1, f"{image.split}/{image['name']}"),
+        iou_range=None if overlap is None else (float(overlap[0]), float(overlap[1])),
+        mask_scale=model.hparams.get("mask_prompt_scale", "hq"),
+    )
+    return prompt
 
 
 def prompt_colours(count: int) -> tuple[Colour, ...]:

@@ -1,5 +1,6 @@
 """One page with some of the predictions of every split, to look at first."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ from PIL import Image
 
 from rgbx.pictures import fit, panel
 
-__all__ = ["Picture", "Row", "Sheet", "sized"]
+__all__ = ["Draw", "Picture", "Row", "Sheet", "sized"]
 
 Picture = NDArray[np.uint8]
 Row = tuple[list[Picture], list[str]]  # pictures of the sheet from left to right, their titles
+Draw = Callable[[], Row]  # draws a row, for those that come on the sheet
 
 ROWS = 8
 CELL = (180, 240)  # height and width of a picture on the page, in pixels
@@ -24,24 +26,23 @@ class Sheet:
         self._rows: dict[str, list[Row]] = {}
         self._seen: dict[str, int] = {}
 
-    def wants(self, split: str, size: int, splits: int) -> bool:
-        """Whether the next image of a split is shown; to be asked once for every image.
+    def add(self, draw: Draw, split: str, size: int, splits: int) -> None:
+        """Take the next image of a split, or pass it by; to be called for every image.
+
+        Rows are kept at the size that they will have: whole pictures would fill the memory.
 
         Args:
+            draw: called if the image is shown.
             split: its name.
             size: number of images in it.
             splits: how many splits share the page.
         """
         quota = -(-ROWS // splits)
-        seen = self._seen.get(split, 0)
+        seen, rows = self._seen.get(split, 0), self._rows.setdefault(split, [])
         self._seen[split] = seen + 1
-        return seen % max(1, size // quota) == 0 and len(self._rows.get(split, ())) < quota
-
-    def add(self, split: str, row: Row) -> None:
-        """Keep a row, at the size that it will have: whole pictures would fill the memory."""
-        pictures, titles = row
-        shrunk = [np.asarray(fit(picture, CELL)) for picture in pictures]
-        self._rows.setdefault(split, []).append((shrunk, titles))
+        if seen % max(1, size // quota) == 0 and len(rows) < quota:
+            pictures, titles = draw()
+            rows.append(([np.asarray(fit(picture, CELL)) for picture in pictures], titles))
 
     def save(self, path: Path, below: Image.Image | None = None) -> None:
         """Write the page, if there is anything on it.

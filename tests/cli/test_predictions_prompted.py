@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader
 
 from rgbx.cli.frame import Frame
 from rgbx.cli.predictions import PredictionWriter
-from rgbx.cli.prompted import COLOURS, flatten, prompt_colours
-from rgbx.data import FolderRGBX
-from rgbx.errors import RGBXError
+from rgbx.cli.prompted import COLOURS, PROMPT, flatten, prompt_colours
+from rgbx.data import PromptFolder
 from rgbx.models.base import RGBXModule
 from rgbx.optim.schedules import Constant
 
@@ -32,12 +31,11 @@ def prompts() -> list[dict]:
     ]
 
 
-class Folder(FolderRGBX):
-    """Pictures on disk, and batches as the data sets with prompts make them."""
+class Folder(PromptFolder):
+    """Pictures on disk, and given batches."""
 
     def __init__(self, root: Path, mode: str, splits: tuple[str, ...] = ("test",)) -> None:
-        super().__init__(str(root), class_names=["background", "object"], num_workers=0)
-        self.resize_mode = mode
+        super().__init__(str(root), size=NETWORK, resize_mode=mode, num_workers=0)
         self.test_splits = splits
 
     def setup(self, stage=None) -> None: ...
@@ -68,6 +66,7 @@ class Folder(FolderRGBX):
             "size": sizes,
             "prompts": [prompts() for _ in names],
             "mask": truth,
+            "prompt_mask": torch.ones(len(names), 1, *NETWORK),
         }
 
 
@@ -202,7 +201,10 @@ def test_masks_of_a_test_by_split_and_kind(run):
     sheet = np.asarray(Image.open(folder / "sheet.png"))
     # picture, two kinds, ground truth; all pictures of both splits
     assert sheet.shape == (4 * (180 + 16 + 6) + 6, 4 * (240 + 6) + 6, 3)
-    truth = sheet[22 : 22 + 180, 3 * 246 + 6 : 4 * 246]  # 40 x 60 shown as 160 x 240
+    box, point, truth = (sheet[22 : 22 + 180, i * 246 + 6 : (i + 1) * 246] for i in (1, 2, 3))
+    # 40 x 60 shown as 160 x 240, with the tight box of a full mask, and a point
+    assert (np.abs(box.astype(int) - PROMPT).max(axis=-1) < 90).sum() > 300
+    assert (np.abs(point.astype(int) - PROMPT).max(axis=-1) < 90).sum() > 5
     assert truth[90, 40].tolist() == [255] * 3 and truth[90, 160].tolist() == [0] * 3
 
 
@@ -219,8 +221,3 @@ def test_the_frame_covers_the_picture(mode, size):
     corner = frame.points(np.array([[0.0, 0.0], [width, height]]))
     np.testing.assert_allclose(corner, [[0, 0], [size[1], size[0]]], atol=0.005)
     assert max(height, width) == 64 and min(height, width) >= 1
-
-
-def test_an_unknown_mode_is_refused():
-    with pytest.raises(RGBXError, match="no resize mode 'crop'; give squash or pad"):
-        Frame((4, 4), (64, 64), "crop")
