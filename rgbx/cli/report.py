@@ -24,8 +24,10 @@ from rgbx.results import (
     benchmark_table,
     class_table,
     combined_tables,
+    has_prompts,
     load_published,
     make_result,
+    prompt_tables,
     sha256_of,
     to_terminal,
     write_result,
@@ -75,7 +77,7 @@ def _result(
 ) -> TestResult:
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     trained_on = stored.get("rgbx", {}).get("data", {})
-    protocol = dict(model.protocol())
+    protocol = _input_of(data) | dict(model.protocol())
     if trained_on.get("choice"):
         protocol["choice"] = trained_on["choice"]
     if data.blank:
@@ -97,6 +99,19 @@ def _result(
     )
 
 
+def _input_of(data: RGBXDataModule) -> dict[str, str]:
+    """How pictures come to the network's size, where the data set leaves a choice."""
+    ways = {
+        "squash": "squashed, proportions not kept",
+        "pad": "proportions kept, padded below and on the right",
+    }
+    mode = getattr(data, "resize_mode", None)
+    if mode not in ways:
+        return {}
+    height, width = data.size
+    return {"input": f"pictures of {width} x {height}, {ways[mode]}"}
+
+
 def _supervision(
     trained_on: Mapping[str, Any], data: RGBXDataModule
 ) -> Literal["full", "scribble"]:
@@ -105,7 +120,13 @@ def _supervision(
 
 
 def _tables(result: TestResult, published: Published | None) -> Iterator[Table]:
-    """All saliency splits side by side, then split by split, each followed by its classes."""
+    """All saliency splits side by side, then split by split, each followed by its classes.
+
+    Scores of prompts have tables of their own.
+    """
+    if has_prompts(result):
+        yield from prompt_tables(result, published)
+        return
     overall = [scores["all"] for scores in result.numbers.values()]
     if len(overall) > 1 and all(not set(SALIENCY).isdisjoint(scores) for scores in overall):
         yield from combined_tables(result, published)

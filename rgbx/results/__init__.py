@@ -2,7 +2,8 @@
 
 from rgbx.results.benchmark import benchmark_table, combined_tables
 from rgbx.results.load import load_published
-from rgbx.results.published import SALIENCY, Cost, Published, PublishedRow, PublishedTable
+from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
+from rgbx.results.published import MEAN, SALIENCY, Cost, Published, PublishedRow, PublishedTable
 from rgbx.results.record import (
     CheckpointRecord,
     ClassScore,
@@ -17,6 +18,7 @@ from rgbx.results.store import read_result, write_result
 from rgbx.results.tables import Row, Table, class_table
 
 __all__ = [
+    "MEAN",
     "SALIENCY",
     "CheckpointRecord",
     "ClassScore",
@@ -32,8 +34,11 @@ __all__ = [
     "benchmark_table",
     "class_table",
     "combined_tables",
+    "has_prompts",
+    "kind_label",
     "load_published",
     "make_result",
+    "prompt_tables",
     "read_result",
     "sha256_of",
     "to_csv",

@@ -1,6 +1,5 @@
 """A run beside the rows that papers print: one table per split, or all splits in one."""
 
-import math
 from collections.abc import Sequence
 
 from rgbx.results.notes import (
@@ -10,13 +9,19 @@ from rgbx.results.notes import (
     published_notes,
     size_warning,
 )
-from rgbx.results.published import SALIENCY, Published, PublishedRow, PublishedTable
+from rgbx.results.published import SALIENCY, Published
 from rgbx.results.record import TestResult
-from rgbx.results.tables import Row, Table, Unit, printed, rate_text
+from rgbx.results.rows import (
+    Column,
+    comparison_of,
+    measured,
+    published_cell,
+    ranked,
+    unit_of,
+)
+from rgbx.results.tables import Row, Table, Unit, printed
 
 __all__ = ["benchmark_table", "combined_tables"]
-
-Column = tuple[str, str]  # metric, subset
 
 _LOWER_IS_BETTER = ("MAE", "BER")
 _COMPACT = SALIENCY[:4]
@@ -48,14 +53,14 @@ def benchmark_table(
         each column and the one each published row is believed to use.
     """
     columns = tuple(columns or _default_columns(result, split))
-    table = _comparison(result, published, split)
-    unit = _unit(result, published if table else None)
+    table = comparison_of(result, published, split)
+    unit = unit_of(result, published if table else None)
     name = result.model.class_path.rpartition(".")[2]
-    measured = [_measured(result, split, column, unit) for column in columns]
-    rows = [Row((name, "this run", *measured), own=True)]
+    cells = (measured(result, split, column, unit) for column in columns)
+    rows = [Row((name, "this run", *cells), own=True)]
     notes = protocol_notes(result, [metric for metric, _ in columns])
     if published and table:
-        peers = _ranked(table.rows, result)
+        peers = ranked(table.rows, result)
         for row in peers:
             cells = (printed(row.number(*c), unit, table.decimals) for c in columns)
             rows.append(Row((row.method, "published", *cells)))
@@ -90,16 +95,19 @@ def combined_tables(
 def _combined(
     result: TestResult, published: Published | None, splits: Sequence[str], first: bool
 ) -> Table:
-    found = {split: _comparison(result, published, split) for split in splits}
+    found = {split: comparison_of(result, published, split) for split in splits}
     tables = [table for table in found.values() if table]
-    unit = _unit(result, published if tables else None)
+    unit = unit_of(result, published if tables else None)
     columns = [(split, metric) for split in splits for metric in _COMPACT]
-    measured = [_measured(result, split, (metric, "all"), unit) for split, metric in columns]
-    rows = [Row(("this run", *measured), own=True)]
-    peers = [row for table in tables for row in _ranked(table.rows, result)]
+    cells = (measured(result, split, (metric, "all"), unit) for split, metric in columns)
+    rows = [Row(("this run", *cells), own=True)]
+    peers = [row for table in tables for row in ranked(table.rows, result)]
     rows += [
         Row(
-            (method, *(_published(found[split], method, metric, unit) for split, metric in columns))
+            (
+                method,
+                *(published_cell(found[split], method, metric, unit) for split, metric in columns),
+            )
         )
         for method in dict.fromkeys(row.method for row in peers)
     ]
@@ -118,21 +126,6 @@ def _combined(
     )
 
 
-def _comparison(
-    result: TestResult, published: Published | None, split: str
-) -> PublishedTable | None:
-    if published is None:
-        return None
-    return published.comparison(result.data.dataset, split, result.data.supervision)
-
-
-def _unit(result: TestResult, published: Published | None) -> Unit:
-    if published:
-        return published.unit
-    overall = next(iter(result.numbers.values()))["all"]
-    return "fraction" if not set(overall).isdisjoint(SALIENCY) else "percent"
-
-
 def _default_columns(result: TestResult, split: str) -> list[Column]:
     numbers = result.numbers[split]
     saliency = [(metric, "all") for metric in SALIENCY if metric in numbers["all"]]
@@ -143,28 +136,6 @@ def _default_columns(result: TestResult, split: str) -> list[Column]:
     subsets = [*(name for name in numbers if name != "all"), "all"]
     both = [(metric, subset) for metric in ("miou", "miou_image") for subset in subsets]
     return [*both, ("macc", "all")]
-
-
-def _measured(result: TestResult, split: str, column: Column, unit: Unit) -> str:
-    metric, subset = column
-    return rate_text(result.numbers[split].get(subset, {}).get(metric, math.nan), unit)
-
-
-def _published(table: PublishedTable | None, method: str, metric: str, unit: Unit) -> str:
-    row = next((row for row in table.rows if row.method == method), None) if table else None
-    if table is None or row is None:
-        return printed(None, unit, 0)
-    return printed(row.number(metric, "all"), unit, table.decimals)
-
-
-def _ranked(rows: Sequence[PublishedRow], result: TestResult) -> list[PublishedRow]:
-    """The paper's own rows first, of these the variant that was run, then by number."""
-
-    def key(row: PublishedRow) -> tuple[bool, bool, float]:
-        other = row.own and not row.made_by(result.model.hyper_parameters)
-        return not row.own, other, -row.headline
-
-    return sorted(rows, key=key)
 
 
 def _heading(metric: str, subset: str, unit: Unit) -> str:

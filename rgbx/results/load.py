@@ -9,7 +9,7 @@ import yaml
 
 from rgbx.errors import RGBXError
 from rgbx.results.decode import DecodeError, decode
-from rgbx.results.published import METRICS, Published, PublishedRow, PublishedTable
+from rgbx.results.published import Published, PublishedRow, PublishedTable, is_metric
 
 __all__ = ["load_published"]
 
@@ -72,7 +72,7 @@ def _check_row(row: PublishedRow, where: str, unit: str) -> None:
     if not (row.scores or row.believed):
         raise DecodeError(f"{where} has neither scores nor believed and values")
     for metric in row.scores or (row.believed,):
-        if metric not in METRICS:
+        if not is_metric(metric):
             key = "scores names" if row.scores else "believed is"
             raise DecodeError(f"{where}: {key} {metric!r}, which rgbx does not report")
     if not row.scores and "all" not in row.values:

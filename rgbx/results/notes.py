@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from rgbx.results.published import Published, PublishedRow, PublishedTable
+from rgbx.results.published import MEAN, Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.tables import printed
 
@@ -38,9 +38,10 @@ def ablation_notes(published: Published | None, result: TestResult, split: str) 
 
 
 def protocol_notes(result: TestResult, metrics: Sequence[str]) -> list[str]:
-    """What was averaged over what, for each metric of the table."""
-    known = [metric for metric in dict.fromkeys(metrics) if metric in result.protocol]
-    return [f"{metric}: {result.protocol[metric]}." for metric in known]
+    """What was averaged over what, for each metric of the table; KIND/SCORE by its score."""
+    names = [m if m in result.protocol else m.rpartition("/")[2] for m in metrics]
+    known = [name for name in dict.fromkeys(names) if name in result.protocol]
+    return [f"{name}: {result.protocol[name]}." for name in known]
 
 
 def size_warning(result: TestResult, table: PublishedTable, named: bool = False) -> list[str]:
@@ -51,7 +52,7 @@ def size_warning(result: TestResult, table: PublishedTable, named: bool = False)
         table: What it is compared with.
         named: Name the split, as the table shows several.
     """
-    images = result.data.split_sizes.get(table.split)
+    images = _images(result, table.split)
     if table.images is None or images == table.images:
         return []
     where = f" of {table.split}" if named else ""
@@ -59,6 +60,14 @@ def size_warning(result: TestResult, table: PublishedTable, named: bool = False)
         f"NOT COMPARABLE: this run was scored on {images} images{where}, the published rows on "
         f"{table.images}."
     ]
+
+
+def _images(result: TestResult, split: str) -> int | None:
+    """Images of a split; of the mean, those of all splits that it is the mean of."""
+    sizes = result.data.split_sizes
+    if split != MEAN or MEAN in sizes:
+        return sizes.get(split)
+    return sum(sizes.get(name, 0) for name in result.numbers if name != MEAN)
 
 
 def published_notes(
@@ -71,7 +80,9 @@ def published_notes(
         tables: The parts of it that are shown.
         rows: Their rows, in the order shown.
     """
-    numbers = " and ".join(dict.fromkeys(f"Table {table.table}" for table in tables))
+    numbers = " and ".join(
+        dict.fromkeys(f"Table{'s' * (' ' in t.table)} {t.table}" for t in tables)
+    )
     notes = [
         f"published: printed in {numbers} of the {published.paper} paper, not reproduced with rgbx."
     ]

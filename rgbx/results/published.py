@@ -1,10 +1,22 @@
 """The form of the numbers that papers print, one ``published.yaml`` for each paper."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-__all__ = ["METRICS", "SALIENCY", "Cost", "Published", "PublishedRow", "PublishedTable"]
+__all__ = [
+    "MEAN",
+    "METRICS",
+    "SALIENCY",
+    "Cost",
+    "Published",
+    "PublishedRow",
+    "PublishedTable",
+    "is_metric",
+]
+
+MEAN = "mean"  # the pseudo split: unweighted mean of all splits
 
 #: Saliency scores in the order in which they are shown: the four that papers print come first.
 SALIENCY = (
@@ -15,9 +27,16 @@ SALIENCY = (
 METRICS = (
     *("miou", "macc", "acc", "miou_fg", "miou_drop0", "miou_image"),
     *SALIENCY,
-    *("mIoU", "mBIoU", "mSF", "BER", "mDice"),
+    *("mIoU", "mBIoU", "mSF", "BER", "mDice", "AP", "AP50"),
 )
+_KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 Supervision = Literal["full", "scribble"]
+
+
+def is_metric(name: str) -> bool:
+    """Whether rgbx reports a score of this name: one of `METRICS`, or KIND/SCORE of prompts."""
+    kind, slash, score = name.rpartition("/")
+    return score in METRICS and (not slash or bool(_KIND.fullmatch(kind)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +50,8 @@ class PublishedRow:
         method: Name of the method.
         believed: The rgbx metric that the number is believed to be; papers seldom say.
         values: Subset ("all", "day", ...) -> number in the paper's unit.
-        scores: rgbx metric -> number in the paper's unit.
+        scores: rgbx metric -> number in the paper's unit; metrics of prompts are KIND/SCORE, as in
+            "noisy_box/mIoU".
         own: Whether this is the paper's own method; if it has several variants, ``settings`` tells
             them apart.
         note: What a reader must know before comparing.
@@ -73,7 +93,7 @@ class PublishedTable:
     Attributes:
         table: Number of the table in the paper.
         dataset: Name of the data module's class.
-        split: Split of the data set.
+        split: Split of the data set, or "mean" (unweighted) of all of them.
         metric: The metric's name as printed.
         decimals: Decimals as printed.
         rows: The methods.
