@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rgbx.prompts.entries import Entry, box_entry, points_entry
 
 __all__ = ["read_json"]
 
+_NEWLINE = "\n"
 _SHAPE = '{"NAME": [{"box": [x_min, y_min, x_max, y_max]}, {"points": [[x, y]], "labels": [1]}]}'
 
 
@@ -21,27 +23,40 @@ def read_json(path: Path, text: str) -> dict[str, list[Entry]]:
             and line (of the picture's name).
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=partial(_unique, path, text))
     except json.JSONDecodeError as error:
         raise DataError(f"{path} line {error.lineno}: no JSON ({error.msg})") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} line 1: the file must be {_SHAPE}")
     entries: dict[str, list[Entry]] = {}
+    place = 0
     for name, prompts in content.items():
-        where = f"{path} line {_line(text, name)} ({name}"
+        place = _find(text, name, place)
+        where = f"{path} line {text.count(_NEWLINE, 0, place) + 1} ({name}"
         if not isinstance(prompts, list):
             raise DataError(f"{where}): a list of prompts must follow the name, as in {_SHAPE}")
         entries[name] = [_entry(item, f"{where}, prompt {i})") for i, item in enumerate(prompts, 1)]
     return entries
 
 
-def _line(text: str, name: str) -> int:
-    """Line in which a name first stands; 1 if it is written with escapes of its own."""
+def _unique(path: Path, text: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping without repeated keys, of which JSON would keep the last in silence."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            line = text.count(_NEWLINE, 0, _find(text, key, 0)) + 1
+            raise DataError(f"{path} line {line}: {key!r} stands there twice; keep one list")
+        found[key] = value
+    return found
+
+
+def _find(text: str, name: str, start: int) -> int:
+    """Where a name stands after `start`; `start` if it is written with escapes of its own."""
     for quoted in (json.dumps(name), json.dumps(name, ensure_ascii=False)):
-        place = text.find(quoted)
+        place = text.find(quoted, start)
         if place >= 0:
-            return text.count("\n", 0, place) + 1
-    return 1
+            return place
+    return start
 
 
 def _entry(item: Any, where: str) -> Entry:
