@@ -4,6 +4,7 @@ In a config they are chosen by class path, ``{class_path: rgbx.optim.Poly, init_
 hold no counter and no optimiser, so resuming a run needs nothing from them.
 """
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -141,7 +142,7 @@ class Step(Schedule):
     ) -> None:
         super().__init__(warmup_epochs)
         edges = (0, *milestones)
-        if any(not a < b < math.inf for a, b in zip(edges, edges[1:], strict=False)):
+        if any(not a < b < math.inf for a, b in itertools.pairwise(edges)):
             raise RGBXError(
                 f"milestones is {list(milestones)}: give epochs above 0 in increasing order."
             )

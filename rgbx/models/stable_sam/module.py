@@ -57,7 +57,7 @@ class StableSAM(PromptableModule):
         eval_iou: overlap [low, high) of evaluation's noisy boxes with the tight box; None for any.
         val_kinds: kinds of prompts in validation.
         val_prompts: prompts per image and kind in validation.
-        decode_batch: prompts per decoder call in evaluation.
+        decode_batch: prompts per decoder call in evaluation; None: 32 at 1024 x 1024 (4 on a CPU).
         mask_prompt_scale: values of coarse masks in evaluation: ``hq`` (0 and 255) or ``logits``
             (-10 and 10); for training it is part of the data module's mixture.
         boundary: width of the boundary in mBIoU, as a share of the image's diagonal.
@@ -102,7 +102,7 @@ class StableSAM(PromptableModule):
         eval_iou: Sequence[float] | None = None,
         val_kinds: Sequence[str] = ("noisy_box",),
         val_prompts: int = 3,
-        decode_batch: int = 32,
+        decode_batch: int | None = None,
         mask_prompt_scale: MaskScale = "hq",
         boundary: float = 0.02,
         empty_union: float = 0.0,
@@ -185,12 +185,14 @@ class StableSAM(PromptableModule):
         return attention_map(self.network, rgb.reshape(1, *rgb.shape[-3:]), prompt)
 
 
-def _check(train: str, train_decoder: bool, loss: str, points: int, decode_batch: int) -> None:
+def _check(
+    train: str, train_decoder: bool, loss: str, points: int, decode_batch: int | None
+) -> None:
     if train_decoder and train != "plugin":
         raise RGBXError(
             f"train_decoder goes with the plug-in, but train is {train!r}: leave it out."
         )
     if loss not in ("points", "dense"):
         raise RGBXError(f"loss is {loss!r}: choose points or dense.")
-    if min(points, decode_batch) < 1:
-        raise RGBXError(f"points is {points} and decode_batch {decode_batch}: give 1 or more.")
+    if points < 1 or (decode_batch is not None and decode_batch < 1):
+        raise RGBXError(f"points is {points}, decode_batch {decode_batch}: give 1 or more.")
