@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rgbx.cli.frame import Frame
 from rgbx.cli.image import BatchImage
-from rgbx.cli.sheet import Draw, Picture, Row
-from rgbx.pictures import Colour, draw_prompts, generate_palette, overlay
+from rgbx.cli.sheet import CELL, Draw, Picture, Row
+from rgbx.pictures import Colour, draw_prompts, fit, generate_palette, overlay
 from rgbx.prompts import Prompt, evaluation_prompts
 
 __all__ = ["PromptedOutputs", "first_prompt", "prompt_colours"]
@@ -59,15 +60,17 @@ class PromptedOutputs:
         ]
         colours = prompt_colours(len(prompts))
         ids, palette = flatten(stack, rgb.shape[:2]), ((0, 0, 0), *colours)
-        shown = draw_prompts(overlay(rgb, ids, palette), prompts, colours)
+        covered = overlay(rgb, ids, palette)
         target = self.folder / "overlays" / f"{place}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(shown).save(target)
+        Image.fromarray(draw_prompts(covered, prompts, colours)).save(target)
 
         def row() -> Row:
             painted = overlay(np.zeros_like(rgb), ids, palette, alpha=1)
             titles = [f"{place} ({_counted(prompts)})", "masks", "overlay"]
-            return [draw_prompts(rgb, prompts, colours), painted, shown], titles
+            asked = image["prompts"]
+            pictures = [_small(rgb, frame, asked, colours), painted]
+            return [*pictures, _small(covered, frame, asked, colours)], titles
 
         return row
 
@@ -91,9 +94,8 @@ class PromptedOutputs:
         def row() -> Row:
             pictures = [image.rgb]
             for kind, mask in found.items():
-                prompt = image.frame.to_picture(first_prompt(model, image, kind))
-                white = _black_and_white(mask)[..., None].repeat(3, axis=2)
-                pictures.append(draw_prompts(white, [prompt], [PROMPT]))
+                asked = [first_prompt(model, image, kind)]
+                pictures.append(_small(_black_and_white(mask), image.frame, asked, [PROMPT]))
             truth = image["mask"].cpu().numpy() == 1
             return [*pictures, _black_and_white(truth)], [image.place, *found, "ground truth"]
 
@@ -149,6 +151,15 @@ def flatten(masks: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.uint8]:
     for i in np.argsort(-masks.sum(axis=(1, 2)), kind="stable"):
         ids[masks[i]] = 1 + i % COLOURS
     return ids
+
+
+def _small(
+    picture: Picture, frame: Frame, prompts: Sequence[Prompt], colours: Sequence[Colour]
+) -> Picture:
+    """The picture as large as on the sheet, with prompts in lines that suit this size."""
+    small = np.asarray(fit(picture, CELL))
+    scaled = frame.scaled(small.shape[:2])
+    return draw_prompts(small, [scaled.to_picture(prompt) for prompt in prompts], colours)
 
 
 def _black_and_white(mask: NDArray[np.bool_]) -> Picture:

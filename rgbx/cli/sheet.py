@@ -9,7 +9,7 @@ from PIL import Image
 
 from rgbx.pictures import fit, panel
 
-__all__ = ["Draw", "Picture", "Row", "Sheet", "sized"]
+__all__ = ["CELL", "Draw", "Picture", "Row", "Sheet", "sized"]
 
 Picture = NDArray[np.uint8]
 Row = tuple[list[Picture], list[str]]  # pictures of the sheet from left to right, their titles
