@@ -1,0 +1,209 @@
+"""COCO-format annotation files: the objects of every picture, one after the other."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rgbx.errors import DataError, RGBXError
+
+__all__ = ["SGINW", "CocoInstance", "CocoInstances", "sginw_sets"]
+
+#: the 25 data sets of "Segmentation in the Wild"
+SGINW = (
+    *("Airplane-Parts", "Bottles", "Brain-Tumor", "Chicken", "Cows", "Electric-Shaver"),
+    *("Elephants", "Fruits", "Garbage", "Ginger-Garlic", "Hand", "Hand-Metal", "House-Parts"),
+    *("HouseHold-Items", "Nutterfly-Squireel", "Phones", "Poles", "Puppies", "Rail"),
+    *("Salmon-Fillet", "Strawberry", "Tablets", "Toolkits", "Trash", "Watermelon"),
+)
+
+
+@dataclass(frozen=True)
+class CocoInstance:
+    """One object of one picture.
+
+    Attributes:
+        id: Of the annotation.
+        image_id: Of the picture.
+        path: The picture's file.
+        category_id: Its class.
+        mask: (h, w) bool at the picture's size.
+        box: (4,) float32 x_min, y_min, x_max, y_max in pixels of the picture, from the file where
+            that has a box with an area, else around the mask's pixels (as HQ-SAM's boxes: no 1 is
+            added to the largest coordinates).
+    """
+
+    id: int
+    image_id: int
+    path: Path
+    category_id: int
+    mask: NDArray[np.bool_]
+    box: Tensor
+
+
+class CocoInstances:
+    """The instances that a COCO annotation file describes.
+
+    Args:
+        annotations: The JSON file.
+        images: Folder of the pictures.
+
+    Attributes:
+        path: The JSON file.
+        coco: pycocotools' own index of the file.
+        empty: Instances without a pixel met so far; they are scored as missed.
+
+    Raises:
+        RGBXError: If pycocotools is not installed.
+        DataError: If the file is missing, no JSON, no COCO annotation, or names pictures that are
+            not in the folder.
+    """
+
+    def __init__(self, annotations: str | Path, images: str | Path) -> None:
+        self.path = Path(annotations)
+        self._images = Path(images)
+        self.empty = 0
+        self.coco = _index(_read(self.path))
+        self._check_images()
+        for annotation in self.coco.anns.values():  # which its evaluation takes for granted
+            annotation.setdefault("iscrowd", 0)
+            if "area" not in annotation:
+                annotation["area"] = int(self._mask(annotation).sum())
+
+    def __len__(self) -> int:
+        """Pictures with instances that are no crowd."""
+        return len(self.groups())
+
+    @property
+    def image_count(self) -> int:
+        """All pictures of the file."""
+        return len(self.coco.imgs)
+
+    def groups(self) -> dict[int, list[int]]:
+        """Picture id -> ids of its instances that are no crowd, in the order of the file."""
+        found: dict[int, list[int]] = {}
+        for key, annotation in self.coco.anns.items():
+            if not annotation.get("iscrowd", 0):
+                found.setdefault(annotation["image_id"], []).append(key)
+        return found
+
+    def __iter__(self) -> Iterator[list[CocoInstance]]:
+        """The instances of one picture after the other; pictures without any are left out."""
+        for ids in self.groups().values():
+            instances = [found for key in ids if (found := self._instance(key)) is not None]
+            if instances:
+                yield instances
+
+    def _instance(self, key: int) -> CocoInstance | None:
+        annotation = self.coco.anns[key]
+        image = annotation["image_id"]
+        mask = self._mask(annotation)
+        if not mask.any():
+            self.empty += 1
+            return None
+        box = torch.tensor(_box(annotation, mask), dtype=torch.float32)
+        path = self._path(image)
+        return CocoInstance(key, image, path, annotation["category_id"], mask, box)
+
+    def _mask(self, annotation: dict[str, Any]) -> NDArray[np.bool_]:
+        image = self.coco.imgs[annotation["image_id"]]
+        size = [image["height"], image["width"]]
+        if not _is_code(annotation.get("segmentation"), size):
+            raise DataError(
+                f"{self.path}: the segmentation of annotation {annotation['id']} is neither "
+                f"polygons nor a run-length code of {size[0]} x {size[1]} pixels; correct it or "
+                "leave the annotation out"
+            )
+        return np.asarray(self.coco.annToMask(annotation), dtype=np.bool_)
+
+    def _path(self, image: int) -> Path:
+        return self._images / self.coco.imgs[image]["file_name"]
+
+    def _check_images(self) -> None:
+        groups = self.groups()
+        unknown = [image for image in groups if image not in self.coco.imgs]
+        if unknown:
+            raise DataError(
+                f"{self.path}: annotations name picture {unknown[0]}, which is no image"
+            )
+        missing = [self._path(image) for image in groups if not self._path(image).is_file()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of the {len(groups)} pictures that {self.path} names are not in "
+                f"{self._images}, first {missing[0].name}; give the folder that belongs to the file"
+            )
+
+
+def sginw_sets(root: str | Path) -> dict[str, tuple[Path, Path]]:
+    """The 25 data sets of SGinW: name -> annotation file and folder of its validation pictures.
+
+    Raises:
+        DataError: If one of them is missing: a mean over fewer is another number.
+    """
+    found = {name: Path(root) / name / "valid" for name in SGINW}
+    files = {name: folder / "_annotations_min1cat.coco.json" for name, folder in found.items()}
+    missing = [name for name, file in files.items() if not file.is_file()]
+    if missing:
+        raise DataError(
+            f"{root} holds {len(SGINW) - len(missing)} of SGinW's {len(SGINW)} data sets; "
+            f"{missing[0]}/valid/_annotations_min1cat.coco.json is missing"
+        )
+    return {name: (files[name], found[name]) for name in SGINW}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"Cannot read the annotations {path}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no readable JSON ({error})") from error
+    keys = ("images", "annotations", "categories")
+    missing = [key for key in keys if not (isinstance(content, dict) and key in content)]
+    if missing:
+        raise DataError(f"{path} is no COCO annotation file: it has no list {missing[0]!r}")
+    assert isinstance(content, dict)
+    return content
+
+
+def _index(content: dict[str, Any]) -> Any:
+    try:
+        from pycocotools.coco import COCO
+    except ImportError as error:
+        raise RGBXError(
+            "COCO evaluation needs pycocotools; install it with: pip install 'rgbx[coco]'"
+        ) from error
+    coco = COCO()
+    coco.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        coco.createIndex()
+    return coco
+
+
+def _is_code(segmentation: Any, size: list[int]) -> bool:
+    """Whether pycocotools can draw it: polygons, or counts of runs, as numbers or compressed."""
+    if isinstance(segmentation, dict):
+        counts = segmentation.get("counts")
+        complete = not isinstance(counts, list) or sum(counts) == size[0] * size[1]
+        return (
+            segmentation.get("size") == size and isinstance(counts, list | str | bytes) and complete
+        )
+    polygons = segmentation if isinstance(segmentation, list) else []
+    whole = (isinstance(p, list) and len(p) >= 4 and len(p) % 2 == 0 for p in polygons)
+    return bool(polygons) and all(whole)
+
+
+def _box(annotation: dict[str, Any], mask: NDArray[np.bool_]) -> list[float]:
+    x, y, width, height = annotation.get("bbox") or (0, 0, 0, 0)
+    if width > 0 and height > 0:
+        return [x, y, x + width, y + height]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])]
