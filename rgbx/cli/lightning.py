@@ -282,7 +282,7 @@ def _classes_from_checkpoint(config: Any) -> None:
         return
     checkpoint = torch.load(config.ckpt_path, map_location="cpu", weights_only=True, mmap=True)
     data = checkpoint.get("rgbx", {}).get("data", {})
-    names = checkpoint.get("hyper_parameters", {}).get("class_names")
+    names = checkpoint.get("hyper_parameters", {}).get("class_names") or data.get("class_names")
     if names:
         arguments.class_names = list(names)
     if data.get("palette") and "palette" in arguments and arguments.palette is None:
