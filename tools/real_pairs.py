@@ -1,4 +1,4 @@
-"""Lay real image pairs out as MFNet, PST900, VT5000 and NJU2K, to train on them as shipped.
+"""Lay real pictures out as MFNet, PST900, VT5000, NJU2K and HQSeg-44K, to train on them as shipped.
 
     python tools/real_pairs.py SAMPLES OUT
 
@@ -8,17 +8,23 @@ SAMPLES is a folder with ``msrs_person/{rgb,thermal,gt}`` (two-class masks of pe
 ``PST900``, ``VT`` (VT5000) and ``RGBD`` (NJU2K). The same pairs stand in the train, val and test
 lists (for VT and RGBD: with ``--data.choose_on_test true``): this shows that the code fits real
 pictures, not that it generalises.
+
+From ``hq_am2k``, ``camouflage_person``, ``rgbd_ssd`` and ``kvasir_seg`` (``rgb`` and ``gt``), OUT
+also gets ``HQSeg``: a mixture of fine, camouflaged, salient and medical masks, of which every
+fourth pair is held out as DIS-VD; there, training and test differ.
 """
 
 import argparse
 import shutil
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 PERSON = 2
+MIXTURE = ("hq_am2k", "camouflage_person", "rgbd_ssd", "kvasir_seg")
 
 
 def write_mfnet(samples: Path, root: Path) -> int:
@@ -67,6 +73,34 @@ def write_saliency(
     return pairs
 
 
+def write_hqseg(samples: Path, root: Path) -> tuple[int, int]:
+    """HQSeg-44K's layout (DIS5K) from four kinds of masks; returns the numbers of train and test.
+
+    Pictures become ``.jpg`` and masks ``.png``; every fourth pair is held out.
+    """
+    counts = {"DIS-TR": 0, "DIS-VD": 0}
+    masks = [path for kind in MIXTURE for path in sorted((samples / kind / "gt").iterdir())]
+    for i, mask in enumerate(masks):
+        folder, kind = "DIS-VD" if i % 4 == 3 else "DIS-TR", mask.parents[1]
+        picture = next((kind / "rgb").glob(f"{escape(mask.stem)}.*"))
+        for part, source, suffix in (("im", picture, ".jpg"), ("gt", mask, ".png")):
+            target = root / "DIS5K" / folder / part / f"{kind.name}#{mask.stem}{suffix}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _save_as(source, target)
+        counts[folder] += 1
+    return counts["DIS-TR"], counts["DIS-VD"]
+
+
+def _save_as(source: Path, target: Path) -> None:
+    """Copy a picture; encode it anew if the target is of another kind."""
+    if source.suffix == target.suffix:
+        shutil.copy(source, target)
+    else:
+        image: Image.Image = Image.open(source)
+        mode = "RGB" if target.suffix == ".jpg" else "L"
+        image.convert(mode).save(target, quality=95)
+
+
 def main() -> None:
     """Write all layouts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -86,6 +120,8 @@ def main() -> None:
         {"RGB": "rgb", "depth": "depth", "GT": "gt"},
         [rgbd / "train", rgbd / "test" / "NJU2K"],
     )
+    train, test = write_hqseg(arguments.samples, arguments.out / "HQSeg")
+    print(f"{arguments.out}: HQSeg-44K with {train} pairs to train on and {test} held out")
     print(f"{arguments.out}: VT5000 with {thermal} pairs, NJU2K with {depth} pairs")
     print(f"{arguments.out}: MFNet with {pairs} pairs, PST900 with {frames} copies of one pair")
 

@@ -164,7 +164,6 @@ class PromptedEvaluation(RGBXDataset):
 
         Raises:
             SampleError: a file cannot be used, or the mask is empty.
-            DataError: a prompt of the user's lies outside the picture.
         """
         record = self.records[key[0] if isinstance(key, tuple) else key]
         raw = self._read(record)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.dataset import RGBXDataset
-from rgbx.data.files import read_soft
+from rgbx.data.files import probe, read_soft
 from rgbx.data.jitter import LargeScaleJitter
 from rgbx.data.prompt_dataset import PromptedEvaluation, PromptedTraining, ResizeMode
 from rgbx.data.records import Problem, Record, Scan, seeded_split
@@ -106,7 +106,8 @@ class PromptableDataModule(RGBXDataModule):
         """Build the data set of a split.
 
         Raises:
-            DataError: as `find_records`, or prediction finds no prompts.
+            DataError: as `find_records`, or prediction finds no prompts or one that lies outside
+                its picture.
         """
         if split == "predict":
             return self._predict_dataset()
@@ -132,6 +133,9 @@ class PromptableDataModule(RGBXDataModule):
         asked = [record for record in records if record.name in set(found.names)]
         if not asked:
             raise DataError(f"{found.path} holds no prompt; name a picture and what to ask for")
+        for record in asked:  # so that a mistake shows before the first picture, not in a worker
+            header = probe(record.rgb)
+            found.prompts(record.name, (header.height, header.width))
         rank_zero_info(
             f"{found.path}: prompts for {len(asked)} of {len(records)} pictures in {self.root}"
         )

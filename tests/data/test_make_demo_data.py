@@ -1,7 +1,7 @@
 import pytest
 
 from rgbx.cli.make_demo_data import main
-from rgbx.data import NEURSDDS, PST900, VT5000, FolderRGBX, MFNet, RGBDSaliency
+from rgbx.data import NEURSDDS, PST900, VT5000, FolderRGBX, HQSeg44K, MFNet, RGBDSaliency
 from rgbx.data.synthetic import FOLDER_CLASSES
 from rgbx.errors import DataError, RGBXError
 
@@ -27,6 +27,14 @@ def test_what_is_written_can_be_read(tmp_path, layout, module, options, lengths,
     data = module(str(root), size=(32, 48), num_workers=0, **options)
     assert [len(data.find_records(split)) for split in data.splits] == lengths
     assert all(data.read(r).x.shape == (32, 48) for s in data.splits for r in data.find_records(s))
+
+
+def test_thin_structures_are_written_as_hqseg(tmp_path):
+    root = tmp_path / "demo"
+    assert main(["--root", str(root), "--layout", "hqseg", *COUNTS[:-2], "48", "64"]) == 0
+    data = HQSeg44K(str(root), size=(64, 64), num_workers=0)
+    assert [len(data.find_records(split)) for split in data.splits] == [6, 2, 2, 2, 2]
+    assert all(data.find_records(split)[0].mask.is_file() for split in data.splits)
 
 
 def test_own_folder_is_replaced_and_others_are_kept(tmp_path):

@@ -130,7 +130,7 @@ def test_a_prompt_outside_its_picture(tmp_path, fill):
     with pytest.raises(
         DataError, match=r"line 2: \(80, 5\) lies outside cat, which is 80 pixels wi"
     ):
-        predict(tmp_path)
+        module(tmp_path).setup("predict")
 
 
 def test_folders_that_do_not_suffice(tmp_path, fill):
