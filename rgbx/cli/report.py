@@ -33,7 +33,7 @@ from rgbx.results import (
     write_result,
 )
 
-__all__ = ["paper_of", "report_test"]
+__all__ = ["checkpoint_record", "paper_of", "path_of", "report_test"]
 
 Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, recall, F, E -> (256,)
 
@@ -84,18 +84,26 @@ def _result(
         protocol["ablation"] = f"{data.blank} was blanked (replaced by its mean) in every image"
     return make_result(
         paper=paper_of(model),
-        model=ModelRecord(_path_of(model), dict(model.hparams)),
+        model=ModelRecord(path_of(model), dict(model.hparams)),
         data=DataRecord(
-            *(_path_of(data), data.root.name, data.split_sizes, tuple(data.class_names)),
+            *(path_of(data), data.root.name, data.split_sizes, tuple(data.class_names)),
             supervision=_supervision(trained_on, data),
         ),
-        checkpoint=CheckpointRecord(
-            *(checkpoint.name, sha256_of(checkpoint)),
-            *(stored.get("epoch"), stored.get("global_step")),
-        ),
+        checkpoint=checkpoint_record(checkpoint),
         scores=model.results,
         protocol=protocol,
         seed=seed,
+    )
+
+
+def checkpoint_record(checkpoint: Path | None) -> CheckpointRecord:
+    """What a result remembers of the tested file; "none" for a model as it was built."""
+    if checkpoint is None:
+        return CheckpointRecord("none", "", epoch=None, step=None)
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return CheckpointRecord(
+        *(checkpoint.name, sha256_of(checkpoint)),
+        *(stored.get("epoch"), stored.get("global_step")),
     )
 
 
@@ -190,5 +198,6 @@ def paper_of(model: RGBXModule) -> str:
     return type(model).__name__.lower()
 
 
-def _path_of(thing: Any) -> str:
+def path_of(thing: Any) -> str:
+    """Import path of an object's class."""
     return f"{type(thing).__module__}.{type(thing).__qualname__}"

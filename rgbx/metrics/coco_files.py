@@ -129,7 +129,8 @@ class CocoInstances:
 
     def _check_images(self) -> None:
         groups = self.groups()
-        unknown = [image for image in groups if image not in self.coco.imgs]
+        named = (annotation["image_id"] for annotation in self.coco.anns.values())
+        unknown = [image for image in named if image not in self.coco.imgs]
         if unknown:
             raise DataError(
                 f"{self.path}: annotations name picture {unknown[0]}, which is no image"
@@ -192,13 +193,13 @@ def _is_code(segmentation: Any, size: list[int]) -> bool:
     """Whether pycocotools can draw it: polygons, or counts of runs, as numbers or compressed."""
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
-        complete = not isinstance(counts, list) or sum(counts) == size[0] * size[1]
-        return (
-            segmentation.get("size") == size and isinstance(counts, list | str | bytes) and complete
-        )
+        whole = sum(counts) == size[0] * size[1] if isinstance(counts, list) else True
+        return isinstance(counts, list | str | bytes) and whole and segmentation.get("size") == size
     polygons = segmentation if isinstance(segmentation, list) else []
-    whole = (isinstance(p, list) and len(p) >= 4 and len(p) % 2 == 0 for p in polygons)
-    return bool(polygons) and all(whole)
+    return bool(polygons) and all(
+        isinstance(corners, list) and len(corners) >= 4 and len(corners) % 2 == 0
+        for corners in polygons
+    )
 
 
 def _box(annotation: dict[str, Any], mask: NDArray[np.bool_]) -> list[float]:

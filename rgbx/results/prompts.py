@@ -18,7 +18,12 @@ __all__ = ["has_prompts", "kind_label", "prompt_tables"]
 
 _WIDEST = 9  # number columns beside method and source, within 100 characters
 _SETS = 4  # data sets beside each other
-_GENERAL = ("prompts", "input", MEAN)  # sentences of the protocol that hold for every score
+_GENERAL = (
+    "prompts",
+    "confidence",
+    "input",
+    MEAN,
+)  # sentences of the protocol that hold for every score
 
 
 def has_prompts(result: TestResult) -> bool:
@@ -40,8 +45,8 @@ def prompt_tables(result: TestResult, published: Published | None) -> list[Table
     The first tables are in the layout of the Stable-SAM paper's Table 2: under each kind of prompt
     its scores, for the mean of the data sets where the run has it, else for every split. Kinds that
     the paper prints come first; what does not fit beside them makes another table, whose published
-    rows are those that have a number in it. With a mean, further tables have a row for each kind
-    of prompt and the data sets side by side.
+    rows are those that have a number in it. With a mean, a further table has a row for each kind
+    of prompt and the data sets side by side; of many data sets each has a row.
 
     Args:
         result: The run; its numbers must be scores of prompts, see :func:`has_prompts`.
@@ -55,7 +60,7 @@ def prompt_tables(result: TestResult, published: Published | None) -> list[Table
     others = [split for split in result.numbers if split not in heads]
     return [
         *(table for split in heads for table in _compared(result, published, split)),
-        *(_by_set(result, others[i : i + _SETS]) for i in range(0, len(others), _SETS)),
+        *_by_set(result, others),
     ]
 
 
@@ -98,30 +103,45 @@ def _rows(
     return rows
 
 
-def _by_set(result: TestResult, splits: Sequence[str]) -> Table:
-    """A row for each kind of prompt, data sets side by side."""
+def _by_set(result: TestResult, splits: Sequence[str]) -> list[Table]:
+    """This run data set by data set, whichever of kinds and sets fit beside each other."""
     names = list(dict.fromkeys(name for split in splits for name in _scores(result, split)))
+    kinds = list(dict.fromkeys(map(_kind, names)))
     scores = list(dict.fromkeys(map(_score, names)))
+    if not splits:
+        return []
+    if len(splits) > _SETS:
+        return [
+            _own_table(
+                result,
+                "Data set",
+                {split: [(split, name) for name in columns] for split in splits},
+                [kind_label(_kind(name)) for name in columns],
+            )
+            for columns in _chunks(names, None)
+        ]
+    rows = {
+        kind_label(kind): [(split, f"{kind}/{score}") for split in splits for score in scores]
+        for kind in kinds
+    }
+    return [_own_table(result, "Prompt", rows, [split for split in splits for _ in scores])]
+
+
+def _own_table(
+    result: TestResult,
+    heading: str,
+    places: dict[str, list[tuple[str, str]]],
+    groups: Sequence[str],
+) -> Table:
+    """A table of what this run measured: row -> (split, KIND/SCORE) of each of its cells."""
     unit = unit_of(result, None)
     rows = [
-        Row(
-            (
-                kind_label(kind),
-                *(
-                    measured(result, split, (f"{kind}/{score}", "all"), unit)
-                    for split in splits
-                    for score in scores
-                ),
-            )
-        )
-        for kind in dict.fromkeys(map(_kind, names))
+        Row((label, *(measured(result, split, (name, "all"), unit) for split, name in cells)))
+        for label, cells in places.items()
     ]
-    return Table(
-        title=f"{result.data.dataset}, this run by data set (%)",
-        columns=("Prompt", *(score for _ in splits for score in scores)),
-        rows=tuple(rows),
-        groups=tuple(split for split in splits for _ in scores),
-    )
+    scores = (_score(name) for _, name in next(iter(places.values())))
+    title = f"{result.data.dataset}, this run by data set (%)"
+    return Table(title, (heading, *scores), tuple(rows), groups=tuple(groups))
 
 
 def _scores(result: TestResult, split: str) -> list[str]:

@@ -147,10 +147,17 @@ def test_one_split_has_one_comparison_and_no_mean(published):
     assert prompt_tables(prompted({"test": 9}), None)[0].notes[0].startswith("mIoU: ")
 
 
-def test_many_data_sets_make_further_tables():
+def test_many_data_sets_have_a_row_each():
     tables = prompt_tables(prompted({f"set{i}": 3 for i in range(6)}), None)
-    by_set = [[g for g, *_ in t.spans] for t in tables if "by data set" in t.title]
-    assert by_set == [["set0", "set1", "set2", "set3"], ["set4", "set5"]]
+    by_set = [table for table in tables if "by data set" in table.title]
+    assert [[group for group, *_ in table.spans] for table in by_set] == [
+        ["tight box", "noisy box", "1 point"],
+        ["3 points", "5 points", "10 points"],
+    ]
+    first = by_set[0]
+    assert first.columns == ("Data set", "mIoU", "mBIoU", *("mIoU", "mBIoU", "mSF") * 2)
+    assert [row.cells[0] for row in first.rows] == [f"set{i}" for i in range(6)]
+    assert first.rows[2].cells[1:6] == ("70.00", "60.00", "71.00", "61.00", "76.00")
 
 
 def test_test_json_is_read_back(tmp_path, published, tables):
