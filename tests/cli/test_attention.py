@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
 from rgbx.cli.attention import explain
 from rgbx.cli.attention_picture import CELL, Explanation, attention_picture
-from rgbx.cli.image import BatchImage
-from rgbx.data import PromptFolder
+from rgbx.cli.image import BatchImage, images_of, splits_of
+from rgbx.cli.prompted import first_prompt
+from rgbx.data import HQSeg44K, PromptFolder
 from rgbx.errors import RGBXError
 from rgbx.models import StableSAM
 
@@ -142,3 +144,51 @@ def test_an_untrained_plug_in_changes_nothing():
 def test_a_baseline_has_nothing_to_show():
     with pytest.raises(RGBXError, match="no plug-in whose effect could be shown"):
         explain(StableSAM(encoder="tiny", train="token"), torch.zeros(1, 3, 64, 64), BOX)
+
+
+class Recording(StableSAM):
+    """Keeps the prompts that it was asked."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+        self.asked: list = []
+
+    def decode_measured(self, embedding, prompts, size):
+        self.asked.append(prompts)
+        return super().decode_measured(embedding, prompts, size)
+
+
+class Comparing(Callback):
+    """Draws the first prompts again, and compares."""
+
+    compared = 0
+
+    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        images = images_of(trainer, batch, splits_of(trainer), dataloader_idx)
+        for image, asked in zip(images, pl_module.asked, strict=True):
+            firsts = {prompt["kind"]: prompt for prompt in reversed(asked)}
+            assert list(outputs[0]) == list(reversed(firsts))
+            for kind, wanted in firsts.items():
+                found = first_prompt(pl_module, image, kind)
+                assert set(found) == set(wanted)
+                for key in set(wanted) - {"kind"}:
+                    torch.testing.assert_close(found[key], wanted[key], rtol=0, atol=0)
+                self.compared += 1
+        pl_module.asked.clear()
+
+
+@pytest.mark.parametrize("overlap", [None, [0.5, 0.6]])
+def test_prompts_drawn_again_are_those_of_the_test(hqseg_root, overlap):
+    kinds = ["box", "noisy_box", "point_3", "coarse_mask"]
+    model = Recording(
+        **{"encoder": "tiny", "eval_kinds": kinds, "eval_prompts": 2, "eval_iou": overlap},
+        mask_prompt_scale="logits",
+    )
+    data = HQSeg44K(str(hqseg_root), size=NETWORK, num_workers=0, eval_batch_size=2)
+    comparing = Comparing()
+    trainer = Trainer(
+        **{"accelerator": "cpu", "logger": False, "enable_checkpointing": False},
+        **{"enable_progress_bar": False, "callbacks": [comparing]},
+    )
+    trainer.test(model, data, verbose=False)
+    assert comparing.compared == 8 * len(kinds)
