@@ -30,6 +30,7 @@ def root_for(request):
             "VT5000": "scribble_root" if "scribble" in config else "vt5000_root",
             "RGBDSaliency": "rgbd_root",
             "NEURSDDS": "neu_rsdds_root",
+            "HQSeg44K": "hqseg_root",
         }
         return request.getfixturevalue(fixture[name])
 
@@ -41,6 +42,9 @@ def test_the_experiments_of_the_readme_are_shipped():
     saliency = ("vt5000", "tiny_vt5000", "neu_rsdds", "rgbd", "scribble")
     assert {f"samsod_{name}.yaml" for name in saliency} <= set(EXPERIMENTS)
     assert "demo/samsod_vt5000.yaml" in EXPERIMENTS
+    promptable = ("", "_12ep", "_vit_b", "_lowshot")
+    assert {f"stable_sam_hqseg44k{name}.yaml" for name in promptable} <= set(EXPERIMENTS)
+    assert "demo/stable_sam.yaml" in EXPERIMENTS
 
 
 @pytest.mark.parametrize("config", EXPERIMENTS)
@@ -96,3 +100,24 @@ def test_samsods_settings_are_in_the_files(config):
     assert data["size"] == [512, 512] and data["enhance"] is True
     assert data["soft_masks"] is ("scribble" not in config)
     assert values["trainer"]["max_epochs"] == 45
+
+
+@pytest.mark.parametrize("config", full("stable_sam"))
+def test_stable_sams_settings_are_in_the_files(config):
+    values = yaml.safe_load((CONFIGS / config).read_text())
+    model, data = values["model"]["init_args"], values["data"]["init_args"]
+    trainer, long = values["trainer"], "12ep" in config or "lowshot" in config
+    assert model["encoder"] == ("vit_b" if "vit_b" in config else "vit_l")
+    assert (model["train"], model["dsp_kind"], model["layers"]) == ("plugin", "deform", [1])
+    assert (model["use_dsp"], model["use_drp"], model["train_decoder"]) == (True, True, False)
+    assert (model["loss"], model["points"], model["eval_prompts"]) == ("points", 112 * 112, 20)
+    assert model["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}}
+    step = {"class_path": "Step", "init_args": {"milestones": [10], "gamma": 0.1}}
+    assert model["schedule"] == (step if long else {"class_path": "Constant"})
+    assert trainer["max_epochs"] == (12 if long else 1)
+    assert trainer["devices"] * trainer["accumulate_grad_batches"] * data["batch_size"] == 32
+    assert data["size"] == [1024, 1024] and data["occlusion"] == 0.5
+    mixture = data["mixture"]
+    assert [mixture[kind] for kind in ("box", "noisy_box", "points", "coarse_mask")] == [1] * 4
+    assert (mixture["counts"], mixture["min_iou"]) == ([1, 3, 5, 10], 0.5)
+    assert data.get("low_shot") == (220 if "lowshot" in config else None)
