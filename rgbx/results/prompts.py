@@ -16,8 +16,7 @@ from rgbx.results.tables import MISSING, Row, Table
 
 __all__ = ["has_prompts", "kind_label", "prompt_tables"]
 
-_WIDEST = 9  # number columns beside method and source, within 100 characters
-_SETS = 4  # data sets beside each other
+_WIDEST = 9  # number columns beside method and source, within 80 characters
 _GENERAL = (
     "prompts",
     "confidence",
@@ -45,22 +44,22 @@ def prompt_tables(result: TestResult, published: Published | None) -> list[Table
     The first tables are in the layout of the Stable-SAM paper's Table 2: under each kind of prompt
     its scores, for the mean of the data sets where the run has it, else for every split. Kinds that
     the paper prints come first; what does not fit beside them makes another table, whose published
-    rows are those that have a number in it. With a mean, a further table has a row for each kind
-    of prompt and the data sets side by side; of many data sets each has a row.
+    rows are those that have a number in it. With a mean, further tables of the same columns have a
+    row for each data set.
 
     Args:
         result: The run; its numbers must be scores of prompts, see :func:`has_prompts`.
         published: The paper's numbers, or None for this run alone.
 
     Returns:
-        Tables of at most 100 characters on the terminal, in percent. The first one's notes give
+        Tables of at most 80 characters on the terminal, in percent. The first one's notes give
         the protocol and where published rows come from.
     """
     heads = [MEAN] if MEAN in result.numbers else list(result.numbers)
     others = [split for split in result.numbers if split not in heads]
     return [
         *(table for split in heads for table in _compared(result, published, split)),
-        *_by_set(result, others),
+        *(_by_set(result, published, others) if others else ()),
     ]
 
 
@@ -103,45 +102,22 @@ def _rows(
     return rows
 
 
-def _by_set(result: TestResult, splits: Sequence[str]) -> list[Table]:
-    """This run data set by data set, whichever of kinds and sets fit beside each other."""
+def _by_set(result: TestResult, published: Published | None, splits: Sequence[str]) -> list[Table]:
+    """This run alone, a row for each data set, in the columns of the first tables."""
+    unit = unit_of(result, published)
     names = list(dict.fromkeys(name for split in splits for name in _scores(result, split)))
-    kinds = list(dict.fromkeys(map(_kind, names)))
-    scores = list(dict.fromkeys(map(_score, names)))
-    if not splits:
-        return []
-    if len(splits) > _SETS:
-        return [
-            _own_table(
-                result,
-                "Data set",
-                {split: [(split, name) for name in columns] for split in splits},
-                [kind_label(_kind(name)) for name in columns],
-            )
-            for columns in _chunks(names, None)
-        ]
-    rows = {
-        kind_label(kind): [(split, f"{kind}/{score}") for split in splits for score in scores]
-        for kind in kinds
-    }
-    return [_own_table(result, "Prompt", rows, [split for split in splits for _ in scores])]
-
-
-def _own_table(
-    result: TestResult,
-    heading: str,
-    places: dict[str, list[tuple[str, str]]],
-    groups: Sequence[str],
-) -> Table:
-    """A table of what this run measured: row -> (split, KIND/SCORE) of each of its cells."""
-    unit = unit_of(result, None)
-    rows = [
-        Row((label, *(measured(result, split, (name, "all"), unit) for split, name in cells)))
-        for label, cells in places.items()
+    return [
+        Table(
+            title=f"{result.data.dataset}, this run by data set (%)",
+            columns=("Data set", *map(_score, columns)),
+            rows=tuple(
+                Row((split, *(measured(result, split, (name, "all"), unit) for name in columns)))
+                for split in splits
+            ),
+            groups=tuple(kind_label(_kind(name)) for name in columns),
+        )
+        for columns in _chunks(names, comparison_of(result, published, MEAN))
     ]
-    scores = (_score(name) for _, name in next(iter(places.values())))
-    title = f"{result.data.dataset}, this run by data set (%)"
-    return Table(title, (heading, *scores), tuple(rows), groups=tuple(groups))
 
 
 def _scores(result: TestResult, split: str) -> list[str]:
