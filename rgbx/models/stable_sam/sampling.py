@@ -83,7 +83,8 @@ class DSP(nn.Module):
         amplified = self.conv_amp(features)
         if self.amp == "gate":
             amplified = features * (1 + amplified)
-        local = self.norm(self.depthwise(amplified).permute(0, 2, 3, 1))
+        # contiguous: gradients of depth-wise filters of another layout make DDP warn
+        local = self.norm(self.depthwise(amplified.contiguous()).permute(0, 2, 3, 1))
         offsets = self.off(F.gelu(local).permute(0, 3, 1, 2))
         return amplified, self.max_offset * offsets.tanh()
 
