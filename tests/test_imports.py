@@ -26,7 +26,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     },
     "cli": {
         *("errors", "pictures", "curves", "prompts", "data", "models", "results", "backbones"),
-        "optim",
+        *("optim", "metrics"),
     },
 }
 

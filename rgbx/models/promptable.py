@@ -11,13 +11,13 @@ from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import ALL, Evaluator
 from rgbx.metrics.prompts import PromptScores
 from rgbx.models.base import OptimizerFactory, RGBXModule, resize
+from rgbx.models.prompt_evaluation import Questions, masks_at, mean_scores
 from rgbx.optim.schedules import Schedule
-from rgbx.prompts import MaskScale, Prompt, check_kind, evaluation_prompts
+from rgbx.prompts import MaskScale, Prompt
 
 __all__ = ["PromptableModule"]
 
 MEAN = "mean"  # the pseudo split that stands for all of them
-_CHUNK = 2**26  # pixels of masks that are resized together (256 MiB of logits)
 
 
 class Answers(NamedTuple):
@@ -77,19 +77,12 @@ class PromptableModule(RGBXModule, ABC):
         empty_union: float,
     ) -> None:
         super().__init__(optimizer, schedule)
-        for kind in (*eval_kinds, *val_kinds):
-            check_kind(kind)
-        if min(eval_prompts, val_prompts) < 1:
-            raise RGBXError(
-                f"eval_prompts is {eval_prompts} and val_prompts {val_prompts}: give 1 or more."
-            )
-        self._kinds = {"val": tuple(val_kinds), "test": tuple(eval_kinds)}
-        self._counts = {"val": val_prompts, "test": eval_prompts}
-        self._iou = None if eval_iou is None else (float(eval_iou[0]), float(eval_iou[1]))
-        self._mask_scale = mask_prompt_scale
+        iou = None if eval_iou is None else (float(eval_iou[0]), float(eval_iou[1]))
+        self._validation = Questions(tuple(val_kinds), val_prompts, iou, mask_prompt_scale)
+        self._test = Questions(tuple(eval_kinds), eval_prompts, iou, mask_prompt_scale)
         try:
-            self.validation_scores = PromptScores(self._kinds["val"], boundary, empty_union)
-            self._test_scores = PromptScores(self._kinds["test"], boundary, empty_union)
+            self.validation_scores = PromptScores(val_kinds, boundary, empty_union)
+            self._test_scores = PromptScores(eval_kinds, boundary, empty_union)
         except ValueError as error:
             raise RGBXError(f"Evaluation cannot be set up like this: {error}") from error
         self.evaluator: Evaluator | None = None
@@ -154,7 +147,7 @@ class PromptableModule(RGBXModule, ABC):
     # ------------------------------------------------------------------ validation
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score one validation batch at the original size."""
-        for answers in self._answers(batch, "val", "val"):
+        for answers in self._answers(batch, "val", self._validation):
             self.validation_scores.update(answers.masks, answers.target)
             for kind, values in answers.measured.items():
                 for name, value in values.items():
@@ -185,7 +178,7 @@ class PromptableModule(RGBXModule, ABC):
         split = self.test_splits[dataloader_idx]
         shown = []
         for answers, subset in zip(
-            self._answers(batch, split, "test"), batch["subset"], strict=True
+            self._answers(batch, split, self._test), batch["subset"], strict=True
         ):
             self.evaluator.update(split, subset, answers.masks, answers.target)
             for kind, values in answers.measured.items():
@@ -201,7 +194,7 @@ class PromptableModule(RGBXModule, ABC):
         for (split, name), values in self._measured.items():
             self.results[split][ALL][name] = sum(values) / len(values)
         if len(self.results) > 1:
-            self.results[MEAN] = {ALL: _mean([found[ALL] for found in self.results.values()])}
+            self.results[MEAN] = {ALL: mean_scores([found[ALL] for found in self.results.values()])}
         for split, subsets in self.results.items():
             for subset, scores in subsets.items():
                 for name, value in scores.items():
@@ -212,7 +205,7 @@ class PromptableModule(RGBXModule, ABC):
         size = "at the size of each mask, logits resized bilinearly and cut at 0"
         found = {name: f"{text}; {size}" for name, text in self._test_scores.protocol().items()}
         found["prompts"] = (
-            f"{self._counts['test']} prompts per image and kind (1 tight box), drawn from the mask "
+            f"{self._test.count} prompts per image and kind (1 tight box), drawn from the mask "
             "at network size by a generator seeded from split, name, kind and number"
         )
         if len(self.test_splits) > 1:
@@ -233,12 +226,14 @@ class PromptableModule(RGBXModule, ABC):
         ]
 
     # ------------------------------------------------------------------ inside
-    def _answers(self, batch: Mapping[str, Any], split: str, phase: str) -> Iterator[Answers]:
+    def _answers(
+        self, batch: Mapping[str, Any], split: str, questions: Questions
+    ) -> Iterator[Answers]:
         """The answers for every image of a batch, one encoder pass for all of them."""
         frame = batch["rgb"].shape[-2:]
         embeddings = self.embed(batch["rgb"])
         for i, name in enumerate(batch["name"]):
-            prompts = self._evaluation_prompts(batch["prompt_mask"][i, 0], f"{split}/{name}", phase)
+            prompts = questions.about(batch["prompt_mask"][i, 0], f"{split}/{name}")
             flat = [prompt for group in prompts.values() for prompt in group]
             logits, numbers = self.decode_measured(embeddings[i : i + 1], flat, frame)
             target = batch["mask"][i]
@@ -251,37 +246,7 @@ class PromptableModule(RGBXModule, ABC):
                     measured[kind][label] = float(part.float().mean())
             yield Answers(dict(zip(prompts, masks.split(counts), strict=True)), target, measured)
 
-    def _evaluation_prompts(self, mask: Tensor, key: str, phase: str) -> dict[str, list[Prompt]]:
-        share = mask.float().cpu()
-        return {
-            kind: evaluation_prompts(
-                *(share, kind, 1 if kind == "box" else self._counts[phase], key),
-                iou_range=self._iou,
-                mask_scale=self._mask_scale,
-            )
-            for kind in self._kinds[phase]
-        }
-
     def _masks(self, logits: Tensor, frame: Sequence[int], size: Sequence[int]) -> Tensor:
-        """Logits (N,1,4h,4w) to masks (N,height,width) bool at the original size.
-
-        Pictures fill the network's frame, or lie in its upper left corner with their proportions
-        kept (the data module's ``resize_mode: pad``); padding is cut off.
-        """
-        height, width = int(size[0]), int(size[1])
-        if getattr(self._data, "resize_mode", "squash") == "pad":
-            scale = min(frame[0] / height, frame[1] / width)
-            inside = (max(1, round(height * scale)), max(1, round(width * scale)))
-            logits = resize(logits, frame)[..., : inside[0], : inside[1]]
-        masks = torch.empty(len(logits), height, width, dtype=torch.bool, device=logits.device)
-        step = max(1, _CHUNK // (height * width))
-        for first in range(0, len(logits), step):
-            part = slice(first, first + step)
-            masks[part] = resize(logits[part], (height, width))[:, 0] > 0
-        return masks
-
-
-def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Unweighted mean of the scores that all of them have."""
-    common = [name for name in scores[0] if all(name in other for other in scores)]
-    return {name: sum(float(s[name]) for s in scores) / len(scores) for name in common}
+        """Masks (N,h,w) at the original size, by the data module's ``resize_mode``."""
+        padded = getattr(self._data, "resize_mode", "squash") == "pad"
+        return masks_at(logits, frame, size, padded)
