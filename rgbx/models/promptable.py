@@ -208,8 +208,9 @@ class PromptableModule(RGBXModule, ABC):
             f"{self._test.count} prompts per image and kind (1 tight box), drawn from the mask "
             "at network size by a generator seeded from split, name, kind and number"
         )
-        if len(self.test_splits) > 1:
-            found[MEAN] = f"unweighted mean of {', '.join(self.test_splits)}"
+        if MEAN in self.results:
+            splits = [split for split in self.results if split != MEAN]
+            found[MEAN] = f"unweighted mean of {', '.join(splits)}"
         return found
 
     # ------------------------------------------------------------------ prediction

@@ -417,6 +417,8 @@ def test_a_test_scores_every_split_kind_and_part_and_their_mean(tmp_path):
     sentences = module.protocol()
     assert {"mIoU", "mBIoU", "mSF", "alpha_1", "prompts"} <= set(sentences)
     assert "3 prompts per image and kind" in sentences["prompts"]
+    assert sentences["mean"] == "unweighted mean of DIS, COIFT"
+    assert "mean" not in model().protocol()
 
 
 def test_the_numbers_of_a_test_by_hand(tmp_path):
