@@ -13,6 +13,7 @@ from rgbx.errors import RGBXError
 
 __all__ = ["AdapterKind", "Modalities", "SAMSODNetwork"]
 
+Adapter = DecoupledAdapter | VanillaAdapter
 AdapterKind = Literal["decoupled", "vanilla"]
 Modalities = Literal["rgb", "x", "both"]
 
@@ -198,7 +199,7 @@ class SAMSODNetwork(nn.Module):
         return present
 
 
-def _run_block(block: nn.Module, adapters: Sequence[nn.Module], tokens: Tensor) -> Tensor:
+def _run_block(block: nn.Module, adapters: Sequence[Adapter], tokens: Tensor) -> Tensor:
     """A block of the trunk with one adapter per stream beside its MLP.
 
     What the adapters read is the input of the block's second norm. The hook lives for this call
@@ -220,5 +221,4 @@ def _run_block(block: nn.Module, adapters: Sequence[nn.Module], tokens: Tensor) 
     norm: nn.Module = block.get_submodule("norm2")
     with norm.register_forward_pre_hook(remember):
         out = block(tokens)
-    halves = residuals[0].chunk(len(adapters))
-    return out + torch.cat([adapt(half) for adapt, half in zip(adapters, halves, strict=True)])
+    return out + adapters[0].side_by_side(adapters, residuals[0])
