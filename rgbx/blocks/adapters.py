@@ -211,7 +211,7 @@ class DecoupledAdapter(nn.Module):
         return torch.bmm(left, right)
 
 
-def _linear(tokens: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
+def _linear(tokens: Tensor, layers: Sequence[Sequence["nn.Linear | _FixedGate"]]) -> Tensor:
     """All layers of all streams on their stream's tokens, as one product.
 
     Args:

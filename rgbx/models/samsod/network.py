@@ -13,7 +13,6 @@ from rgbx.errors import RGBXError
 
 __all__ = ["AdapterKind", "Modalities", "SAMSODNetwork"]
 
-Adapter = DecoupledAdapter | VanillaAdapter
 AdapterKind = Literal["decoupled", "vanilla"]
 Modalities = Literal["rgb", "x", "both"]
 
@@ -199,7 +198,7 @@ class SAMSODNetwork(nn.Module):
         return present
 
 
-def _run_block(block: nn.Module, adapters: Sequence[Adapter], tokens: Tensor) -> Tensor:
+def _run_block(block: nn.Module, adapters: Sequence[nn.Module], tokens: Tensor) -> Tensor:
     """A block of the trunk with one adapter per stream beside its MLP.
 
     What the adapters read is the input of the block's second norm. The hook lives for this call
@@ -221,4 +220,7 @@ def _run_block(block: nn.Module, adapters: Sequence[Adapter], tokens: Tensor) ->
     norm: nn.Module = block.get_submodule("norm2")
     with norm.register_forward_pre_hook(remember):
         out = block(tokens)
-    return out + adapters[0].side_by_side(adapters, residuals[0])
+    kind = type(adapters[0])
+    assert issubclass(kind, DecoupledAdapter | VanillaAdapter)
+    added: Tensor = kind.side_by_side(adapters, residuals[0])  # type: ignore[arg-type]
+    return out + added
