@@ -67,7 +67,13 @@ def test_no_paper_imports_another():
 
 @pytest.mark.parametrize(
     "argv",
-    [["--version"], ["--help"], ["check-data", "--help"], ["weights", "--help"]],
+    [
+        ["--version"],
+        ["--help"],
+        ["check-data", "--help"],
+        ["weights", "--help"],
+        ["weights", "convert", "--help"],
+    ],
     ids=" ".join,
 )
 def test_help_answers_without_torch(argv):

@@ -1,4 +1,4 @@
-"""Pretrained networks, frozen: SAM, SAM 2, the plain ViT, CLIP's text tower, and their weight files.
+"""Pretrained networks, frozen: SAM, SAM 2, plain ViT, CLIP's text tower; and their weight files.
 
 Import the submodule you need; this package itself imports nothing, so that the command line can
 list weights without loading torch.
@@ -13,6 +13,7 @@ __all__ = [
     "known",
     "sam",
     "sam2",
+    "sam2_parts",
     "vit",
     "weights",
 ]

@@ -1,27 +1,19 @@
 """SAM 2 and 2.1 (arXiv 2408.00714): the sam2 package's image encoder, prompt encoder and decoder.
 
 Only what single images need is built; the memory for video is left out. The numbers of the sizes
-are those of the package's YAML files, without Hydra. (Importing `sam2` sets up Hydra's global
-config search path; the package itself does that, and its own `build_sam2` needs it.)
+are those of the package's YAML files.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
-from sam2.modeling.backbones.hieradet import Hiera
-from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
-from sam2.modeling.sam.mask_decoder import MaskDecoder
-from sam2.modeling.sam.prompt_encoder import PromptEncoder
-from sam2.modeling.sam.transformer import TwoWayTransformer
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from rgbx.backbones.init import randomise
 from rgbx.backbones.known import KNOWN
+from rgbx.backbones.sam2_parts import SAM2Preset, image_encoder, mask_decoder, prompt_encoder
 from rgbx.backbones.weights import Weights, load_strict, read_state
 from rgbx.errors import RGBXError, WeightsError
 
@@ -37,49 +29,6 @@ VIDEO_PARTS = (
     "obj_ptr_proj",
     "obj_ptr_tpos_proj",
 )
-
-
-@dataclass(frozen=True)
-class SAM2Preset:
-    """One size of SAM 2.
-
-    Attributes:
-        dim: width of the first of the trunk's four stages; it doubles from stage to stage.
-        heads: attention heads of the first stage; they double likewise.
-        stages: blocks per stage.
-        global_blocks: blocks that attend to the whole map, the others to windows.
-        window: side of the windows per stage, in tokens.
-        pos_grid: side of the position table that is resized to the map.
-        width: channels of the neck's levels and width of the decoder's tokens.
-        decoder_heads: attention heads of the two-way transformer.
-        decoder_mlp: hidden width of its MLPs.
-        iou_hidden: hidden width of the mask-quality head.
-        mask_channels: channels of the mask prompt's convolutions.
-        image_size: side of the pictures that the official weights were trained with.
-    """
-
-    dim: int
-    heads: int
-    stages: tuple[int, int, int, int]
-    global_blocks: tuple[int, ...]
-    window: tuple[int, int, int, int] = (8, 4, 14, 7)
-    pos_grid: int = 7
-    width: int = 256
-    decoder_heads: int = 8
-    decoder_mlp: int = 2048
-    iou_hidden: int = 256
-    mask_channels: int = 16
-    image_size: int = 1024
-
-    @property
-    def depth(self) -> int:
-        """Number of blocks."""
-        return sum(self.stages)
-
-    @property
-    def stage_dims(self) -> tuple[int, ...]:
-        """Channels of the four stages."""
-        return tuple(self.dim * 2**stage for stage in range(4))
 
 
 SAM2_PRESETS: dict[str, SAM2Preset] = {
@@ -129,15 +78,9 @@ class SAM2(nn.Module):
     def __init__(self, preset: SAM2Preset) -> None:
         super().__init__()
         self.preset = preset
-        self.image_encoder = _image_encoder(preset)
-        grid = preset.image_size // 16
-        self.sam_prompt_encoder = PromptEncoder(
-            embed_dim=preset.width,
-            image_embedding_size=(grid, grid),
-            input_image_size=(preset.image_size, preset.image_size),
-            mask_in_chans=preset.mask_channels,
-        )
-        self.sam_mask_decoder = _mask_decoder(preset)
+        self.image_encoder = image_encoder(preset)
+        self.sam_prompt_encoder = prompt_encoder(preset)
+        self.sam_mask_decoder = mask_decoder(preset)
         self.no_mem_embed = nn.Parameter(0.02 * torch.randn(1, 1, preset.width))
 
 
@@ -205,65 +148,6 @@ def fitting_preset(state: Mapping[str, Tensor]) -> str | None:
 def without_video(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict without the parts that serve video only (`VIDEO_PARTS`)."""
     return {name: t for name, t in state.items() if name.split(".")[0] not in VIDEO_PARTS}
-
-
-def _image_encoder(preset: SAM2Preset) -> ImageEncoder:
-    with _LinspaceOnCPU():
-        trunk = Hiera(
-            embed_dim=preset.dim,
-            num_heads=preset.heads,
-            stages=preset.stages,
-            global_att_blocks=preset.global_blocks,
-            window_pos_embed_bkg_spatial_size=(preset.pos_grid, preset.pos_grid),
-            window_spec=preset.window,
-        )
-    neck = FpnNeck(
-        position_encoding=_NoPosition(),
-        d_model=preset.width,
-        backbone_channel_list=list(preset.stage_dims[::-1]),
-        fpn_top_down_levels=[2, 3],
-        fpn_interp_model="nearest",
-    )
-    return ImageEncoder(trunk, neck, scalp=1)
-
-
-def _mask_decoder(preset: SAM2Preset) -> MaskDecoder:
-    return MaskDecoder(
-        num_multimask_outputs=3,
-        transformer=TwoWayTransformer(
-            depth=2,
-            embedding_dim=preset.width,
-            mlp_dim=preset.decoder_mlp,
-            num_heads=preset.decoder_heads,
-        ),
-        transformer_dim=preset.width,
-        iou_head_depth=3,
-        iou_head_hidden_dim=preset.iou_hidden,
-        use_high_res_features=True,
-        iou_prediction_use_sigmoid=True,
-        pred_obj_scores=True,
-        pred_obj_scores_mlp=True,
-        use_multimask_token_for_obj_ptr=True,
-    )
-
-
-class _NoPosition(nn.Module):
-    """Stands where the neck computes sine positions for the memory, which is not built."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.new_empty(0)
-
-
-class _LinspaceOnCPU(TorchFunctionMode):
-    """Hiera reads its drop-path rates back from a tensor, which the meta device cannot do."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs["device"] = "cpu"
-        return func(*args, **kwargs)
 
 
 def _see_pictures(sam2: SAM2) -> None:

@@ -1,6 +1,7 @@
 """Bottleneck adapters beside frozen transformer blocks (SAMSOD, Eq. 18 and 21-23)."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -26,10 +27,6 @@ class _Bottleneck(nn.Module):
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
 
-    def activate(self, x: Tensor) -> Tensor:
-        """(..., dim) -> activations (..., width)."""
-        return F.gelu(self.down(x))
-
 
 class VanillaAdapter(nn.Module):
     """One bottleneck, Eq. 18: ``scale * up(GELU(down(x)))``. Adds exactly 0 at the start.
@@ -49,9 +46,19 @@ class VanillaAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What is added to the block's output, from the residual ``x`` (..., d)."""
-        up = self.bottleneck.up
+        return self.side_by_side([self], x)
+
+    @staticmethod
+    def side_by_side(adapters: Sequence["VanillaAdapter"], x: Tensor) -> Tensor:
+        """Several streams at once, one adapter each; see `DecoupledAdapter.side_by_side`."""
+        parts = [adapter.bottleneck for adapter in adapters]
+        scale = adapters[0].scale
+        tokens = x.reshape(len(adapters), -1, x.shape[-1])
+        narrow = F.gelu(_linear(tokens, [[part.down] for part in parts]))
         # scaled before `up`: the narrow side
-        return F.linear(self.scale * self.bottleneck.activate(x), up.weight, self.scale * up.bias)
+        right = torch.stack([part.up.weight.T for part in parts])
+        bias = torch.stack([scale * part.up.bias for part in parts])[:, None]
+        return torch.baddbmm(bias, scale * narrow, right).view_as(x)
 
 
 class DecoupledAdapter(nn.Module):
@@ -115,51 +122,108 @@ class DecoupledAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What is added to the block's output, from the residual ``x`` (B, ..., d)."""
-        tokens = x.flatten(1, -2)
-        weights = torch.softmax(self.gate(tokens), dim=-1)
-        counts = self.kept(tokens, weights)
-        narrow = [
-            _keep(part.activate(tokens), k, self._most(alpha), largest)
-            for part, k, alpha, largest in zip(
-                (self.foreground, self.background), counts, self.alphas, (True, False), strict=True
-            )
-        ]
-        return self._project(narrow, weights).view_as(x)
+        return self.side_by_side([self], x)
 
-    def kept(self, tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """k_for and k_back (Eq. 22), whole: (1, 1, 1) in training, (B, 1, 1) in eval mode.
+    @staticmethod
+    def side_by_side(adapters: Sequence["DecoupledAdapter"], x: Tensor) -> Tensor:
+        """Several streams at once, one adapter each: the same numbers in fewer, larger products.
+
+        All layers that read the tokens (two bottlenecks, two gates) are one product for all
+        streams, and so is the way back up.
 
         Args:
-            tokens: (B, N, d).
-            weights: (B, N, 2), softmax of the output gate; used when it is the only one.
+            adapters: S adapters of one kind and size.
+            x: (S * B, ..., d), the S streams one after the other.
+
+        Returns:
+            (S * B, ..., d), what is added to the block's output.
         """
+        first, count = adapters[0], len(adapters)
+        images, width = x.shape[0] // count, first.width
+        tokens = x.reshape(count, -1, x.shape[-1])
+        layers = [[a.foreground.down, a.background.down, a.gate] for a in adapters]
+        gates = [[a.k_gate] for a in adapters if a.k_gate is not None]
+        sizes = [2 * width, 2]
+        narrow, gate = _linear(tokens, layers).split(sizes, dim=-1)
+        weights = torch.softmax(gate, dim=-1)
         with torch.no_grad():
-            if self.k_gate is not None:
-                weights = torch.softmax(self.k_gate(tokens), dim=-1)
-            # float32 or wider: bfloat16 cannot tell 15.9 from 16
-            weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
-            if self.training:
-                means = _mean_of_processes(weights.mean(dim=(0, 1), keepdim=True))
-            else:
-                means = weights.mean(dim=1, keepdim=True)
-            foreground, background = (
-                (self.width * (alpha + self.beta * mean)).floor()
-                for alpha, mean in zip(self.alphas, means.split(1, dim=-1), strict=True)
-            )
-        return foreground, background
+            deciding = torch.softmax(_linear(tokens, gates), dim=-1) if gates else weights
+            counts = first.kept(deciding.unflatten(1, (images, -1)))
+        narrow = F.gelu(narrow).unflatten(-1, (2, width))
+        return first._project(adapters, first._mask(narrow, counts), weights).view_as(x)
 
-    def _most(self, alpha: float) -> int:
+    def kept(self, weights: Tensor) -> Tensor:
+        """k_for and k_back (Eq. 22) as whole numbers.
+
+        Args:
+            weights: (S, B, N, 2), softmax of the gate that decides, for S streams.
+
+        Returns:
+            (S, 1, 1, 2) in training, (S, B, 1, 2) in eval mode; float32 or wider.
+        """
+        # float32 or wider: bfloat16 cannot tell 15.9 from 16
+        weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
+        if self.training:
+            means = _mean_of_processes(weights.mean(dim=(1, 2), keepdim=True))
+        else:
+            means = weights.mean(dim=2, keepdim=True)
+        shares = [
+            self.width * (alpha + self.beta * mean)
+            for alpha, mean in zip(self.alphas, means.split(1, dim=-1), strict=True)
+        ]
+        return torch.cat(shares, dim=-1).floor()
+
+    def _most(self) -> int:
         """The largest k there can be; the margin is for k's own rounding in float32."""
-        return min(self.width, math.floor(self.width * (alpha + self.beta) + 1e-4))
+        largest = self.width * (max(self.alphas) + self.beta)
+        return min(self.width, math.floor(largest + 1e-4))
 
-    def _project(self, narrow: list[Tensor], weights: Tensor) -> Tensor:
+    def _mask(self, narrow: Tensor, counts: Tensor) -> Tensor:
+        """Set all but the k_for largest and k_back smallest activations of every token to 0.
+
+        k stays on the device: as many as k can be are sorted, and those after the k-th are
+        dropped. Of equal values exactly k are kept.
+
+        Args:
+            narrow: (S, B * N, 2, width).
+            counts: k as `kept` gives it.
+        """
+        most = self._most()
+        with torch.no_grad():
+            signs = torch.tensor([[1.0], [-1.0]], dtype=narrow.dtype, device=narrow.device)
+            order = (narrow * signs).topk(most, dim=-1, sorted=True).indices
+            chosen = torch.arange(most, device=counts.device) < counts[..., None]
+            by_image = order.unflatten(1, (counts.shape[1], -1))
+            mask = torch.zeros_like(narrow)
+            mask.scatter_(-1, order, chosen.to(mask.dtype).expand(by_image.shape).flatten(1, 2))
+        return narrow * mask
+
+    def _project(
+        self, adapters: Sequence["DecoupledAdapter"], narrow: Tensor, weights: Tensor
+    ) -> Tensor:
         """Weigh, scale, project up and add, as one product of the narrow activations."""
-        weights = (self.scale * weights).to(narrow[0].dtype)
-        shares = weights.split(1, dim=-1)
-        ups = (self.foreground.up, self.background.up)
-        left = torch.cat([h * w for h, w in zip(narrow, shares, strict=True)] + [weights], dim=-1)
-        right = torch.cat([up.weight for up in ups] + [up.bias[:, None] for up in ups], dim=-1)
-        return F.linear(left, right)
+        weights = (self.scale * weights).to(narrow.dtype)
+        left = torch.cat([(narrow * weights[..., None]).flatten(-2), weights], dim=-1)
+        ups = [(a.foreground.up, a.background.up) for a in adapters]
+        right = torch.stack(
+            [torch.cat([*(u.weight.T for u in up), *(u.bias[None] for u in up)]) for up in ups]
+        )
+        return torch.bmm(left, right)
+
+
+def _linear(tokens: Tensor, layers: Sequence[Sequence["nn.Linear | _FixedGate"]]) -> Tensor:
+    """All layers of all streams on their stream's tokens, as one product.
+
+    Args:
+        tokens: (S, M, d).
+        layers: per stream, linear layers d -> r_1, r_2, ...
+
+    Returns:
+        (S, M, r_1 + r_2 + ...).
+    """
+    weight = torch.stack([torch.cat([part.weight for part in parts]) for parts in layers])
+    bias = torch.stack([torch.cat([part.bias for part in parts]) for parts in layers])
+    return torch.baddbmm(bias[:, None], tokens, weight.transpose(1, 2))
 
 
 class _FixedGate(nn.Module):
@@ -176,26 +240,6 @@ class _FixedGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
-
-
-def _keep(activations: Tensor, k: Tensor, most: int, largest: bool) -> Tensor:
-    """Set all but the k largest (or smallest) of every token's activations to 0.
-
-    k stays on the device: the ``most`` first are sorted, and those after the k-th are dropped.
-    Of equal values exactly k are kept.
-
-    Args:
-        activations: (B, N, width).
-        k: (1, 1, 1) or (B, 1, 1).
-        most: upper bound of k.
-        largest: which end to keep.
-    """
-    with torch.no_grad():
-        order = activations.topk(most, dim=-1, largest=largest, sorted=True).indices
-        chosen = torch.arange(most, device=k.device) < k
-        mask = torch.zeros_like(activations)
-        mask.scatter_(-1, order, chosen.to(mask.dtype).expand(order.shape))
-    return activations * mask
 
 
 def _mean_of_processes(means: Tensor) -> Tensor:

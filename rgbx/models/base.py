@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -65,6 +66,16 @@ class RGBXModule(LightningModule):
         """
         skip = {"self", "__class__", "optimizer", "schedule"}
         self.save_hyperparameters({k: _plain(v) for k, v in arguments.items() if k not in skip})
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:
+        """As Lightning's, without the warning of random weights.
+
+        A checkpoint brings its frozen weights, or is refused if those built here are others.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*starts? from RANDOM weights")
+            return super().load_from_checkpoint(*args, **kwargs)
 
     # ------------------------------------------------------------------ optimisation
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

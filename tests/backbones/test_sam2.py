@@ -17,11 +17,11 @@ from rgbx.backbones.sam2 import (
     SAM2,
     SAM2_PRESETS,
     VIDEO_PARTS,
-    _LinspaceOnCPU,
     build_sam2,
     fitting_preset,
     without_video,
 )
+from rgbx.backbones.sam2_parts import LinspaceOnCPU
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError, WeightsError
 
@@ -79,7 +79,7 @@ def test_numbers_are_those_of_the_packages_files(release: str, encoder: str) -> 
 @pytest.mark.parametrize("encoder", OFFICIAL)
 @pytest.mark.parametrize("release", ["2", "2.1"])
 def test_names_and_shapes_are_the_packages(release: str, encoder: str) -> None:
-    with torch.device("meta"), _LinspaceOnCPU():
+    with torch.device("meta"), LinspaceOnCPU():
         official = build_official(
             config_name(release, encoder), device="meta", apply_postprocessing=False
         )

@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, distributed
 
 from rgbx.blocks import DecoupledAdapter, VanillaAdapter
-from rgbx.blocks.adapters import _keep, _mean_of_processes
+from rgbx.blocks.adapters import _mean_of_processes
 from rgbx.errors import RGBXError
 
 
@@ -90,6 +90,12 @@ def test_only_the_output_gate_learns():
     assert set(released.state_dict()) - set(paper.state_dict()) == {"k_gate.weight", "k_gate.bias"}
 
 
+def counts(adapter: DecoupledAdapter, x: Tensor) -> list[Tensor]:
+    """k_for and k_back of one stream's tokens (B, N, d), each (1 or B,)."""
+    gate = torch.softmax(adapter.k_gate(x), dim=-1)
+    return [k.flatten() for k in adapter.kept(gate[None]).unbind(-1)]
+
+
 def test_k_is_whole_and_floored_in_float32_at_exact_boundaries():
     adapter = DecoupledAdapter(4)
     adapter.k_gate.weight.zero_()
@@ -98,36 +104,56 @@ def test_k_is_whole_and_floored_in_float32_at_exact_boundaries():
         adapter.k_gate.bias.copy_(torch.tensor([bias, 0.0]))
         shares = torch.softmax(adapter.k_gate.bias, 0)
         expected = [int(32 * (a + 0.1 * g)) for a, g in zip((0.45, 0.35), shares, strict=True)]
-        found = adapter.kept(x, torch.empty(0))
-        assert [k.item() for k in found] == expected
-        assert all(k.shape == (1, 1, 1) for k in found)
+        assert [k.item() for k in counts(adapter, x)] == expected
     # G = 0.5 lies on a boundary: 32 * (0.45 + 0.05) is 16 exactly
     adapter.k_gate.bias.zero_()
-    assert adapter.kept(x, torch.empty(0))[0].item() == 16
+    assert counts(adapter, x)[0].item() == 16
 
 
 def test_exactly_k_are_kept_also_among_equal_values():
-    activations = torch.tensor([[[3.0, 1.0, 2.0, 2.0, 2.0, 0.5]]])
-    for largest in (True, False):
-        for k in range(5):
-            kept = _keep(activations, torch.tensor([[[float(k)]]]), 5, largest)
-            assert (kept != 0).sum() == k
-            ends = activations.flatten().sort(descending=largest).values[:k]
-            assert torch.equal(kept[kept != 0].sort(descending=largest).values, ends)
-    equal = torch.full((2, 9, 32), -0.125)
-    kept = _keep(equal, torch.tensor([3.0, 11.0])[:, None, None], 14, largest=False)
-    assert (kept != 0).sum(-1).unique(dim=1).flatten().tolist() == [3, 11]
+    adapter = DecoupledAdapter(4)
+    activations = torch.randn(1, 1, 2, 32)
+    activations[..., 5:20] = 0.25  # many equal ones
+    for k in range(18):
+        kept = adapter._mask(activations, torch.full((1, 1, 1, 2), float(k)))
+        assert (kept != 0).sum(-1).flatten().tolist() == [k, k]
+        for part, largest in ((0, True), (1, False)):
+            ends = activations[0, 0, part].sort(descending=largest).values[:k]
+            found = kept[0, 0, part]
+            assert torch.equal(found[found != 0].sort(descending=largest).values, ends)
+    equal = torch.full((1, 2 * 9, 2, 32), -0.125)  # two images of 9 tokens
+    by_image = torch.tensor([[3.0, 11.0], [7.0, 2.0]])[None, :, None]
+    kept = (adapter._mask(equal, by_image) != 0).sum(-1).view(2, 9, 2)
+    assert kept.unique(dim=1)[:, 0].tolist() == [[3, 11], [7, 2]]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", [DecoupledAdapter, VanillaAdapter])
+def test_two_streams_side_by_side_are_each_alone(kind, training):
+    torch.manual_seed(0)
+    adapters = [filled(kind(16).double()).train(training) for _ in range(2)]
+    if kind is DecoupledAdapter:
+        for adapter in adapters:
+            torch.nn.init.normal_(adapter.k_gate.weight)
+    x = torch.randn(6, 3, 5, 16, dtype=torch.float64, requires_grad=True)
+    together = kind.side_by_side(adapters, x)
+    alone = torch.cat([adapter(half) for adapter, half in zip(adapters, x.chunk(2), strict=True)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
+    params = [x, *(p for adapter in adapters for p in adapter.parameters())]
+    pull = torch.randn_like(together)
+    both = [torch.autograd.grad(out, params, pull) for out in (together, alone)]
+    for ours, theirs in zip(*both, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
 
 
 def test_eval_does_not_depend_on_the_batch_but_training_does():
     adapter = filled(DecoupledAdapter(16)).eval()
     x = torch.randn(6, 5, 5, 16) + torch.linspace(-3, 3, 6)[:, None, None, None]
-    counts = [k.flatten().tolist() for k in adapter.kept(x.flatten(1, 2), torch.empty(0))]
-    assert len(set(counts[0])) > 1  # otherwise this would test nothing
+    assert len(counts(adapter, x.flatten(1, 2))[0].unique()) > 1  # else this would test nothing
     alone = torch.cat([adapter(image[None]) for image in x])
-    assert torch.equal(adapter(x), alone)
+    torch.testing.assert_close(adapter(x), alone, rtol=0, atol=1e-5)
     adapter.train()
-    assert not torch.equal(adapter(x), alone)
+    assert (adapter(x) - alone).abs().max() > 1e-2
 
 
 def test_bfloat16_autocast_keeps_the_mean_and_the_gradients_in_float32():
@@ -135,10 +161,10 @@ def test_bfloat16_autocast_keeps_the_mean_and_the_gradients_in_float32():
     x = torch.randn(2, 8, 8, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = adapter(x)
-        counts = adapter.kept(x.flatten(1, 2), torch.empty(0))
+        found = counts(adapter, x.flatten(1, 2))
     mixed.float().sum().backward()
     assert mixed.dtype == torch.bfloat16
-    assert all(k.dtype == torch.float32 for k in counts)
+    assert all(k.dtype == torch.float32 for k in found)
     assert all(p.grad.dtype == torch.float32 for p in adapter.parameters())
     with torch.no_grad():
         exact = adapter(x)

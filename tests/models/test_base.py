@@ -8,7 +8,8 @@ from rgbx.backbones.weights import Weights
 from rgbx.data import MFNet
 from rgbx.errors import RGBXError
 from rgbx.models import TASeg
-from rgbx.models.base import _mix, as_weights
+from rgbx.models.base import as_weights
+from rgbx.optim.seeds import mix_seeds
 
 
 def test_a_sample_without_x_is_refused_unless_the_model_is_rgb_only():
@@ -63,7 +64,9 @@ def test_random_numbers_of_a_step_do_not_depend_on_what_was_drawn_before(mfnet_r
 
 
 def test_mixed_seeds_differ():
-    seeds = {_mix(s, e, b, r) for s in range(3) for e in range(5) for b in range(5) for r in (0, 1)}
+    seeds = {
+        mix_seeds(s, e, b, r) for s in range(3) for e in range(5) for b in range(5) for r in (0, 1)
+    }
     assert len(seeds) == 3 * 5 * 5 * 2
     assert all(0 <= s < 2**63 for s in seeds)
 

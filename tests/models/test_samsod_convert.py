@@ -1,5 +1,6 @@
 """The released SAMSOD file becomes a checkpoint that answers as the released network."""
 
+import copy
 import json
 import warnings
 from collections.abc import Callable
@@ -49,8 +50,12 @@ def load(path: Path) -> SAMSOD:
 
 @pytest.mark.parametrize("size", [(128, 128), (96, 160)])
 def test_answers_as_the_released_network(released, converted, size) -> None:
-    model = load(converted[0]).eval()
-    rgb, x = torch.randn(2, 3, 3, *size)
+    # float64: in float32 two activations can change places at rank k by rounding alone
+    model, released = load(converted[0]).eval().double(), copy.deepcopy(released).double()
+    layer = released.model.sam_prompt_encoder.pe_layer  # builds its grid in float32
+    layer._pe_encoding = lambda grid: type(layer)._pe_encoding(layer, grid.double())
+    generator = torch.Generator().manual_seed(3)
+    rgb, x = torch.randn(2, 3, 3, *size, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         found = model(rgb, x)
         alone = [released(r[None], d[None]) for r, d in zip(rgb, x, strict=True)]
@@ -59,7 +64,7 @@ def test_answers_as_the_released_network(released, converted, size) -> None:
         expected = torch.cat([one[name] for one in alone])
         assert logits.shape == (3, 1, *size)
         assert expected.std() > 0.1
-        assert (logits - expected).abs().max() < 1e-5 * expected.abs().max().clamp(min=1)
+        assert (logits - expected).abs().max() < 1e-6  # the grid's rounding
 
 
 def test_checkpoint_carries_everything(released, converted) -> None:

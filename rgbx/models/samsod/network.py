@@ -220,5 +220,7 @@ def _run_block(block: nn.Module, adapters: Sequence[nn.Module], tokens: Tensor) 
     norm: nn.Module = block.get_submodule("norm2")
     with norm.register_forward_pre_hook(remember):
         out = block(tokens)
-    halves = residuals[0].chunk(len(adapters))
-    return out + torch.cat([adapt(half) for adapt, half in zip(adapters, halves, strict=True)])
+    kind = type(adapters[0])
+    assert issubclass(kind, DecoupledAdapter | VanillaAdapter)
+    added: Tensor = kind.side_by_side(adapters, residuals[0])  # type: ignore[arg-type]
+    return out + added
