@@ -1,4 +1,4 @@
-# make demo | make demo-samsod | make test | make check | make install
+# make demo | make demo-samsod | make demo-stable-sam | make test | make check | make install
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM2_BUILD_CUDA = 0
 
-.PHONY: install demo demo-ablation demo-samsod test check clean
+.PHONY: install demo demo-ablation demo-samsod demo-stable-sam test check clean
 install: $(STAMP)
 
 # torch first: sam2 is built from source against the torch that is installed, not a second one
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # one thread: more only wait for each other on a model this small
-demo demo-ablation demo-samsod: export OMP_NUM_THREADS = 1
+demo demo-ablation demo-samsod demo-stable-sam: export OMP_NUM_THREADS = 1
 NEWEST = $$(ls -td $(DEMO)/runs/tasseg_mfnet/version_*/checkpoints/best.ckpt | head -1)
 
 demo: install
@@ -50,6 +50,16 @@ demo-samsod: install
 	    $(BIN)/rgbx test --config $(SALIENT) --ckpt_path $$run/checkpoints/best.ckpt \
 	        --save_predictions true --output $(DEMO)/result_samsod && \
 	    echo "gradients: $$run/surgery.png   maps: $(DEMO)/result_samsod/sheet.png, maps/"
+
+# prompts: fit and test Stable-SAM in the layout of HQSeg-44K, and draw where it looks
+PROMPTED = configs/demo/stable_sam.yaml
+demo-stable-sam: install
+	$(BIN)/rgbx make-demo-data --layout hqseg --root $(DEMO)/HQSeg --force
+	$(BIN)/rgbx fit --config $(PROMPTED)
+	run=$$(ls -td $(DEMO)/runs/stable_sam/version_* | head -1) && \
+	    $(BIN)/rgbx test --config $(PROMPTED) --ckpt_path $$run/checkpoints/best.ckpt \
+	        --save_predictions true --visualize_attention true --output $(DEMO)/result_stable_sam && \
+	    echo "masks: $(DEMO)/result_stable_sam/sheet.png   attention: .../attention/"
 
 test: install
 	$(BIN)/python -m pytest
