@@ -62,7 +62,7 @@ demo-stable-sam: install
 	    echo "masks: $(DEMO)/result_stable_sam/sheet.png   attention: .../attention/"
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install
 	$(BIN)/ruff check .

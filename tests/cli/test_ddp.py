@@ -28,7 +28,7 @@ def fit(
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    (checkpoint,) = folder.glob("runs/*/version_0/checkpoints/last.ckpt")
+    (checkpoint,) = folder.rglob("runs/*/version_0/checkpoints/last.ckpt")
     return torch.load(checkpoint, weights_only=True)
 
 

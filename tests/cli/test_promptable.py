@@ -12,6 +12,7 @@ from PIL import Image
 from rgbx.data import PromptFolder
 from rgbx.models import StableSAM
 from tests.cli.conftest import CONFIGS
+from tests.cli.test_ddp import fit as run_processes
 
 CONFIG = CONFIGS / "demo/stable_sam.yaml"
 KINDS = ("box", "noisy_box", "point_1", "point_3")
@@ -209,3 +210,33 @@ def test_a_baseline_has_no_attention_to_show(predict, rgbx, hqseg_root, tmp_path
     best = tmp_path / "demo/runs/stable_sam/version_0/checkpoints/best.ckpt"
     assert rgbx("test", *argv, "--ckpt_path", best, "--visualize_attention", "true") == 1
     assert "there is no plug-in" in capsys.readouterr().err.lower()
+
+
+def test_two_processes_equal_one_on_the_same_global_batch(hqseg_root, tmp_path):
+    """With the dense loss: every rank draws sample points of its own."""
+    common = [
+        "--model.loss",
+        "dense",
+        "--trainer.max_epochs",
+        "2",
+        "--trainer.precision",
+        "64-true",
+    ]
+    common += ["--data.val_share", "0", "--trainer.callbacks", "ModelCheckpoint"]
+    common += ["--trainer.callbacks.filename", "last", "--trainer.gradient_clip_val", "0.5"]
+    common += ["--trainer.callbacks.save_on_train_epoch_end", "true"]
+    demo = "demo/stable_sam.yaml"
+    one = run_processes(
+        tmp_path / "one", hqseg_root, *common, "--data.batch_size", "4", config=demo
+    )
+    two = run_processes(
+        *(tmp_path / "two", hqseg_root, *common, "--data.batch_size", "2"),
+        *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
+        config=demo,
+    )
+    assert one["global_step"] == two["global_step"] == 4
+    worst = max((one["state_dict"][k] - v).abs().max() for k, v in two["state_dict"].items())
+    print(f"largest difference {worst:.2e}")
+    assert worst < 1e-6
+    start = StableSAM(encoder="tiny", train_decoder=True).state_dict()
+    assert max((start[k] - v).abs().max() for k, v in one["state_dict"].items()) > 1e-3
