@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("gain"))
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--sam_epochs", type=int, default=150)
-    parser.add_argument("--plugin_epochs", type=int, default=100)
+    parser.add_argument("--plugin_epochs", type=int, default=120)
     options = parser.parse_args()
     weights = options.output / "tiny_sam.pth"
     teacher = _fit(
@@ -47,6 +47,8 @@ def main() -> int:
     trained = _fit(
         *(options, "plugin", options.plugin_epochs),
         *("--model.train", "plugin", "--model.weights.path", str(weights)),
+        *("--model.optimizer.init_args.lr", "1e-3", "--data.occlusion", "0.3"),
+        *("--data.scale", "[0.4, 2.0]"),
     )
     model = StableSAM.load_from_checkpoint(trained, map_location="cpu").eval()
     for plugin in (False, True):
