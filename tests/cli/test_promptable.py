@@ -116,6 +116,13 @@ ASKED = {
 }
 
 
+def test_what_predict_wrote_can_be_asked_again(predict):
+    assert predict("prompts.json", json.dumps(ASKED)) == 0
+    first = {p.name: p.read_bytes() for p in Path("out/masks").rglob("*.png")}
+    assert predict("prompts.json", Path("out/prompts.json").read_text()) == 0
+    assert {p.name: p.read_bytes() for p in Path("out/masks").rglob("*.png")} == first
+
+
 @pytest.mark.parametrize("mode", ["squash", "pad"])
 def test_prompts_of_ones_own_from_json(predict, trained, pictures, capsys, mode):
     extra = ["--data.resize_mode", mode, "--visualize_attention", "true"]
