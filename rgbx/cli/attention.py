@@ -91,16 +91,11 @@ def explain(model: StableSAM, rgb: Tensor, prompt: Prompt) -> Explanation:
         RGBXError: the model has no plug-in.
     """
     found = model.attention(rgb, prompt)
-    embedding, size = model.embed(rgb), (rgb.shape[-2], rgb.shape[-1])
-    before, after = (
-        model.network.decode(embedding, [prompt], size, plugin=plugin)[0][0, 0].float().cpu()
-        for plugin in (False, True)
-    )
     return Explanation(
         before=found.before.numpy(),
         after=found.after.numpy(),
         locations=found.locations.numpy(),
         alpha=(float(found.alpha[0]), float(found.alpha[1])),
-        logits_before=before.numpy(),
-        logits_after=after.numpy(),
+        logits_before=found.logits_before[0, 0].float().cpu().numpy(),
+        logits_after=found.logits_after[0, 0].float().cpu().numpy(),
     )
