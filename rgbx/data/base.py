@@ -31,7 +31,7 @@ class RGBXDataModule(Source, LightningDataModule):
 
     Args:
         root: folder of the data set.
-        size: (height, width) of the network's input, multiples of 16.
+        size: (height, width) of the network's input; the model says which sizes it takes.
         batch_size: training samples per process and step.
         eval_batch_size: samples per process and step in validation, test and prediction.
         num_workers: reading processes per loader.
@@ -94,9 +94,7 @@ class RGBXDataModule(Source, LightningDataModule):
 
     def _check_options(self) -> None:
         wrong = {
-            f"size {list(self.size)} (give multiples of 16)": any(
-                side <= 0 or side % 16 for side in self.size
-            ),
+            f"size {list(self.size)} (give height, width; above 0)": min(self.size) < 1,
             f"batch_size {self.batch_size} (give 1 or more)": self.batch_size < 1,
             f"eval_batch_size {self.eval_batch_size} (give 1 or more)": self.eval_batch_size < 1,
             f"seed {self.seed} (give 0 or more)": self.seed < 0,

@@ -51,7 +51,7 @@ class HQSeg44K(PromptableDataModule):
 
     Args:
         root: folder of the data sets.
-        size: (height, width) of the network's input, multiples of 16.
+        size: (height, width) of the network's input.
         mixture: weights of the kinds of prompts in training.
         occlusion: probability of synthetic occlusion in training.
         low_shot: train on so many pictures only (the paper: 220 and 440), drawn from all training

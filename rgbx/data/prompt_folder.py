@@ -37,7 +37,7 @@ class PromptFolder(PromptableDataModule):
     Args:
         root: folder of the pictures.
         prompts: file of prompts for prediction.
-        size: (height, width) of the network's input, multiples of 16.
+        size: (height, width) of the network's input.
         mixture: weights of the kinds of prompts in training.
         occlusion: probability of synthetic occlusion in training.
         resize_mode: "squash" or "pad", see `PromptableDataModule`.

@@ -36,7 +36,7 @@ class PromptableDataModule(RGBXDataModule):
 
     Args:
         root: folder of the data set.
-        size: (height, width) of the network's input, multiples of 16.
+        size: (height, width) of the network's input.
         mixture: weights of the kinds of prompts in training.
         occlusion: probability of synthetic occlusion in training.
         resize_mode: how pictures come to the network's size outside training: "squash" gives up

@@ -27,7 +27,7 @@ class SaliencyDataModule(RGBXDataModule):
 
     Args:
         root: folder of the data set.
-        size: (height, width) of the network's input, multiples of 16.
+        size: (height, width) of the network's input.
         flip: probability of a horizontal flip in training.
         scale: smallest and largest random scale in training; 1 shows the whole picture.
         jitter: strength of the colour changes of rgb in training, 0 for none.

@@ -41,6 +41,8 @@ class RGBXModule(LightningModule):
     """
 
     needs_x: bool = True
+    #: sides of the network's input are multiples of this
+    size_multiple: ClassVar[int] = 16
     #: part name -> pattern searched in parameter names; first match wins (for the summary)
     parts: ClassVar[Mapping[str, str]] = {}
 
@@ -77,7 +79,35 @@ class RGBXModule(LightningModule):
             warnings.filterwarnings("ignore", message=".*starts? from RANDOM weights")
             return super().load_from_checkpoint(*args, **kwargs)
 
+    def setup(self, stage: str) -> None:
+        """Refuse a picture size that the network cannot take before the first batch.
+
+        Raises:
+            RGBXError: names the next valid size.
+        """
+        size = tuple(getattr(self._data, "size", ()))
+        if any(side % self.size_multiple for side in size):
+            valid = [-(-side // self.size_multiple) * self.size_multiple for side in size]
+            raise RGBXError(
+                f"data.size is {list(size)}, but {type(self).__name__} needs multiples of "
+                f"{self.size_multiple}; the next valid size is {valid}."
+            )
+
     # ------------------------------------------------------------------ optimisation
+    def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Named scalar losses of one batch; their sum is minimised."""
+        raise NotImplementedError(f"{type(self).__name__} has to define training_losses(batch)")
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+        """One batch: sum of the losses; each is logged as ``train/<name>``."""
+        losses = self.training_losses(batch)
+        self.refuse_bad_loss(losses, batch)
+        total = torch.stack(list(losses.values())).sum()
+        size = len(batch["rgb"])
+        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=size)
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
+        return total
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW (or what the configuration says) on trainable parameters + per-step schedule."""
         optimizer = self._optimizer_factory([p for p in self.parameters() if p.requires_grad])

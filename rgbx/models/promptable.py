@@ -133,16 +133,11 @@ class PromptableModule(RGBXModule, ABC):
         ]
 
     # ------------------------------------------------------------------ training
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch, one prompt per image: sum of the losses; each is logged."""
+    def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """`losses` of one prompt per image."""
         rgb = batch["rgb"]
         logits = self.decode(self.embed(rgb), batch["prompt"], rgb.shape[-2:])
-        losses = self.losses(logits, batch["mask"])
-        self.refuse_bad_loss(losses, batch)
-        total = torch.stack(list(losses.values())).sum()
-        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(rgb))
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(rgb))
-        return total
+        return self.losses(logits, batch["mask"])
 
     # ------------------------------------------------------------------ validation
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:

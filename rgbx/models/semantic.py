@@ -66,16 +66,9 @@ class SemanticModule(RGBXModule, ABC):
         return resize(self.low_resolution(rgb, x), rgb.shape[-2:])
 
     # ------------------------------------------------------------------ steps
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch: sum of the losses; each is logged as ``train/<name>``."""
-        logits = self(*self.inputs(batch))
-        losses = self.losses(logits, batch["mask"])
-        self.refuse_bad_loss(losses, batch)
-        total = torch.stack(list(losses.values())).sum()
-        size = len(batch["rgb"])
-        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=size)
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
-        return total
+    def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """`losses` of the logits at input size."""
+        return self.losses(self(*self.inputs(batch)), batch["mask"])
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Count one validation batch at network size."""

@@ -50,7 +50,10 @@ def fit(root, *extra):
         (["--trianer.max_epochs", "2"], r"no key `trianer`; did you mean `trainer`\?"),
         (["--model.fusion", "sum"], r"`model\.fusion` .* does not fit: .*dffm.*Got value: sum"),
         (["--model.encoder", "vit_c"], r"no SAM encoder 'vit_c'; choose from tiny, vit_b"),
-        (["--data.size", "[96, 130]"], r"size \[96, 130\] \(give multiples of 16\)"),
+        (
+            ["--data.size", "[96, 130]"],
+            "needs multiples of 16; the next valid size is .96, 144",
+        ),
         (["--trainer.devices", "64"], r"devices is 64, but this machine has \d+ CPU cores"),
         (["--model.lora_rank", "-1"], r"LoRA rank must be at least 1, got -1"),
         (["--config", "absent.yaml"], r"no configuration file .*absent\.yaml"),

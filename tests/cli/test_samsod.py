@@ -197,7 +197,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(
         (["--model.surgery", "PCgrad"], "There is no surgery 'PCgrad'; known are PCGrad, Sum"),
         (["--model.surgery", "torchjd.aggregation.SDMGradWeighting"], "needs the gradients"),
         (["--model.encoder", "hiera_xl"], "hiera_xl"),
-        (["--data.size", "[64, 80]"], "multiples of 32"),
+        (["--data.size", "[64, 80]"], "multiples of 32; the next valid size is [64, 96]"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )

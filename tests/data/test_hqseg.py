@@ -280,7 +280,7 @@ def test_an_empty_test_mask_is_named(tmp_path, put):
         ({"sets": []}, "are not those of HQSeg-44K"),
         ({"occlusion": 1.5}, "occlusion 1.5 is no probability"),
         ({"resize_mode": "crop"}, "give squash or pad"),
-        ({"size": (100, 100)}, "give multiples of 16"),
+        ({"size": (100, 0)}, "above 0"),
     ],
 )
 def test_options_that_cannot_work(hqseg_root, options, text):

@@ -126,7 +126,7 @@ def test_module_and_its_data_sets_pickle(mfnet_root):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"size": (480, 650)}, r"size \[480, 650\] \(give multiples of 16\)"),
+        ({"size": (480, 0)}, r"size \[480, 0\] \(give height, width; above 0\)"),
         ({"batch_size": 0}, "batch_size 0"),
         ({"scale": (2.0, 0.5)}, r"scale \[2.0, 0.5\]"),
         ({"jitter": 3.0}, r"jitter 3.0 \(give 0 to 1\)"),

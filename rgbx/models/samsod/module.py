@@ -48,6 +48,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         WeightsError: a weight file is missing, damaged or of another model.
     """
 
+    size_multiple = 32
     parts: ClassVar[dict[str, str]] = {
         "RGB adapters": "rgb_adapters",
         "X adapters": "x_adapters",

@@ -119,6 +119,7 @@ class TASeg(SemanticModule):
 
     def setup(self, stage: str) -> None:
         """Encode the class names before training, so that a missing CLIP file shows at once."""
+        super().setup(stage)
         if stage == "fit" and not self._text_is_encoded:
             self.encode_text()
 
