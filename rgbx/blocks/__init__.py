@@ -1,16 +1,23 @@
-"""Parts that papers share: adapters, LoRA, cross-modal fusion."""
+"""Parts that papers share: adapters, LoRA, cross-modal fusion, deformable attention."""
 
 from rgbx.blocks.adapters import DecoupledAdapter, VanillaAdapter
+from rgbx.blocks.conv import ConvNormAct, norm_layer
+from rgbx.blocks.deformable import DeformableAttention, deformable_attention, reference_points
 from rgbx.blocks.fusion import ConcatFusion, DynamicFeatureFusion, SqueezeExcitation
 from rgbx.blocks.lora import export_lora, inject_lora, merge_lora
 
 __all__ = [
     "ConcatFusion",
+    "ConvNormAct",
     "DecoupledAdapter",
+    "DeformableAttention",
     "DynamicFeatureFusion",
     "SqueezeExcitation",
     "VanillaAdapter",
+    "deformable_attention",
     "export_lora",
     "inject_lora",
     "merge_lora",
+    "norm_layer",
+    "reference_points",
 ]
