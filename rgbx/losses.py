@@ -13,7 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["cross_entropy", "dice", "partial_cross_entropy", "structure"]
+__all__ = [
+    "binary_cross_entropy",
+    "cross_entropy",
+    "dice",
+    "iou",
+    "partial_cross_entropy",
+    "ssim",
+    "structure",
+    "weighted_cross_entropy",
+]
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
@@ -38,6 +47,34 @@ def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Te
         )
         valid = (target != ignore_index).sum(dim=(1, 2))
         return (pixels.sum(dim=(1, 2)) / valid.clamp(min=1)).mean()
+
+
+def weighted_cross_entropy(
+    logits: Tensor, target: Tensor, weights: Tensor, ignore_index: int = 255
+) -> Tensor:
+    """Cross-entropy times a weight of the true class, divided by the number of ALL pixels.
+
+    ``sum(w[y] * nll(y)) / (H W)`` per image, then the mean over the images. Ignored pixels add
+    nothing to the sum and still count in the divisor, and the weights are not normalised: two
+    differences from ``torch.nn.functional.cross_entropy(weight=...)``, whose mean divides by the
+    sum of the weights that were used. Source: the code published with UniRGB-IR.
+
+    Args:
+        logits: Class scores before softmax, (B, K, H, W), any real range and floating type.
+        target: Class ids 0..K-1 or ``ignore_index``, (B, H, W) int64.
+        weights: (K,), >= 0.
+        ignore_index: Id of pixels that are left out.
+
+    Returns:
+        Scalar >= 0 in float32 (float64 for float64 logits), in weighted nats.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = _at_least_float32(logits)
+        return F.cross_entropy(
+            *(logits, target, weights.to(logits.dtype)),
+            ignore_index=ignore_index,
+            reduction="none",
+        ).mean()
 
 
 def dice(
@@ -133,3 +170,90 @@ def partial_cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = 25
             logits, (target == 1).to(logits.dtype), reduction="none"
         )
         return ((pixels * valid).sum(dim=(1, 2)) / valid.sum(dim=(1, 2)).clamp(min=1)).mean()
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over all pixels.
+
+    Args:
+        logits: Before the sigmoid, (B, 1, H, W), any floating type.
+        target: (B, 1, H, W) float in [0, 1]; may be soft.
+
+    Returns:
+        Scalar >= 0 in float32 (float64 for float64 logits), in nats.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = _at_least_float32(logits)
+        return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype))
+
+
+def iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Soft IoU loss: ``1 - I / (U + 1e-6)`` of each image, then the mean over the images.
+
+    With p the sigmoid and g the target, ``I = sum(p g)`` and ``U = sum(p + g) - I``. An empty
+    target costs 1 whatever is predicted, almost without a gradient.
+
+    Source: Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image
+    Segmentation", ISVC 2016; the constant is that of UniRGB-IR's code.
+
+    Args:
+        logits: Before the sigmoid, (B, 1, H, W), any floating type.
+        target: (B, 1, H, W) float in [0, 1]; may be soft.
+
+    Returns:
+        Scalar in [0, 1] in float32 (float64 for float64 logits).
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        probability = _at_least_float32(logits).sigmoid()
+        target = target.to(probability.dtype)
+        inter = (probability * target).sum(dim=(1, 2, 3))
+        union = (probability + target).sum(dim=(1, 2, 3)) - inter
+        return (1 - inter / (union + 1e-6)).mean()
+
+
+def ssim(logits: Tensor, target: Tensor) -> Tensor:
+    """``1 - SSIM`` of the sigmoid and the target, the mean over all pixels.
+
+    Means, variances and the covariance are those under a Gaussian window of 11 x 11 pixels (sigma
+    1.5, weights that sum to 1; zeros beyond the edge), the constants 0.01^2 and 0.03^2.
+
+    Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural
+    Similarity", TIP 2004, Eq. 13; as a loss for saliency in Qin et al., "BASNet", CVPR 2019.
+
+    Args:
+        logits: Before the sigmoid, (B, 1, H, W), any floating type.
+        target: (B, 1, H, W) float in [0, 1]; may be soft.
+
+    Returns:
+        Scalar in [0, 2] in float32 (float64 for float64 logits).
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        p = _at_least_float32(logits).sigmoid()
+        g = target.to(p.dtype)
+        p_mean, g_mean, p_square, g_square, product = _blur(
+            torch.cat([p, g, p * p, g * g, p * g], dim=1)
+        ).split(1, dim=1)
+        p_variance = p_square - p_mean.square()
+        g_variance = g_square - g_mean.square()
+        covariance = product - p_mean * g_mean
+        c1, c2 = 0.01**2, 0.03**2
+        similarity = (2 * p_mean * g_mean + c1) * (2 * covariance + c2)
+        norm = (p_mean.square() + g_mean.square() + c1) * (p_variance + g_variance + c2)
+        return (1 - similarity / norm).mean()
+
+
+def _gaussian(like: Tensor) -> Tensor:
+    """(11,) weights of one axis; the window is their outer product."""
+    distance = torch.arange(-5, 6, dtype=like.dtype, device=like.device)
+    weights = torch.exp(-distance.square() / (2 * 1.5**2))
+    return weights / weights.sum()
+
+
+def _blur(maps: Tensor) -> Tensor:
+    """Weighted local means of (B,C,H,W) maps: a column of 11, then a row of 11, zeros outside."""
+    weights = _gaussian(maps)
+    channels = maps.shape[1]
+    column = weights.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    row = weights.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    maps = F.conv2d(maps, column, padding=(5, 0), groups=channels)
+    return F.conv2d(maps, row, padding=(0, 5), groups=channels)

@@ -2,9 +2,20 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from rgbx.losses import cross_entropy, dice, partial_cross_entropy, structure
+from rgbx.losses import (
+    _gaussian,
+    binary_cross_entropy,
+    cross_entropy,
+    dice,
+    iou,
+    partial_cross_entropy,
+    ssim,
+    structure,
+    weighted_cross_entropy,
+)
 
 IGNORE = 255
 
@@ -90,7 +101,11 @@ def test_other_ignore_index(loss):
     assert torch.equal(loss(logits, target), loss(logits, renamed, ignore_index=19))
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, dice])
+def weighted(logits, target):
+    return weighted_cross_entropy(logits, target, torch.tensor([0.5, 1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, dice, weighted])
 def test_two_processes_of_four_equal_one_of_eight(loss):
     logits, target = _batch(8, 4, 6, seed=3)
     target[0] = IGNORE  # ignored pixels spread as unevenly as possible over the halves
@@ -222,3 +237,92 @@ def test_partial_cross_entropy_counts_labelled_pixels_of_each_image():
     assert float(empty) == 0
     (gradient,) = torch.autograd.grad(empty, logits)
     assert not gradient.any()
+
+
+def _wave(shape, shift, scale=1.0):
+    """Element i (row-major) is scale * sin(0.7 i + shift)."""
+    index = torch.arange(math.prod(shape), dtype=torch.float64)
+    return (scale * torch.sin(0.7 * index + shift)).float().view(shape)
+
+
+def test_losses_of_unirgb_ir_have_the_values_of_its_code():
+    labels = (torch.arange(40) % 3).view(2, 4, 5)
+    labels[0, 0, 0] = labels[1, 3, 4] = IGNORE
+    loss = weighted_cross_entropy(
+        _wave((2, 3, 4, 5), 0.3, 2.0), labels, torch.tensor([1.5, 2.0, 3.0])
+    )
+    assert loss.item() == pytest.approx(3.531729, abs=1e-6)
+    logits = _wave((2, 1, 16, 16), 0.3, 3.0)
+    target = (_wave((2, 1, 16, 16), 1.0) > 0).float()
+    assert binary_cross_entropy(logits, target).item() == pytest.approx(0.421060, abs=1e-6)
+    assert iou(logits, target).item() == pytest.approx(0.419119, abs=1e-6)
+    assert ssim(logits, target).item() == pytest.approx(0.328668, abs=1e-6)
+    window = _gaussian(logits)
+    assert (window[5] ** 2).item() == pytest.approx(0.070762, abs=1e-6)
+    assert window.shape == (11,) and window.sum().item() == pytest.approx(1)
+
+
+def test_weighted_cross_entropy_divides_by_all_pixels():
+    logits, target = _batch(2, 4, 5, seed=9)
+    weights = torch.tensor([1.0, 0.0, 2.5, 40.0])
+    known = target != IGNORE
+    nll = -logits.log_softmax(1).gather(1, target.where(known, 0)[:, None])[:, 0]
+    wanted = (nll * weights.double()[target.where(known, 0)] * known).sum() / target.numel()
+    torch.testing.assert_close(weighted_cross_entropy(logits, target, weights), wanted)
+    ones = torch.ones(4)
+    share = known.double().mean()
+    assert share < 1
+    plain = torch.nn.functional.cross_entropy(logits, target, ignore_index=IGNORE) * share
+    torch.testing.assert_close(weighted_cross_entropy(logits, target, ones), plain)
+    nothing = torch.full_like(target, IGNORE)
+    assert weighted_cross_entropy(logits, nothing, weights) == 0
+
+
+def ssim_by_hand(logits, target):
+    """One window at a time."""
+    p, g = (F.pad(m.double(), (5, 5, 5, 5)) for m in (logits.sigmoid(), target))
+    one = torch.exp(-((torch.arange(11.0).double() - 5) ** 2) / 4.5)
+    window = torch.outer(one, one) / one.sum() ** 2
+    total = 0.0
+    for image in range(len(p)):
+        for i in range(target.shape[2]):
+            for j in range(target.shape[3]):
+                a, b = (m[image, 0, i : i + 11, j : j + 11] for m in (p, g))
+                mu, nu = (window * a).sum(), (window * b).sum()
+                var, sec = (window * a * a).sum() - mu**2, (window * b * b).sum() - nu**2
+                cov = (window * a * b).sum() - mu * nu
+                top = (2 * mu * nu + 1e-4) * (2 * cov + 9e-4)
+                total += 1 - float(top / ((mu**2 + nu**2 + 1e-4) * (var + sec + 9e-4)))
+    return total / target.numel()
+
+
+def test_ssim_loss_equals_its_definition_and_is_zero_for_a_perfect_answer():
+    generator = torch.Generator().manual_seed(3)
+    logits = 3 * torch.randn(2, 1, 9, 13, generator=generator)
+    target = torch.rand(2, 1, 9, 13, generator=generator)
+    assert float(ssim(logits, target)) == pytest.approx(ssim_by_hand(logits, target), 1e-5)
+    assert float(ssim(logits, logits.sigmoid())) == pytest.approx(0, abs=1e-6)
+
+
+def test_iou_loss_is_a_mean_over_images():
+    target = torch.zeros(2, 1, 4, 4)
+    target[0, 0, :2] = 1
+    logits = torch.full((2, 1, 4, 4), -40.0)
+    logits[0] = 40.0
+    # half of the first picture is right; the second is empty and costs 1 by definition
+    assert float(iou(logits, target)) == pytest.approx((0.5 + 1) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [binary_cross_entropy, iou, ssim])
+def test_saliency_losses_by_process_type_and_gradient(loss):
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(4, 1, 12, 12, generator=generator)
+    target = torch.rand(4, 1, 12, 12, generator=generator)
+    halves = (loss(logits[:2], target[:2]) + loss(logits[2:], target[2:])) / 2
+    torch.testing.assert_close(loss(logits, target), halves)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = loss(logits.bfloat16(), target)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, loss(logits.bfloat16().float(), target), rtol=1e-5, atol=1e-6)
+    small = logits[:1, :, :4, :5].double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: loss(z, target[:1, :, :4, :5]), small)

@@ -73,27 +73,33 @@ class Constant(Schedule):
 
 
 class Poly(Schedule):
-    """Polynomial decay to 0: ``(1 - progress) ** power``.
+    """Polynomial decay from 1 to ``final``: ``final + (1 - final) (1 - progress) ** power``.
 
-    Source: Chen et al., "DeepLab", TPAMI 2018, section 4.1.2 (power 0.9).
+    Source: Chen et al., "DeepLab", TPAMI 2018, section 4.1.2 (power 0.9, final 0).
 
     Args:
         power: Exponent, > 0; 1 is a straight line.
         warmup_epochs: Length of the linear warm-up in epochs.
+        final: Factor at the end, in [0, 1].
 
     Raises:
-        RGBXError: If ``power`` is not positive.
+        RGBXError: If ``power`` is not positive or ``final`` is outside [0, 1].
     """
 
-    def __init__(self, power: float = 0.9, warmup_epochs: float = 1.0) -> None:
+    def __init__(self, power: float = 0.9, warmup_epochs: float = 1.0, final: float = 0.0) -> None:
         super().__init__(warmup_epochs)
         if not 0 < power < math.inf:
             raise RGBXError(f"power is {power}: the exponent of the Poly schedule must be above 0.")
+        if not 0 <= final <= 1:
+            raise RGBXError(
+                f"final is {final}: the Poly schedule ends at a factor between 0 and 1."
+            )
         self.power = power
+        self.final = final
 
     def curve(self, progress: float) -> float:
-        """``(1 - progress) ** power``."""
-        return (1.0 - progress) ** self.power
+        """``final + (1 - final) (1 - progress) ** power``."""
+        return self.final + (1.0 - self.final) * (1.0 - progress) ** self.power
 
 
 class Cosine(Schedule):

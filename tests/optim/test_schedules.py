@@ -13,6 +13,7 @@ ALL = [
     Poly(),
     Poly(power=2.5, warmup_epochs=0),
     Poly(warmup_epochs=0.3),
+    Poly(warmup_epochs=0.5, final=0.01),
     Cosine(),
     Cosine(warmup_epochs=0, final=0.1),
 ]
@@ -32,6 +33,10 @@ def _factors(schedule: Schedule, total: int, per_epoch: int) -> list[float]:
         (
             Poly(),
             [0.25, 0.5, 0.75, 1, 0.69425316, 0.37204106, 0, 0, 0],  # (2/3)**0.9, (1/3)**0.9
+        ),
+        (
+            Poly(power=2, warmup_epochs=1, final=0.1),
+            [0.25, 0.5, 0.75, 1, 0.1 + 0.9 * 4 / 9, 0.1 + 0.9 / 9, 0.1, 0.1, 0.1],
         ),
         (Cosine(warmup_epochs=1), [0.25, 0.5, 0.75, 1, 0.75, 0.25, 0, 0, 0]),
         (Cosine(warmup_epochs=1, final=0.2), [0.25, 0.5, 0.75, 1, 0.8, 0.4, 0.2, 0.2, 0.2]),
@@ -78,6 +83,13 @@ def test_the_paper_trains_ten_epochs_of_twelve_at_the_full_rate():
     assert factors[10 * 1385 :] == pytest.approx([0.1] * (2 * 1385 + 3))
 
 
+def test_poly_with_a_floor_is_the_rate_of_unirgb_ir():
+    schedule = Poly(power=0.9, warmup_epochs=0, final=0.01)
+    for step in (0, 1, 20_000, 79_999, 80_000):
+        wanted = (0.01 - 1e-4) * (1 - step / 80_000) ** 0.9 + 1e-4
+        assert 0.01 * schedule.factor(step, 80_000, 196) == pytest.approx(wanted, rel=1e-12)
+
+
 def test_a_run_shorter_than_its_warm_up_still_ends_at_the_end_value():
     assert _factors(Poly(warmup_epochs=10), total=3, per_epoch=1) == pytest.approx(
         [1 / 11, 2 / 11, 3 / 11, 0, 0, 0]
@@ -103,6 +115,7 @@ def test_drives_an_optimiser():
         (lambda: Poly(warmup_epochs=math.inf), "warmup_epochs is inf"),
         (lambda: Poly(power=0), "power is 0"),
         (lambda: Poly(power=math.nan), "power is nan"),
+        (lambda: Poly(final=-0.1), "final is -0.1: the Poly schedule ends at a factor between"),
         (lambda: Cosine(final=1.5), "final is 1.5"),
         (lambda: Step(milestones=(3, 2)), r"milestones is \[3, 2\]"),
         (lambda: Step(milestones=(0,)), r"milestones is \[0\]"),
