@@ -41,6 +41,20 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
                 _fill(tensor, path, std, seed)
 
 
+def smooth_filters(patches: nn.Conv2d) -> None:
+    """Make a random patch embedding's filters constant on the cells of a 4 x 4 grid.
+
+    Pictures are smooth: white-noise filters see little of them. Values are moved, not computed.
+
+    Args:
+        patches: the convolution, its kernel a multiple of 4; changed in place.
+    """
+    with torch.no_grad():
+        filters, cell = patches.weight, patches.kernel_size[0] // 4
+        coarse = filters[:, :, ::cell, ::cell]
+        filters.copy_(coarse.repeat_interleave(cell, 2).repeat_interleave(cell, 3))
+
+
 def _deviation(part: nn.Module, name: str, tensor: Tensor) -> float | None:
     """Standard deviation for one tensor, None to keep it."""
     if "pos" in name or isinstance(part, nn.Embedding):

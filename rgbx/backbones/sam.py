@@ -9,7 +9,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
-from rgbx.backbones.init import randomise
+from rgbx.backbones.init import randomise, smooth_filters
 from rgbx.backbones.vit import ViT, ViTConfig, join_qkv, split_qkv
 from rgbx.backbones.weights import Weights, load_strict, read_state
 from rgbx.errors import RGBXError, WeightsError
@@ -20,12 +20,14 @@ class SAMPreset(ViTConfig):
     """One size of SAM: the encoder's hyper-parameters and those of prompt encoder and decoder.
 
     Attributes:
+        out_dim: channels of the neck.
         decoder_heads: attention heads of the two-way transformer.
         decoder_mlp: hidden width of its MLPs.
         iou_hidden: hidden width of the mask-quality head.
         mask_channels: channels of the mask prompt's convolutions.
     """
 
+    out_dim: int = 256
     decoder_heads: int = 8
     decoder_mlp: int = 2048
     iou_hidden: int = 256
@@ -137,14 +139,11 @@ def build_sam(encoder: str, weights: Weights | None = None, checkpoint_blocks: b
 def _see_pictures(vit: ViT) -> None:
     """Let a random encoder pass pictures on, so that something can be learnt behind it.
 
-    Pictures are smooth: white-noise filters see little of them. Patch filters become constant on
-    cells of a 4 x 4 grid, and the neck's 3 x 3 convolution listens to its centre rather than to
-    nine neighbours alike. Only powers of two are multiplied, so the values stay portable.
+    The patches get smooth filters, and the neck's 3 x 3 convolution listens to its centre rather
+    than to nine neighbours alike. Only powers of two are multiplied, so the values stay portable.
     """
+    smooth_filters(vit.patch_embed.proj)
     with torch.no_grad():
-        filters, cell = vit.patch_embed.proj.weight, vit.config.patch // 4
-        coarse = filters[:, :, ::cell, ::cell]
-        filters.copy_(coarse.repeat_interleave(cell, 2).repeat_interleave(cell, 3))
         neck = vit.get_parameter("neck.2.weight")
         centre = 2 * neck[:, :, 1, 1]
         neck.mul_(2.0**-4)

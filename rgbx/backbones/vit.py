@@ -1,10 +1,11 @@
-"""The plain ViT image encoder of SAM (and ViTDet) at any input size.
+"""The plain ViT image encoder of SAM and ViTDet at any input size.
 
 Same weights and same meaning as the image encoder of the segment-anything package ("Segment
 Anything", arXiv 2304.02643; "Exploring Plain Vision Transformer Backbones for Object Detection",
 arXiv 2203.16527), with three differences: attention goes through fused kernels
 (`rgbx.backbones.attention`), height and width are free multiples of the patch, and q, k, v are
-three linear layers so that LoRA can reach each alone (`split_qkv`, `join_qkv`).
+three linear layers so that LoRA can reach each alone (`split_qkv`, `join_qkv`). ViTDet's own
+weights have a row for a class token in the position table and no neck (`class_row`, `out_dim`).
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from rgbx.errors import RGBXError
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """Hyper-parameters of one encoder; lengths of position tables follow `pretrain_size`.
+    """Hyper-parameters of one encoder.
 
     Attributes:
         dim: token width.
@@ -30,10 +31,14 @@ class ViTConfig:
         heads: attention heads (`dim` is a multiple).
         global_blocks: indexes of the blocks that attend to the whole image.
         window: side of the attention window of all other blocks, in tokens.
-        out_dim: channels of the neck.
-        pretrain_size: side in pixels of the square pictures the weights were trained on.
+        out_dim: channels of the neck; None for an encoder without one.
+        pretrain_size: side in pixels of the square pictures the position table was made for.
         patch: side of a patch in pixels.
         mlp_ratio: hidden width of the MLP over `dim`.
+        table_size: side in pixels of the square pictures that the relative tables of the global
+            blocks are made for; None for `pretrain_size`.
+        class_row: the position table is one list of rows whose first belongs to a class token;
+            it is kept for the file's sake and never used.
     """
 
     dim: int
@@ -41,15 +46,22 @@ class ViTConfig:
     heads: int
     global_blocks: tuple[int, ...]
     window: int = 14
-    out_dim: int = 256
+    out_dim: int | None = 256
     pretrain_size: int = 1024
     patch: int = 16
     mlp_ratio: float = 4.0
+    table_size: int | None = None
+    class_row: bool = False
 
     @property
     def grid(self) -> int:
         """Side of the pretrained position grid in tokens."""
         return self.pretrain_size // self.patch
+
+    @property
+    def table_grid(self) -> int:
+        """Side in tokens of the grid that the global blocks' relative tables are made for."""
+        return (self.table_size or self.pretrain_size) // self.patch
 
 
 class PatchEmbed(nn.Module):
@@ -108,24 +120,31 @@ class Block(nn.Module):
         super().__init__()
         self.window = window
         self.norm1 = nn.LayerNorm(config.dim, eps=1e-6)
-        self.attn = Attention(config.dim, config.heads, window or config.grid)
+        self.attn = Attention(config.dim, config.heads, window or config.table_grid)
         self.norm2 = nn.LayerNorm(config.dim, eps=1e-6)
         self.mlp = MLPBlock(config.dim, int(config.dim * config.mlp_ratio))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, h, w, dim) -> (B, h, w, dim)."""
+    def forward(self, x: Tensor, drop: float = 0.0) -> Tensor:
+        """(B, h, w, dim) -> (B, h, w, dim).
+
+        Args:
+            x: tokens.
+            drop: probability that a picture skips the attention or the MLP (stochastic depth,
+                arXiv 1603.09382); a branch that stays is scaled by 1 / (1 - drop). The caller
+                decides, not the mode: a frozen block is always in eval mode.
+        """
         y = self.norm1(x)
         if self.window:
             windows = _partition(y, self.window)
             y = _merge(self.attn(windows), self.window, x.shape[1], x.shape[2])
         else:
             y = self.attn(y)
-        x = x + y
-        return x + self.mlp(self.norm2(x))
+        x = x + _skip(y, drop)
+        return x + _skip(self.mlp(self.norm2(x)), drop)
 
 
 class ViT(nn.Module):
-    """SAM's image encoder.
+    """SAM's image encoder, and ViTDet's.
 
     `forward` is `embed`, every block through `run_block`, `project`; a method that works between
     the blocks runs its own loop over these parts.
@@ -137,9 +156,10 @@ class ViT(nn.Module):
 
     Attributes:
         patch_embed: `PatchEmbed`.
-        pos_embed: (1, g, g, dim) parameter, g = pretrain_size / patch; see `position`.
+        pos_embed: (1, g, g, dim) parameter, g = pretrain_size / patch, or (1, 1 + g * g, dim)
+            with a class row; see `position`.
         blocks: list of `Block`, each callable on (B, h, w, dim).
-        neck: (B, dim, h, w) -> (B, out_dim, h, w).
+        neck: (B, dim, h, w) -> (B, out_dim, h, w); does nothing without `out_dim`.
     """
 
     def __init__(self, config: ViTConfig, checkpoint_blocks: bool = False) -> None:
@@ -147,17 +167,13 @@ class ViT(nn.Module):
         self.config = config
         self.checkpoint_blocks = checkpoint_blocks
         self.patch_embed = PatchEmbed(config.dim, config.patch)
-        self.pos_embed = nn.Parameter(torch.zeros(1, config.grid, config.grid, config.dim))
+        rows = (1 + config.grid**2,) if config.class_row else (config.grid, config.grid)
+        self.pos_embed = nn.Parameter(torch.zeros(1, *rows, config.dim))
         self.blocks = nn.ModuleList(
             Block(config, 0 if index in config.global_blocks else config.window)
             for index in range(config.depth)
         )
-        self.neck = nn.Sequential(
-            nn.Conv2d(config.dim, config.out_dim, kernel_size=1, bias=False),
-            LayerNorm2d(config.out_dim),
-            nn.Conv2d(config.out_dim, config.out_dim, kernel_size=3, padding=1, bias=False),
-            LayerNorm2d(config.out_dim),
-        )
+        self.neck = _neck(config.dim, config.out_dim) if config.out_dim else nn.Sequential()
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode pictures.
@@ -166,7 +182,7 @@ class ViT(nn.Module):
             images: (B, 3, H, W) normalised; H and W are multiples of the patch.
 
         Returns:
-            (B, out_dim, H / patch, W / patch).
+            (B, out_dim, H / patch, W / patch), `dim` channels without a neck.
 
         Raises:
             RGBXError: H or W is not a multiple of the patch.
@@ -184,17 +200,24 @@ class ViT(nn.Module):
 
     def position(self, h: int, w: int) -> Tensor:
         """Absolute position embedding for an h x w token grid: (1, h, w, dim), bicubic."""
-        if tuple(self.pos_embed.shape[1:3]) == (h, w):
-            return self.pos_embed
-        grid = self.pos_embed.permute(0, 3, 1, 2)
+        table = self.pos_embed
+        if self.config.class_row:
+            table = table[:, 1:].unflatten(1, (self.config.grid, -1))
+        if tuple(table.shape[1:3]) == (h, w):
+            return table
+        grid = table.permute(0, 3, 1, 2)
         grid = F.interpolate(grid, size=(h, w), mode="bicubic", align_corners=False)
         return grid.permute(0, 2, 3, 1)
 
-    def run_block(self, block: nn.Module, x: Tensor) -> Tensor:
-        """`block(x)`, recomputed in the backward pass when `checkpoint_blocks` is set."""
+    def run_block(self, block: nn.Module, x: Tensor, drop: float = 0.0) -> Tensor:
+        """`block(x)`, recomputed in the backward pass when `checkpoint_blocks` is set.
+
+        `drop` above 0 is handed on, see `Block.forward`; the recomputation draws the same.
+        """
+        arguments = (x, drop) if drop else (x,)
         if self.checkpoint_blocks and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False)
-        return block(x)
+            return checkpoint(block, *arguments, use_reentrant=False)
+        return block(*arguments)
 
     def project(self, x: Tensor) -> Tensor:
         """Tokens (B, h, w, dim) through the neck: (B, out_dim, h, w)."""
@@ -238,6 +261,23 @@ def join_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif not any(f".attn.{part}." in name for part in "kv"):
             out[name] = tensor
     return out
+
+
+def _neck(dim: int, out_dim: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(dim, out_dim, kernel_size=1, bias=False),
+        LayerNorm2d(out_dim),
+        nn.Conv2d(out_dim, out_dim, kernel_size=3, padding=1, bias=False),
+        LayerNorm2d(out_dim),
+    )
+
+
+def _skip(branch: Tensor, drop: float) -> Tensor:
+    """Zero the branch of some pictures and scale the others, (B, h, w, C) -> the same."""
+    if not drop:
+        return branch
+    kept = torch.rand(branch.shape[0], 1, 1, 1, device=branch.device) >= drop
+    return branch * (kept / (1 - drop)).to(branch.dtype)
 
 
 def _partition(x: Tensor, window: int) -> Tensor:
