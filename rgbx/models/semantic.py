@@ -13,7 +13,13 @@ from rgbx.metrics.semantic import SegmentationScores
 from rgbx.models.base import OptimizerFactory, RGBXModule, resize
 from rgbx.optim.schedules import Schedule
 
-__all__ = ["SemanticModule"]
+__all__ = ["MFNET_CLASSES", "SemanticModule"]
+
+#: what a model is built for where nothing is said; on the command line the data module decides
+MFNET_CLASSES = (
+    *("unlabelled", "car", "person", "bike", "curve"),
+    *("car_stop", "guardrail", "color_cone", "bump"),
+)
 
 
 class SemanticModule(RGBXModule, ABC):

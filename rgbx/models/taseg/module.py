@@ -14,17 +14,12 @@ from rgbx.blocks.lora import export_lora, merge_lora
 from rgbx.errors import RGBXError
 from rgbx.losses import cross_entropy, dice
 from rgbx.models.base import OptimizerFactory, as_weights
-from rgbx.models.semantic import SemanticModule
+from rgbx.models.semantic import MFNET_CLASSES, SemanticModule
 from rgbx.models.taseg.decoder import TextAwareDecoder
 from rgbx.models.taseg.network import Fusion, TASegNetwork, build_encoder
 from rgbx.optim.schedules import Poly, Schedule
 
 __all__ = ["TASeg"]
-
-MFNET_CLASSES = (
-    *("unlabelled", "car", "person", "bike", "curve"),
-    *("car_stop", "guardrail", "color_cone", "bump"),
-)
 
 
 class TASeg(SemanticModule):
