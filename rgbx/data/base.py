@@ -1,19 +1,20 @@
 """The data module that all data sets share: options, checks, loaders."""
 
-import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from rgbx.data.dataset import Batch, RGBXDataset, Sample, collate
-from rgbx.data.sampler import SeededSampler, resume_position
+from rgbx.data.dataset import Batch, RGBXDataset, Sample
+from rgbx.data.frequencies import class_frequencies
+from rgbx.data.loaders import ordered_loader, training_loader
+from rgbx.data.normalise import Statistics, Triple
+from rgbx.data.options import as_numbers, mistakes
 from rgbx.data.source import Source
-from rgbx.data.transforms import EvalTransform, Statistics, TrainTransform
+from rgbx.data.transforms import EvalTransform, TrainTransform
 from rgbx.errors import DataError, RGBXError
 
 __all__ = ["RGBXDataModule", "Sample"]
@@ -41,13 +42,20 @@ class RGBXDataModule(Source, LightningDataModule):
         jitter: strength of the colour changes of rgb in training, 0 for none.
         enhance: change brightness, contrast, colour and sharpness of rgb and of x in training,
             independently of each other and strongly (SAMSOD's augmentation).
-        blank: modality that is replaced by its mean in every split (ablation).
+        blank: modality that is replaced in every split (ablation).
         on_bad: "error" stops at samples with missing or unusable files and lists them; "skip"
             leaves them out and says how many. "skip" decodes every file once at the start.
         val_share: part of the training set cut off for validation (by `seed`) where the data set
             has no validation set of its own.
-        x_mean: replaces the data set's.
-        x_std: replaces the data set's.
+        x_mean: replaces the data set's mean of x; one number for all channels, or three. Means and
+            deviations are for pixels in [0, 1]. With three, an x of one channel becomes three.
+        x_std: replaces the data set's deviation of x, likewise.
+        rgb_mean: replaces the mean of red, green and blue (by default ImageNet's).
+        rgb_std: replaces their deviation.
+        x_channels: 1 reads x as grey and repeats it; 3 reads its colours (pseudo-coloured thermal),
+            and repeats where a file has one channel only.
+        blank_with: what `blank` puts in the modality's place: its mean, or standard normal noise
+            that depends on the sample's name and `seed` only.
 
     Raises:
         RGBXError: an option has a value that cannot work.
@@ -67,9 +75,13 @@ class RGBXDataModule(Source, LightningDataModule):
         blank: Literal["rgb", "x"] | None = None,
         on_bad: Literal["error", "skip"] = "error",
         val_share: float = 0.1,
-        x_mean: float | None = None,
-        x_std: float | None = None,
+        x_mean: float | tuple[float, float, float] | None = None,
+        x_std: float | tuple[float, float, float] | None = None,
         enhance: bool = False,
+        rgb_mean: tuple[float, float, float] | None = None,
+        rgb_std: tuple[float, float, float] | None = None,
+        x_channels: Literal[1, 3] = 1,
+        blank_with: Literal["mean", "noise"] = "mean",
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -85,30 +97,20 @@ class RGBXDataModule(Source, LightningDataModule):
         self.blank = blank
         self.on_bad = on_bad
         self.val_share = val_share
+        self.x_channels = x_channels
+        self.blank_with = blank_with
         if x_mean is not None:
-            self.x_mean = x_mean
+            self.x_mean = as_numbers(x_mean)
         if x_std is not None:
-            self.x_std = x_std
-        self._check_options()
-        self._sets: dict[str, RGBXDataset] = {}
-
-    def _check_options(self) -> None:
-        wrong = {
-            f"size {list(self.size)} (give height, width; above 0)": min(self.size) < 1,
-            f"batch_size {self.batch_size} (give 1 or more)": self.batch_size < 1,
-            f"eval_batch_size {self.eval_batch_size} (give 1 or more)": self.eval_batch_size < 1,
-            f"seed {self.seed} (give 0 or more)": self.seed < 0,
-            f"flip {self.flip} (a probability)": not 0 <= self.flip <= 1,
-            f"scale {list(self.scale)} (give smallest, largest; above 0)": not (
-                0 < self.scale[0] <= self.scale[1]
-            ),
-            f"jitter {self.jitter} (give 0 to 1)": not 0 <= self.jitter <= 1,
-            f"val_share {self.val_share} (give 0 to below 1)": not 0 <= self.val_share < 1,
-            f"x_std {self.x_std} (give more than 0)": self.x_std <= 0,
-        }
-        bad = [text for text, is_wrong in wrong.items() if is_wrong]
-        if bad:
+            self.x_std = as_numbers(x_std)
+        if rgb_mean is not None:
+            self.rgb_mean = cast(Triple, as_numbers(rgb_mean))
+        if rgb_std is not None:
+            self.rgb_std = cast(Triple, as_numbers(rgb_std))
+        if bad := mistakes(self):
             raise RGBXError(f"{type(self).__name__} cannot work with {'; '.join(bad)}")
+        self._sets: dict[str, RGBXDataset] = {}
+        self._frequencies: dict[str, tuple[float, ...]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Worker processes that are spawned receive a copy; the trainer neither can nor need go.
@@ -160,9 +162,34 @@ class RGBXDataModule(Source, LightningDataModule):
                 soft,
             )
             read = partial(self.read, soft=soft)
-            return RGBXDataset(records, read, augment, self.blank, self.seed)
+            return RGBXDataset(records, read, augment, self.blank, self.seed, self.blank_with)
         transform = EvalTransform(self.size, self.statistics, resize_mask=split == "val")
-        return RGBXDataset(records, self.read, transform, self.blank, self.seed)
+        return RGBXDataset(records, self.read, transform, self.blank, self.seed, self.blank_with)
+
+    def class_frequencies(self, split: str = "train") -> tuple[float, ...]:
+        """Share of each class among the labelled pixels of a split's masks (255 is left out).
+
+        Masks are taken at the size of their files, without augmentation. They are read once.
+
+        Args:
+            split: one of `splits`.
+
+        Returns:
+            One share for each id, in [0, 1]; they sum to 1.
+
+        Raises:
+            DataError: there is no such split, its masks label nothing, or as `find_records`.
+        """
+        if split not in self.splits:
+            raise DataError(
+                f"{self.root} has no masks of a split {split!r}, so its classes cannot be counted; "
+                f"it has {', '.join(self.splits)}"
+            )
+        if split not in self._frequencies:
+            known = self._sets.get(split)
+            records = known.records if known is not None else self.find_records(split)
+            self._frequencies[split] = class_frequencies(self, records, split)
+        return self._frequencies[split]
 
     @property
     def choice(self) -> str:
@@ -179,50 +206,25 @@ class RGBXDataModule(Source, LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented; the last, shorter batch is dropped unless it is the only one."""
-        dataset = self._sets["train"]
-        sampler = SeededSampler(dataset, self.seed)
-        drop = sampler.total_size > self.batch_size * sampler.num_replicas
-        if drop:
-            sampler = SeededSampler(dataset, self.seed, drop_last=True)
-        loader = self._loader(dataset, self.batch_size, sampler=sampler, drop_last=drop)
-        if self.trainer is not None:
-            place = partial(resume_position, self.trainer, len(loader))
-            sampler.resume_at(place, self.batch_size)
-            # Lightning knows one way to resume a loader, and warns of all others.
-            warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended")
-        return loader
+        return training_loader(
+            self._sets["train"], self.batch_size, self.num_workers, self.seed, self.trainer
+        )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """In order, masks at network size; an empty list where nothing is validated on."""
         if "val" not in self._sets:
             return []
-        return self._loader(self._sets["val"], self.eval_batch_size)
+        return self._loader(self._sets["val"])
 
     def test_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """In order, masks at the original size; a list where there are several test splits."""
         sets = [self._sets[split] for split in self.test_splits]
-        loaders = [self._loader(dataset, self.eval_batch_size) for dataset in sets]
+        loaders = [self._loader(dataset) for dataset in sets]
         return loaders if len(loaders) > 1 else loaders[0]
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """In order, no masks."""
-        return self._loader(self._sets["predict"], self.eval_batch_size)
+        return self._loader(self._sets["predict"])
 
-    def _loader(
-        self,
-        dataset: RGBXDataset,
-        batch_size: int,
-        sampler: SeededSampler | None = None,
-        drop_last: bool = False,
-    ) -> DataLoader[Batch]:
-        loader: DataLoader[Any] = DataLoader(
-            dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-        )
-        return loader
+    def _loader(self, dataset: RGBXDataset) -> DataLoader[Batch]:
+        return ordered_loader(dataset, self.eval_batch_size, self.num_workers)

@@ -5,10 +5,12 @@ from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import NotRequired
 
+from rgbx.data.blank import BlankWith, blanked
 from rgbx.data.records import Record
 from rgbx.data.sampler import sample_seed
 from rgbx.data.transforms import EvalTransform, Raw, TrainTransform
@@ -22,7 +24,8 @@ class Sample(TypedDict):
 
     Keys:
         rgb: (3, H, W) float32, normalised.
-        x: (3, H, W) float32, normalised, one channel repeated; absent for RGB-only data.
+        x: (3, H, W) float32, normalised, one channel repeated or three of its own; absent for
+            RGB-only data.
         mask: (H, W) int64 class ids, 255 = ignore, or in training with soft masks (1, H, W)
             float32 in [0, 1]; at network size in training and validation, at the original size
             in test; absent in prediction.
@@ -74,8 +77,10 @@ class RGBXDataset(Dataset[Sample]):
         records: what to read.
         read: gives the arrays of a record, already checked.
         transform: a `TrainTransform` or an `EvalTransform`.
-        blank: modality that is replaced by its mean (zeros after normalisation).
-        seed: used where an index comes without a seed of its own.
+        blank: modality that is replaced.
+        seed: used where an index comes without a seed of its own, and for noise.
+        blank_with: what the blanked modality is replaced by: its mean (zeros after
+            normalisation), or standard normal noise.
     """
 
     def __init__(
@@ -85,12 +90,14 @@ class RGBXDataset(Dataset[Sample]):
         transform: TrainTransform | EvalTransform,
         blank: Literal["rgb", "x"] | None = None,
         seed: int = 0,
+        blank_with: BlankWith = "mean",
     ) -> None:
         self.records = list(records)
         self.transform = transform
         self._read = read
         self._blank = blank
         self._seed = seed
+        self._blank_with = blank_with
 
     def __len__(self) -> int:
         return len(self.records)
@@ -109,21 +116,28 @@ class RGBXDataset(Dataset[Sample]):
         raw = self._read(record)
         rgb, x, mask = self.transform(raw, seed)
         sample = Sample(
-            rgb=torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
+            rgb=self._image("rgb", rgb, record),
             name=record.name,
             subset=record.subset,
             size=(raw.rgb.shape[0], raw.rgb.shape[1]),
             path=str(record.rgb),
         )
         if x is not None:
-            sample["x"] = torch.from_numpy(np.repeat(x[None], 3, axis=0))
+            sample["x"] = self._image("x", x, record)
         if mask is not None:
             is_soft = mask.dtype == np.float32
             sample["mask"] = torch.from_numpy(mask[None] if is_soft else mask.astype(np.int64))
-        for name, image in (("rgb", sample["rgb"]), ("x", sample.get("x"))):
-            if name == self._blank and image is not None:
-                image.zero_()
         return sample
+
+    def _image(
+        self, kind: Literal["rgb", "x"], array: NDArray[np.float32], record: Record
+    ) -> Tensor:
+        """A picture (H, W) or (H, W, 3) as (3, H, W), replaced if it is the blanked one."""
+        channels = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+        image = torch.from_numpy(np.ascontiguousarray(channels))
+        if kind == self._blank:
+            image = blanked(image, self._blank_with, record.name, self._seed)
+        return image if len(image) == 3 else image.repeat(3, 1, 1)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-__all__ = ["RANGES", "Factors", "draw_factors", "enhance_grey", "enhance_rgb"]
+__all__ = ["RANGES", "Factors", "draw_factors", "enhance_grey", "enhance_rgb", "enhance_x"]
 
 Factors = tuple[float, float, float, float]
 RANGES = ((0.5, 1.5), (0.5, 1.5), (0.0, 2.0), (0.0, 3.0))
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], dtype=np.float32) / np.float32(13)
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def draw_factors(seed: int, stream: int) -> Factors:
@@ -56,6 +57,27 @@ def enhance_grey(x: NDArray[np.float32], factors: Factors) -> NDArray[np.float32
     x = np.clip(x * brightness, 0, 1)
     mean = x.mean(dtype=np.float64).astype(np.float32)
     x = np.clip(mean + contrast * (x - mean), 0, 1)
+    return _sharpened(x, sharpness)
+
+
+def enhance_x(x: NDArray[np.float32], factors: Factors) -> NDArray[np.float32]:
+    """The same for one channel (H, W), or for three (H, W, 3) with their colour.
+
+    Contrast and colour move about the luminance, as PIL weighs it; where the channels are equal,
+    each becomes what `enhance_grey` makes of it.
+    """
+    if x.ndim == 2:
+        return enhance_grey(x, factors)
+    brightness, contrast, colour, sharpness = (np.float32(factor) for factor in factors)
+    x = np.clip(x * brightness, 0, 1)
+    mean = (x @ _LUMA).mean(dtype=np.float64).astype(np.float32)
+    x = np.clip(mean + contrast * (x - mean), 0, 1)
+    grey = (x @ _LUMA)[..., None]
+    x = np.clip(grey + colour * (x - grey), 0, 1)
+    return _sharpened(x, sharpness)
+
+
+def _sharpened(x: NDArray[np.float32], factor: np.float32) -> NDArray[np.float32]:
     smooth = x.copy()
     smooth[1:-1, 1:-1] = cv2.filter2D(x, -1, _SMOOTH)[1:-1, 1:-1]
-    return np.clip(smooth + sharpness * (x - smooth), 0, 1).astype(np.float32)
+    return np.clip(smooth + factor * (x - smooth), 0, 1).astype(np.float32)

@@ -28,10 +28,12 @@ __all__ = [
     "read_binary",
     "read_grey",
     "read_ids",
+    "read_pixels",
     "read_raw",
     "read_rgb",
     "read_soft",
     "to_unit",
+    "warn_if_constant",
 ]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -157,7 +159,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         SampleError: the file is missing, truncated or no image.
     """
-    array = _expand_palette(path)
+    array = read_pixels(path)
     if array.dtype == np.uint16:
         array = (array.astype(np.uint32) * 255 + 32767) // 65535
     elif array.dtype != np.uint8:
@@ -169,8 +171,15 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array[..., :3].astype(np.uint8))
 
 
-def _expand_palette(path: Path) -> NDArray[np.generic]:
-    """Decode a picture; palette and printing colours become RGB, everything else stays."""
+def read_pixels(path: Path) -> NDArray[np.generic]:
+    """Decode a picture; palette and printing colours become RGB, the rest is as in `read_raw`.
+
+    Returns:
+        (H, W) or (H, W, C), in the file's own type.
+
+    Raises:
+        SampleError: the file is missing, truncated or no image.
+    """
     try:
         with Image.open(path) as image:
             if image.mode in {"P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}:
@@ -193,7 +202,7 @@ def read_grey(path: Path, value_range: tuple[float, float] | None = None) -> NDA
     Raises:
         SampleError: the file is missing, truncated or no image.
     """
-    array = _expand_palette(path)
+    array = read_pixels(path)
     if array.ndim == 3:
         colour = array[..., :3] if array.shape[2] >= 3 else array[..., :1]
         if (colour == colour[..., :1]).all():
@@ -201,18 +210,24 @@ def read_grey(path: Path, value_range: tuple[float, float] | None = None) -> NDA
         else:
             # The text names the folder, not the file, so that Python prints it once per folder.
             warnings.warn(
-                f"{path.parent}: X images have three different channels; their mean is used",
+                f"{path.parent}: X images have three different channels; their mean is used "
+                "(x_channels: 3 reads them as colours)",
                 stacklevel=2,
             )
             return np.mean([to_unit(c, value_range) for c in np.moveaxis(colour, 2, 0)], axis=0)
     scaled = to_unit(array, value_range)
+    warn_if_constant(path, scaled)
+    return scaled
+
+
+def warn_if_constant(path: Path, scaled: NDArray[np.float32]) -> None:
+    """Warn once per folder of pictures in which all values are the same."""
     if scaled.min() == scaled.max():
         warnings.warn(
             f"{path.parent}: some X images are constant or hold no finite value, and say nothing; "
             "`rgbx check-data` lists them",
-            stacklevel=2,
+            stacklevel=3,
         )
-    return scaled
 
 
 def to_unit(

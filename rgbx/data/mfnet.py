@@ -271,14 +271,15 @@ class MFNet(RGBXDataModule):
             _check_channels(path, header.channels)
 
     def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Read rgb (H, W, 3) and thermal (H, W) in [0, 1], from one file or two."""
+        """Read rgb and thermal as `Source.read_images` does, from one file or two."""
         if record.x != record.rgb:
             return super().read_images(record)
         # read_raw, as every conversion to RGB would throw the fourth channel away.
         array = read_raw(record.rgb)
         _check_channels(record.rgb, array.shape[2] if array.ndim == 3 else 1)
         rgb = np.ascontiguousarray(array[..., :3].astype(np.uint8))
-        return rgb, array[..., 3].astype(np.float32) / np.float32(255)
+        thermal = array[..., 3].astype(np.float32) / np.float32(255)
+        return rgb, thermal if self.x_channels == 1 else np.repeat(thermal[..., None], 3, axis=2)
 
 
 def _check_channels(path: Path, channels: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rgbx.data.blank import BlankWith
 from rgbx.data.dataset import RGBXDataset, Sample
 from rgbx.data.files import SampleError
 from rgbx.data.jitter import LargeScaleJitter, resize_picture
@@ -34,8 +35,9 @@ class PromptedTraining(RGBXDataset):
         transform: the jitter.
         mixture: which prompts.
         occlusion: probability of synthetic occlusion.
-        blank: "rgb" replaces the picture by its mean.
-        seed: used where an index comes without a seed of its own.
+        blank: "rgb" replaces the picture.
+        seed: used where an index comes without a seed of its own, and for noise.
+        blank_with: what it is replaced by, as in `RGBXDataset`.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class PromptedTraining(RGBXDataset):
         occlusion: float = 0.0,
         blank: Literal["rgb", "x"] | None = None,
         seed: int = 0,
+        blank_with: BlankWith = "mean",
     ) -> None:
-        super().__init__(records, read, transform, blank, seed)
+        super().__init__(records, read, transform, blank, seed, blank_with)
         self._jitter = transform
         self._mixture = mixture
         self._occlusion = occlusion
@@ -69,9 +72,8 @@ class PromptedTraining(RGBXDataset):
             framed = self._occlude(record, framed, rng)
         assert framed.mask is not None, "training samples have masks"
         prompt = self._mixture.draw(framed.mask, np.random.default_rng([seed, 2]))
-        rgb = _to_tensor(self._jitter.finish(framed).rgb)
         return Sample(
-            rgb=torch.zeros_like(rgb) if self._blank == "rgb" else rgb,
+            rgb=self._image("rgb", self._jitter.finish(framed).rgb, record),
             mask=torch.from_numpy(np.asarray(framed.mask, dtype=np.float32))[None],
             prompt=prompt,
             name=record.name,
@@ -106,10 +108,6 @@ class PromptedTraining(RGBXDataset):
         return occlude(framed, self._read(other), lambda raw: self._jitter.frame(raw, view), rng)
 
 
-def _to_tensor(rgb: NDArray[np.float32]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-
-
 def content_size(
     size: tuple[int, int], frame: tuple[int, int], mode: ResizeMode
 ) -> tuple[int, int]:
@@ -135,8 +133,9 @@ class PromptedEvaluation(RGBXDataset):
         mode: "squash" fills the input, "pad" keeps the proportions and pads to the right and below
             with the mean colour.
         prompts: the user's; masks are not asked for then.
-        blank: "rgb" replaces the picture by its mean.
-        seed: has no effect.
+        blank: "rgb" replaces the picture.
+        seed: has no effect but for noise.
+        blank_with: what the picture is replaced by, as in `RGBXDataset`.
     """
 
     def __init__(
@@ -149,8 +148,10 @@ class PromptedEvaluation(RGBXDataset):
         prompts: PromptFile | None = None,
         blank: Literal["rgb", "x"] | None = None,
         seed: int = 0,
+        blank_with: BlankWith = "mean",
     ) -> None:
-        super().__init__(records, read, EvalTransform(size, statistics, False), blank, seed)
+        view = EvalTransform(size, statistics, False)
+        super().__init__(records, read, view, blank, seed, blank_with)
         self._size = size
         self._mode = mode
         self._statistics = statistics
@@ -170,7 +171,7 @@ class PromptedEvaluation(RGBXDataset):
         size = (raw.rgb.shape[0], raw.rgb.shape[1])
         content = content_size(size, self._size, self._mode)
         small = raw._replace(rgb=resize_picture(raw.rgb, content))
-        rgb = _to_tensor(self._statistics.normalise(small))
+        rgb = self._image("rgb", self._statistics.normalise(small), record)
         sample = Sample(
             rgb=torch.zeros((3, *self._size)),
             name=record.name,
@@ -178,8 +179,7 @@ class PromptedEvaluation(RGBXDataset):
             size=size,
             path=str(record.rgb),
         )
-        if self._blank != "rgb":
-            sample["rgb"][:, : content[0], : content[1]] = rgb
+        sample["rgb"][:, : content[0], : content[1]] = rgb
         if self._prompts is not None:
             found = self._prompts.prompts(record.name, size)
             sample["prompts"] = [scale_prompt(prompt, size, content) for prompt in found]

@@ -117,13 +117,14 @@ class PromptableDataModule(RGBXDataModule):
         if split != "train":
             return PromptedEvaluation(
                 *(records, read, self.size, self.statistics, self.resize_mode, None),
-                *(self.blank, self.seed),
+                *(self.blank, self.seed, self.blank_with),
             )
         view = LargeScaleJitter(
             *(self.size, self.statistics, self.flip, self.scale, self.jitter, self.enhance)
         )
         return PromptedTraining(
-            records, read, view, self.mixture, self.occlusion, self.blank, self.seed
+            *(records, read, view, self.mixture, self.occlusion),
+            *(self.blank, self.seed, self.blank_with),
         )
 
     def _predict_dataset(self) -> RGBXDataset:
@@ -141,7 +142,7 @@ class PromptableDataModule(RGBXDataModule):
         )
         return PromptedEvaluation(
             *(asked, self.read, self.size, self.statistics, self.resize_mode, found),
-            *(self.blank, self.seed),
+            *(self.blank, self.seed, self.blank_with),
         )
 
     def _read_prompts(self) -> PromptFile:

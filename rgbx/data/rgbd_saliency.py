@@ -111,7 +111,7 @@ class RGBDSaliency(SaliencyDataModule):
         return self.test_splits if split == "val" else (split,)
 
     def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Read rgb (H, W, 3) uint8 and depth (H, W) float32 in [0, 1] of one sample."""
+        """Read rgb and depth as `Source.read_images` does, and turn depth round if asked to."""
         rgb, depth = super().read_images(record)
         if depth is not None and self.invert_depth:
             depth = np.float32(1) - depth

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from rgbx.data.colour import read_colour
 from rgbx.data.files import (
     Header,
     Kind,
@@ -22,9 +23,10 @@ from rgbx.data.files import (
     read_rgb,
     read_soft,
 )
+from rgbx.data.normalise import Mask, Raw, Triple
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.scribbles import read_scribble
-from rgbx.data.transforms import IGNORE, Mask, Raw, resize_image
+from rgbx.data.transforms import IGNORE, resize_image
 from rgbx.errors import DataError
 
 __all__ = ["Source"]
@@ -41,7 +43,8 @@ class Source:
         expected: usual number of samples per split; another number is a warning.
         rgb_mean, rgb_std: of the visible pictures, for values in [0, 1] (ImageNet's, which are
             SAM's too).
-        x_mean, x_std: of the second modality in [0, 1].
+        x_mean, x_std: of the second modality in [0, 1]; one for all its channels, or three.
+        x_channels: 1 reads it as grey, 3 with its colours.
         x_range: stored values that become 0 and 1; None as in `rgbx.data.files.to_unit`.
         binary: masks are two-class pictures to be thresholded, not class ids.
         soft_masks: training masks keep their grey borders, float32 in [0, 1] (needs `binary`).
@@ -56,10 +59,11 @@ class Source:
     subsets: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ("test",)
     expected: Mapping[str, int] = {}
-    rgb_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    rgb_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    x_mean: float = 0.5
-    x_std: float = 0.25
+    rgb_mean: Triple = (0.485, 0.456, 0.406)
+    rgb_std: Triple = (0.229, 0.224, 0.225)
+    x_mean: float | Triple = 0.5
+    x_std: float | Triple = 0.25
+    x_channels: Literal[1, 3] = 1
     x_range: tuple[float, float] | None = None
     binary: bool = False
     soft_masks: bool = False
@@ -195,8 +199,14 @@ class Source:
         )
 
     def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Read rgb (H, W, 3) uint8 and x (H, W) float32 in [0, 1] of one sample."""
-        x = None if record.x is None else read_grey(record.x, self.x_range)
+        """Read rgb (H, W, 3) uint8 and x of one sample.
+
+        Returns:
+            rgb, and x (H, W) float32 in [0, 1], or (H, W, 3) if `x_channels` is 3; None for
+            RGB-only data.
+        """
+        read = read_grey if self.x_channels == 1 else read_colour
+        x = None if record.x is None else read(record.x, self.x_range)
         return read_rgb(record.rgb), x
 
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
@@ -243,7 +253,7 @@ class Source:
         if x is not None and record.x is not None:
             if self.resize_x:
                 x = resize_image(x, size)
-            self._check_size(record.x, x.shape, record, size)
+            self._check_size(record.x, x.shape[:2], record, size)
         mask: Mask | None
         if soft and record.mask is not None and record.labelled is None:
             mask = read_soft(record.mask)

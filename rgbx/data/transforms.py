@@ -5,7 +5,6 @@ Colour jitter touches rgb only; `rgbx.data.enhance` changes each camera on its o
 """
 
 import os
-from dataclasses import dataclass
 from typing import NamedTuple
 
 # albumentations asks the network for its newest version when it is imported.
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rgbx.data.enhance import draw_factors, enhance_grey, enhance_rgb
+from rgbx.data.enhance import draw_factors, enhance_rgb, enhance_x
+from rgbx.data.normalise import Mask, Raw, Statistics
 
 __all__ = [
     "EvalTransform",
@@ -30,62 +30,30 @@ __all__ = [
     "resize_soft",
 ]
 
-Triple = tuple[float, float, float]
-Mask = NDArray[np.uint8] | NDArray[np.float32]
 IGNORE = 255
 
 
-class Raw(NamedTuple):
-    """A sample as read from disk.
+class Moved(NamedTuple):
+    """A sample after a transform.
 
     Args:
-        rgb: (H, W, 3) uint8.
-        x: (H, W) float32 in [0, 1], None for RGB-only data.
-        mask: (H, W) uint8 class ids, 255 = ignore; or float32, share of foreground in [0, 1];
-            None where there are no labels.
+        rgb: (H, W, 3) float32, normalised.
+        x: (H, W) or (H, W, 3) float32, normalised; None for RGB-only data.
+        mask: (H, W), as in `Raw`.
     """
-
-    rgb: NDArray[np.uint8]
-    x: NDArray[np.float32] | None
-    mask: Mask | None
-
-
-class Moved(NamedTuple):
-    """A sample after a transform: rgb (H, W, 3) and x (H, W) float32 normalised, mask (H, W)."""
 
     rgb: NDArray[np.float32]
     x: NDArray[np.float32] | None
     mask: Mask | None
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of rgb (three channels) and x, for values in [0, 1]."""
-
-    rgb_mean: Triple
-    rgb_std: Triple
-    x_mean: float
-    x_std: float
-
-    def normalise(self, raw: Raw) -> NDArray[np.float32]:
-        """Stack rgb and x and bring them to zero mean and unit deviation.
-
-        Returns:
-            (H, W, 3) without x, (H, W, 4) with it, float32.
-        """
-        mean = np.asarray(self.rgb_mean, dtype=np.float32)
-        std = np.asarray(self.rgb_std, dtype=np.float32)
-        rgb = (raw.rgb.astype(np.float32) / np.float32(255) - mean) / std
-        if raw.x is None:
-            return rgb
-        x = (raw.x - np.float32(self.x_mean)) / np.float32(self.x_std)
-        return np.concatenate([rgb, x[..., None]], axis=2, dtype=np.float32)
-
-
 def resize_image(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize (H, W) or (H, W, C <= 4) to `size` (h, w): area mean to shrink, bilinear to grow."""
+    """Resize (H, W) or (H, W, C) to `size` (h, w): area mean to shrink, bilinear to grow."""
     if image.shape[:2] == tuple(size):
         return image
+    if image.ndim == 3 and image.shape[2] > 4:  # more than OpenCV's area mean can take
+        parts = [np.ascontiguousarray(image[..., i : i + 3]) for i in range(0, image.shape[2], 3)]
+        return np.concatenate([resize_image(part, size) for part in parts], axis=2)
     shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way), dtype=np.float32)
@@ -115,8 +83,11 @@ def resize_soft(mask: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.
 
 
 def _split(image: NDArray[np.float32], mask: Mask | None) -> Moved:
-    x = np.ascontiguousarray(image[..., 3]) if image.shape[2] == 4 else None
-    return Moved(np.ascontiguousarray(image[..., :3]), x, mask)
+    rgb, x = image[..., :3], image[..., 3:]
+    if x.shape[2] == 0:
+        return Moved(np.ascontiguousarray(rgb), None, mask)
+    x = x[..., 0] if x.shape[2] == 1 else x
+    return Moved(np.ascontiguousarray(rgb), np.ascontiguousarray(x), mask)
 
 
 class TrainTransform:
@@ -195,7 +166,7 @@ class TrainTransform:
 
 def _enhanced(raw: Raw, seed: int) -> Raw:
     rgb = enhance_rgb(raw.rgb, draw_factors(seed, 0))
-    x = None if raw.x is None else enhance_grey(raw.x, draw_factors(seed, 1))
+    x = None if raw.x is None else enhance_x(raw.x, draw_factors(seed, 1))
     return raw._replace(rgb=rgb, x=x)
 
 

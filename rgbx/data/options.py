@@ -1,0 +1,60 @@
+"""Which values of a data module's options cannot work."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from rgbx.data.normalise import Triple
+
+if TYPE_CHECKING:
+    from rgbx.data.base import RGBXDataModule
+
+__all__ = ["as_numbers", "mistakes"]
+
+
+def as_numbers(value: float | Sequence[float]) -> float | Triple:
+    """A mean or deviation as a plain number or tuple; how many numbers there are is not checked."""
+    if np.ndim(value) == 0:
+        return cast(float, value)
+    return cast(Triple, tuple(float(v) for v in cast(Sequence[float], value)))
+
+
+def mistakes(data: "RGBXDataModule") -> list[str]:
+    """Name the options that have a value that cannot work, each with what to give instead."""
+    wrong = {
+        f"size {list(data.size)} (give height, width; above 0)": min(data.size) < 1,
+        f"batch_size {data.batch_size} (give 1 or more)": data.batch_size < 1,
+        f"eval_batch_size {data.eval_batch_size} (give 1 or more)": data.eval_batch_size < 1,
+        f"seed {data.seed} (give 0 or more)": data.seed < 0,
+        f"flip {data.flip} (a probability)": not 0 <= data.flip <= 1,
+        f"scale {list(data.scale)} (give smallest, largest; above 0)": not (
+            0 < data.scale[0] <= data.scale[1]
+        ),
+        f"jitter {data.jitter} (give 0 to 1)": not 0 <= data.jitter <= 1,
+        f"val_share {data.val_share} (give 0 to below 1)": not 0 <= data.val_share < 1,
+        f"x_channels {data.x_channels} (give 1 or 3)": data.x_channels not in (1, 3),
+        f"blank_with {data.blank_with!r} (give mean or noise)": (
+            data.blank_with not in ("mean", "noise")
+        ),
+    }
+    found = [text for text, is_wrong in wrong.items() if is_wrong]
+    for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):
+        found += _mistake(name, getattr(data, name))
+    return found
+
+
+def _mistake(name: str, value: float | Sequence[float]) -> list[str]:
+    """What is wrong with a mean or deviation; they are for values in [0, 1]."""
+    single = not isinstance(value, Sequence)
+    values = [value] if not isinstance(value, Sequence) else list(value)
+    shown = f"{name} {values[0] if single else values}"
+    if len(values) != 3 and not (single and name.startswith("x_")):
+        wanted = "one number or three" if name.startswith("x_") else "three numbers"
+        return [f"{shown} (give {wanted})"]
+    scale = "pixels count from 0 to 1; divide what is on the scale of 255"
+    if name.endswith("_mean") and not all(0 <= v <= 1 for v in values):
+        return [f"{shown} (give 0 to 1: {scale})"]
+    if name.endswith("_std") and not all(0 < v <= 1 for v in values):
+        return [f"{shown} (give more than 0, at most 1: {scale})"]
+    return []
