@@ -11,6 +11,8 @@ __all__ = [
     "freeze",
     "init",
     "known",
+    "pickles",
+    "plain_vit",
     "sam",
     "sam2",
     "sam2_parts",

@@ -144,6 +144,15 @@ _ENTRIES = (
         None,
         "plain ViT-B/16 (ViTDet on COCO)",
     ),
+    KnownWeights(
+        "vitdet_vit_b_coco_cascade",
+        f"{_META}/detectron2/ViTDet/COCO/cascade_mask_rcnn_vitdet_b/f325358525/"
+        "model_final_435fa9.pkl",
+        "model_final_435fa9.pkl",
+        None,
+        None,
+        "UniRGB-IR vit_b (ViTDet on COCO)",
+    ),
 )
 
 #: name -> public file. Sizes and hashes come from independent public manifests that agree with

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rgbx.backbones.known import known_file
+from rgbx.backbones.pickles import log_stand_ins, read_pickle
 from rgbx.errors import WeightsError
 
 _SHOWN = 10  # keys named in an error
@@ -24,7 +25,7 @@ class Weights:
     """A weight file.
 
     Attributes:
-        path: the file (.pth, .pt or .safetensors).
+        path: the file (.pth, .pt, .safetensors, or Detectron2's .pkl).
         sha256: its expected SHA-256 in hexadecimal. Without it, a file that carries the name of
             a public one (`rgbx weights list`) is checked against that one's hash, if known.
     """
@@ -156,12 +157,15 @@ def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     if not zipfile.is_zipfile(path):
+        if path.suffix == ".pkl":
+            return read_pickle(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     with zipfile.ZipFile(path) as archive:
         scripted = any(name.endswith("/constants.pkl") for name in archive.namelist())
     if scripted:  # OpenAI publishes CLIP as TorchScript; only its tensors are taken
         return torch.jit.load(path, map_location="cpu").state_dict()
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with torch.serialization.safe_globals(log_stand_ins()):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 def _some(names: list[str]) -> str:
