@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from rgbx.backbones.weights import Weights
 from rgbx.blocks.conv import Norm
 from rgbx.models.base import resize
-from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone, build_backbone
+from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
+from rgbx.models.unirgb_ir.build import build_backbone
 from rgbx.models.unirgb_ir.head import MLAHead
 from rgbx.models.unirgb_ir.neck import MLANeck
 
