@@ -16,6 +16,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from rgbx.errors import DataError
 
@@ -50,6 +51,8 @@ Kind = Literal[
     "nan",
     "black",
 ]
+
+_BITS_PER_SAMPLE = 258  # number of the tag
 
 # What PIL and tifffile raise on damaged files; anything else is a bug and keeps its traceback.
 _DECODE_ERRORS = (
@@ -99,6 +102,13 @@ def _is_deep_colour_png(path: Path) -> bool:
     return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:26] in (b"\x10\x02", b"\x10\x06")
 
 
+def _is_deep_colour_tiff(image: Image.Image) -> bool:
+    """True for TIFFs of 16 bits per channel with 3 or 4 channels, which PIL cuts to 8 bits too."""
+    if not isinstance(image, TiffImageFile) or image.mode not in {"RGB", "RGBA", "RGBX"}:
+        return False
+    return max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))) > 8
+
+
 def probe(path: Path) -> Header:
     """Read size and channel count without decoding the pixels.
 
@@ -122,6 +132,8 @@ def _read_tiff(path: Path) -> NDArray[np.generic]:
         raise _unreadable(path, error) from error
     if array.ndim not in (2, 3):
         raise _unreadable(path, f"it has {array.ndim} dimensions, not 2 or 3")
+    if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[2] > 4:
+        return np.moveaxis(array, 0, 2)  # one plane after the other
     return array
 
 
@@ -143,7 +155,8 @@ def read_raw(path: Path) -> NDArray[np.generic]:
                 raise _unreadable(path, "damaged 16-bit PNG")
             return np.asarray(array[..., [2, 1, 0, *range(3, array.shape[2])]])
         with Image.open(path) as image:
-            return np.asarray(image)
+            if not _is_deep_colour_tiff(image):
+                return np.asarray(image)
     except _DECODE_ERRORS as error:
         if path.suffix.lower() not in {".tif", ".tiff"} or not path.is_file():
             raise _unreadable(path, error) from error
