@@ -50,11 +50,11 @@ def _parser() -> argparse.ArgumentParser:
 def _list(folder: Path) -> int:
     from rgbx.backbones.known import KNOWN
 
-    print(f"{'name':<20} {'size':>9}  {'fits':<32} {'sha256':<8} in {folder}")
+    print(f"{'name':<25} {'size':>9}  {'fits':<32} {'sha256':<8} in {folder}")
     for entry in KNOWN.values():
         size = f"{entry.size / 1e6:,.0f} MB" if entry.size else "unknown"
         known = "known" if entry.sha256 else "unknown"
-        print(f"{entry.name:<20} {size:>9}  {entry.fits:<32} {known:<8} {_state(entry, folder)}")
+        print(f"{entry.name:<25} {size:>9}  {entry.fits:<32} {known:<8} {_state(entry, folder)}")
     print("\nGet one with: rgbx weights fetch NAME")
     return 0
 
