@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 
-from rgbx.backbones import vit as vit_module
+from rgbx.backbones import vit_parts
 from rgbx.backbones.init import randomise
 from rgbx.backbones.plain_vit import (
     from_official,
@@ -16,7 +16,8 @@ from rgbx.backbones.plain_vit import (
     randomise_plain,
     to_official,
 )
-from rgbx.backbones.vit import Block, ViT, ViTConfig
+from rgbx.backbones.vit import ViT
+from rgbx.backbones.vit_parts import Block, ViTConfig
 from rgbx.errors import WeightsError
 
 CONFIG = ViTConfig(
@@ -78,9 +79,9 @@ def test_padded_cells_are_real_keys(vit: ViT) -> None:
 def test_windows_equal_the_package_bit_for_bit(grid: tuple[int, int]) -> None:
     x = torch.randn(2, *grid, 5)
     expected, padded = window_partition(x, 14)
-    windows = vit_module._partition(x, 14)
+    windows = vit_parts._partition(x, 14)
     assert torch.equal(windows, expected)
-    assert torch.equal(vit_module._merge(windows, 14, *grid), x)
+    assert torch.equal(vit_parts._merge(windows, 14, *grid), x)
     assert torch.equal(window_unpartition(windows, 14, padded, grid), x)
 
 
