@@ -105,6 +105,7 @@ def build_network(
 
 def _classifier(channels: int, num_classes: int) -> nn.Conv2d:
     layer = nn.Conv2d(channels, num_classes, 1)
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
+    weight, bias = layer.parameters()
+    nn.init.normal_(weight, std=0.01)
+    nn.init.zeros_(bias)
     return layer
