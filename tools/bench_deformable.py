@@ -9,7 +9,9 @@ are the initial ring plus a normal deviation of one cell.
 
 * Time: both cores in turns in one process, in an order that alternates; each round gives a ratio
   ours / theirs and the median of the ratios counts, so that a busy machine disturbs both alike.
-  "processor" is the same of processor seconds (all threads), the steadier figure there.
+  "processor" is the same of processor seconds, the steadier figure there. One thread unless
+  `--threads` says more: when other programs want the processor, the threads of one program wait
+  for each other at every operation, and what is measured is the number of operations.
 * Memory on the CPU: peak resident memory of a process of its own for each core and pass, above
   the inputs, after a small warm-up; the result and, after a backward, the inputs' gradients are
   in it for both. On a GPU: peak of the allocator, likewise above the inputs.
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--device", nargs="+", choices=["cpu", "cuda"], help="default: all here")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--worker", nargs=2, metavar=("SIDE", "PASS"), help=argparse.SUPPRESS)
     return parser
 
