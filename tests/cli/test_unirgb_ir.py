@@ -104,6 +104,15 @@ def test_saliency_test_scores_three_sets(saliency, rgbx, vt5000_root, capsys):
     assert all(0 <= scores["all"]["MAE"] <= 1 for scores in numbers.values())
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_mixed_precision_trains(precision, rgbx, vt5000_root, tmp_path):
+    argv = tiny(SALIENCY, vt5000_root, *COMMON, "--trainer.precision", precision)
+    assert rgbx("fit", *argv, "--trainer.max_epochs", "1") == 0
+    state = weights(last(tmp_path, SALIENCY))
+    floating = [v for v in state.values() if v.is_floating_point()]
+    assert all(v.dtype == torch.float32 and torch.isfinite(v).all() for v in floating)
+
+
 @pytest.mark.parametrize("config", [SEMANTIC, SALIENCY])
 def test_a_batch_of_one_trains_with_group_norm(config, request, rgbx):
     root = request.getfixturevalue("mfnet_root" if config == SEMANTIC else "vt5000_root")
