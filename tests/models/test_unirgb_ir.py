@@ -98,15 +98,16 @@ def papers():
     ],
 )
 def test_shapes_of_the_papers_models(papers, size, classes, padded):
-    built = papers[classes]
+    network, seen = papers[classes].network, {}
+    for name in ("backbone", "neck"):
+        part = network.get_submodule(name)
+        part.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
     with torch.device("meta"), torch.no_grad():
         rgb, ir = torch.empty(1, 3, *size), torch.empty(1, 1, *size)
-        maps = built.network.backbone(rgb, ir)
-        neck = built.network.neck(maps)
-        main, *auxiliary = built.network.all_logits(rgb, ir)
+        main, *auxiliary = network.all_logits(rgb, ir)
     coarse = tuple(side // 16 for side in padded)
-    assert [tuple(m.shape) for m in maps] == [(1, 768, *coarse)] * 4
-    assert [tuple(m.shape) for m in neck] == [(1, 256, *coarse)] * 4
+    assert [tuple(m.shape) for m in seen["backbone"]] == [(1, 768, *coarse)] * 4
+    assert [tuple(m.shape) for m in seen["neck"]] == [(1, 256, *coarse)] * 4
     assert tuple(main.shape) == (1, classes, padded[0] // 4, padded[1] // 4)
     assert [tuple(z.shape) for z in auxiliary] == [(1, classes, *coarse)] * 4
     assert at_input_size(main, size).shape == (1, classes, *size)
@@ -405,12 +406,12 @@ def test_group_norm_learns_from_batches_of_one():
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
     pictures = batch(count=1, masks="soft")
     pictures["mask"] = (pictures["x"][:, :1] * 0 + 1).triu()[..., :96]
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=4e-3)
     values = []
-    for _ in range(15):
+    for _ in range(8):
         loss = sum(model.training_losses(pictures).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         values.append(loss.item())
-    assert values[-1] < 0.7 * values[0], values
+    assert values[-1] < 0.8 * values[0], values
