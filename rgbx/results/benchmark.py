@@ -54,7 +54,7 @@ def benchmark_table(
     """
     columns = tuple(columns or _default_columns(result, split))
     table = comparison_of(result, published, split)
-    unit = unit_of(result, published if table else None)
+    unit = unit_of(result, published if table else None, table)
     name = result.model.class_path.rpartition(".")[2]
     cells = (measured(result, split, column, unit) for column in columns)
     rows = [Row((name, "this run", *cells), own=True)]
@@ -97,7 +97,7 @@ def _combined(
 ) -> Table:
     found = {split: comparison_of(result, published, split) for split in splits}
     tables = [table for table in found.values() if table]
-    unit = unit_of(result, published if tables else None)
+    unit = unit_of(result, published if tables else None, tables[0] if tables else None)
     columns = [(split, metric) for split in splits for metric in _COMPACT]
     cells = (measured(result, split, (metric, "all"), unit) for split, metric in columns)
     rows = [Row(("this run", *cells), own=True)]

@@ -54,7 +54,7 @@ def _check(published: Published) -> None:
         if len(set(methods)) != len(methods):
             raise DecodeError(f"{where} lists a method twice")
         for row in table.rows:
-            _check_row(row, f"{where}, {row.method}", published.unit)
+            _check_row(row, f"{where}, {row.method}", published.unit_of(table))
     for table in published.comparisons:
         _check_own(table.rows, f"table {table.table}, {table.dataset}")
     _check_places(published.comparisons)
@@ -86,13 +86,11 @@ def _check_row(row: PublishedRow, where: str, unit: str) -> None:
 
 
 def _check_own(rows: Sequence[PublishedRow], where: str) -> None:
-    """One own row, or several variants that their settings tell apart."""
+    """At most one own row, or several variants that their settings tell apart."""
     own = [row.settings for row in rows if row.own]
     variants = all(own) and all(a != b for i, a in enumerate(own) for b in own[:i])
-    if not own or (len(own) > 1 and not variants):
-        raise DecodeError(
-            f"{where} has not exactly one own row (or several that differ in their settings)"
-        )
+    if len(own) > 1 and not variants:
+        raise DecodeError(f"{where} has several own rows that their settings do not tell apart")
 
 
 def _check_places(comparisons: Sequence[PublishedTable]) -> None:

@@ -29,7 +29,7 @@ def ablation_notes(published: Published | None, result: TestResult, split: str) 
             if not row.own and row.settings and row.made_by(result.model.hyper_parameters):
                 scores = row.scores or {row.believed: row.values["all"]}
                 text = ", ".join(
-                    f"{metric} {printed(number, published.unit, table.decimals)}"
+                    f"{metric} {printed(number, published.unit_of(table), table.decimals)}"
                     for metric, number in scores.items()
                 )
                 where = f"Table {table.table} of the {published.paper} paper"
@@ -80,12 +80,13 @@ def published_notes(
         tables: The parts of it that are shown.
         rows: Their rows, in the order shown.
     """
+    printed_here = [t for t in tables if not t.source]
     numbers = " and ".join(
-        dict.fromkeys(f"Table{'s' * (' ' in t.table)} {t.table}" for t in tables)
+        dict.fromkeys(f"Table{'s' * (' ' in t.table)} {t.table}" for t in printed_here)
     )
-    notes = [
-        f"published: printed in {numbers} of the {published.paper} paper, not reproduced with rgbx."
-    ]
+    sources = [f"printed in {numbers} of the {published.paper} paper"] if numbers else []
+    sources += dict.fromkeys(t.source for t in tables if t.source)
+    notes = [f"published: {source}, not reproduced with rgbx." for source in sources]
     for metric in dict.fromkeys(row.believed for row in rows if row.believed):
         methods = _methods(row for row in rows if row.believed == metric)
         notes.append(f"published and believed to be {metric}: {methods}.")

@@ -91,7 +91,7 @@ def _rows(
     split: str,
     columns: Sequence[str],
 ) -> list[Row]:
-    unit = unit_of(result, published if comparison else None)
+    unit = unit_of(result, published if comparison else None, comparison)
     name = result.model.class_path.rpartition(".")[2]
     cells = [measured(result, split, (column, "all"), unit) for column in columns]
     rows = [Row((name, "this run", *cells), own=True)]

@@ -100,6 +100,8 @@ class PublishedTable:
         images: Images in the split, where known; a run on another number is not comparable.
         supervision: Labels that the methods were trained on; shown beside runs on the same alone.
         note: What a reader must know before comparing.
+        source: Where the numbers are printed if it is not in a table of this paper.
+        unit: Unit of the scores if it is not the paper's.
     """
 
     table: str
@@ -111,6 +113,8 @@ class PublishedTable:
     images: int | None = None
     supervision: Supervision = "full"
     note: str = ""
+    source: str = ""
+    unit: Literal["percent", "fraction"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +139,7 @@ class Published:
     Attributes:
         paper: Short name of the paper.
         title: Its title.
-        unit: Unit of all scores: percent (77.6), or fraction of one (.934).
+        unit: Unit of the scores: percent (77.6), or fraction of one (.934).
         comparisons: Its comparisons with other methods.
         ablations: Its ablations.
         trainable_millions: Method -> trainable parameters in millions, as printed.
@@ -159,3 +163,7 @@ class Published:
         wanted = (dataset, split, supervision)
         found = (t for t in self.comparisons if (t.dataset, t.split, t.supervision) == wanted)
         return next(found, None)
+
+    def unit_of(self, table: PublishedTable) -> Literal["percent", "fraction"]:
+        """Unit of a table's scores."""
+        return table.unit or self.unit

@@ -22,10 +22,12 @@ def comparison_of(
     return published.comparison(result.data.dataset, split, result.data.supervision)
 
 
-def unit_of(result: TestResult, published: Published | None) -> Unit:
-    """The paper's unit; without a paper saliency scores are fractions, others percent."""
+def unit_of(
+    result: TestResult, published: Published | None, table: PublishedTable | None = None
+) -> Unit:
+    """The table's unit; without a paper saliency scores are fractions, others percent."""
     if published:
-        return published.unit
+        return published.unit_of(table) if table else published.unit
     overall = next(iter(result.numbers.values()))["all"]
     return "fraction" if not set(overall).isdisjoint(SALIENCY) else "percent"
 

@@ -150,7 +150,7 @@ def _row(content: dict, **changes: object) -> None:
         (lambda c: _row(c, values={"day": 5}), "B: values has no 'all'"),
         (lambda c: _row(c, believed="mIou"), "believed is 'mIou', which rgbx does not report"),
         (lambda c: _row(c, method="A"), "lists a method twice"),
-        (lambda c: _row(c, own=True), "has not exactly one own row"),
+        (lambda c: _row(c, own=True), "has several own rows that their settings do not tell"),
         (lambda c: _row(c, nots="x"), r"rows\[1\] has the unknown key 'nots' .*'note'"),
         (lambda c: c.update(unit="ratio"), "unit is 'ratio', not one of 'percent'"),
         (lambda c: c.pop("title"), "title is missing"),

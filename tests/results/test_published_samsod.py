@@ -199,7 +199,7 @@ def test_several_own_rows_need_settings_that_differ(tmp_path, content):
     first["settings"], second["settings"] = {"encoder": "a"}, {"encoder": "b"}
     assert sum(row.own for row in _load(tmp_path, content).comparisons[0].rows) == 2
     second["settings"] = {"encoder": "a"}
-    with pytest.raises(RGBXError, match=r"has not exactly one own row .or several that differ"):
+    with pytest.raises(RGBXError, match=r"several own rows that their settings do not tell apart"):
         _load(tmp_path, content)
 
 
