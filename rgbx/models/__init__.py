@@ -1,6 +1,7 @@
 """The papers, one class each. Importing this package makes their short names known to the CLI."""
 
 from rgbx.models.base import RGBXModule
+from rgbx.models.mca_sam import MCASAM
 from rgbx.models.promptable import PromptableModule
 from rgbx.models.saliency import SaliencyModule
 from rgbx.models.samsod import SAMSOD
@@ -9,6 +10,7 @@ from rgbx.models.stable_sam import StableSAM
 from rgbx.models.taseg import TASeg
 
 __all__ = [
+    "MCASAM",
     "SAMSOD",
     "PromptableModule",
     "RGBXModule",
