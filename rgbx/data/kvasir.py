@@ -60,6 +60,7 @@ class KvasirSEG(TwoClassDataModule):
     """
 
     class_names = ("background", "polyp")
+    palette = ((0, 0, 0), (40, 200, 255))  # red would not show on mucosa
     tree = (
         "{images,masks} (also below Kvasir-SEG), or TrainDataset/{image,mask} and "
         "TestDataset/NAME/{images,masks}"
