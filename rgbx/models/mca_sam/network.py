@@ -107,6 +107,7 @@ class MCASAMNetwork(nn.Module):
             self.encode(rgb, watch)
             return
         _, features = self._start(rgb)
+        assert features is not None
         for k, layer in enumerate(self.generator.layers):
             if layer in watch.layers:
                 watch.see_sample(layer, self.generator.sample_or_shared.narrow(k, features))
