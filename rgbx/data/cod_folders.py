@@ -92,8 +92,8 @@ class CODFolders:
             return found
         if name == "COD10K":
             return self._loose_cod10k(split)
-        loose = [base for base in self._bases() if find_folder(base, ("Images",))]
-        return next((f for base in [*own, *loose] if (f := _camo(base, split[0]))), None)
+        archives = [*own, *self._bases()] if name == "CAMO" else []
+        return next((f for base in archives if (f := _camo(base, split[0]))), None)
 
     def _loose_cod10k(self, split: tuple[str, ...]) -> Found | None:
         """``{Train,Test}/{Image,GT_Object}`` in the root itself."""

@@ -1,13 +1,11 @@
 """ISTD: cast shadows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_warn
-
 from rgbx.data.parts import MASK, RGB, Parts, nested
-from rgbx.data.records import Scan, find_folder
+from rgbx.data.records import Record, Scan, find_folder
 from rgbx.data.two_class import TwoClassDataModule
 
 __all__ = ["ISTD", "scene_of"]
@@ -52,13 +50,7 @@ class ISTD(TwoClassDataModule):
 
     def scan_train(self) -> Scan:
         """Pair all training pictures with their shadow masks."""
-        scan = self._scan("train")
-        if "train" not in self.expected and len(scan.records) != _TRAIN_COUNT:
-            rank_zero_warn(
-                f"ISTD: {len(scan.records)} training pictures, {_TRAIN_COUNT} are usual; scores "
-                "may not be comparable with published ones"
-            )
-        return scan
+        return self._scan("train")
 
     def scan_test(self, name: str) -> Scan:
         """Pair the test pictures with their shadow masks."""
@@ -74,6 +66,18 @@ class ISTD(TwoClassDataModule):
     def families(self, scan: Scan) -> Mapping[Path, str]:
         """The scene of each picture."""
         return {record.rgb: scene_of(record.name) for record in scan.records}
+
+    def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
+        """Count the training pictures, those included that are held out."""
+        if split != "train" or "train" in self.expected:
+            return []
+        total = len(self.scan_train().records)
+        if total == _TRAIN_COUNT:
+            return []
+        return [
+            f"{self.root}: {total} training pictures, those held out included; {_TRAIN_COUNT} are "
+            "usual; scores may not be comparable with published ones"
+        ]
 
     def _scan(self, split: str) -> Scan:
         parts = self._find(split)
