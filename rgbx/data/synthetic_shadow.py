@@ -39,7 +39,7 @@ def make_ground(size: Size, rng: Rng) -> NDArray[np.float32]:
     rgb = paint(rough, colours)
     if rng.random() < 0.5:
         rgb = _jointed(rgb, rng)
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(rng.integers(2, 5))):
         rgb = _stained(rgb, rng)
     return rgb
 
@@ -59,18 +59,22 @@ def _jointed(rgb: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
 
 
 def _stained(rgb: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
-    """A puddle of paint or a piece of cloth: dark, and of its own colour and texture."""
+    """Damp earth, as dark as a shadow but browner, sharply bounded and without grain; or paint."""
     size = (rgb.shape[0], rgb.shape[1])
     x, y, turn = (float(rng.uniform(0, high)) for high in (1, 1, np.pi))
-    long, wide = (float(v) for v in rng.uniform(0.05, 0.13, 2))
+    long, wide = (float(v) for v in rng.uniform(0.06, 0.2, 2))
 
     def strokes(pen: ImageDraw.ImageDraw, w: float, h: float) -> None:
         side = min(w, h)
         pen.polygon(blob(rng, (x * w, y * h), (long * side, wide * side), 0.2, turn), 255)
 
-    flat = np.empty_like(rgb)
-    flat[:] = _STAINS[rng.integers(len(_STAINS))]
-    flat += 5 * clouds(size, rng, (15, 25))[..., None]
+    if rng.random() < 0.6:
+        tint = np.array([1.1, 0.97, 0.78], dtype=np.float32) * np.float32(rng.uniform(0.42, 0.65))
+        flat = cv2.GaussianBlur(rgb, (0, 0), 0.06 * min(size)) * tint
+    else:
+        flat = np.empty_like(rgb)
+        flat[:] = _STAINS[rng.integers(len(_STAINS))]
+    flat = flat + 4 * clouds(size, rng, (15, 25))[..., None]
     return blend(rgb, flat, draw(size, strokes))
 
 
@@ -93,8 +97,8 @@ def add_shadow(
     kind = (_pole, _person, _tree, _house)[rng.integers(4)]
     share = draw(size, lambda pen, w, h: kind(pen, w, h, rng))
     penumbra = cv2.GaussianBlur(share, (0, 0), max(0.6, 0.006 * min(size)))
-    left = np.array([0.86, 0.94, 1.12], dtype=np.float32) * np.float32(rng.uniform(0.38, 0.58))
-    sun = (1 + 0.06 * clouds(size, rng, (2, 3)))[..., None]
+    left = np.array([0.86, 0.94, 1.12], dtype=np.float32) * np.float32(rng.uniform(0.42, 0.7))
+    sun = (1 + 0.12 * clouds(size, rng, (2, 3, 4)))[..., None]
     bright = ground * sun + rng.normal(0, 3, ground.shape).astype(np.float32)
     dark = bright * (1 - penumbra[..., None] * (1 - left))
     # the annotator's line runs in the middle of the penumbra and is a little grey
