@@ -58,11 +58,10 @@ class _Contrast(nn.Module):
         projected: Tensor = self.projection(vectors)
         return projected
 
-    def _mean(self, found: Sequence[InfoNCE]) -> InfoNCE:
-        """Weighted mean over the layers of scalars."""
-        losses, top1 = (torch.stack(values) for values in zip(*found, strict=True))
-        weights = self.layer_weights.to(losses.dtype)
-        return InfoNCE(weights @ losses, weights.to(top1.dtype) @ top1)
+    def _mean(self, losses: Tensor, top1: Tensor) -> InfoNCE:
+        """Weighted means over the layers, of (L,) each."""
+        weights = self.layer_weights
+        return InfoNCE(weights.to(losses.dtype) @ losses, weights.to(top1.dtype) @ top1)
 
     def _warn_once(self, text: str) -> None:
         if not self._warned:
@@ -135,7 +134,7 @@ class TokenContrast(_Contrast):
         if self.exclude_radius:
             rows = torch.div(watch.positions, columns, rounding_mode="floor")
             places = torch.stack([rows, watch.positions % columns], dim=-1)
-        found = []
+        losses, top1 = [], []
         for layer, k in self.layers:
             lift = None if self.target == "bottleneck" else generator.token.lift(k)
             before, after = self._before(watch, layer), watch.rows[layer]
@@ -143,9 +142,9 @@ class TokenContrast(_Contrast):
                 self._image(before[b], after[b], lift, None if places is None else places[b])
                 for b in range(len(after))
             ]
-            losses, top1 = (torch.stack(values).mean() for values in zip(*each, strict=True))
-            found.append(InfoNCE(losses, top1))
-        return self._mean(found)
+            losses.append(torch.stack([one.loss for one in each]).mean())
+            top1.append(torch.stack([one.top1 for one in each]).mean())
+        return self._mean(torch.stack(losses), torch.stack(top1))
 
     def _before(self, watch: Watch, layer: int) -> Tensor:
         """(B,K,C), or (B,K,r) for the bottleneck."""
@@ -232,10 +231,8 @@ class SampleContrast(_Contrast):
             )
         forth = info_nce(u, torch.cat([v, older], dim=1), self.temperature)
         back = info_nce(v, torch.cat([u, older], dim=1), self.temperature)
-        weights = self.layer_weights.to(u.dtype)
-        return InfoNCE(
-            weights @ (forth.loss + back.loss) / 2, weights @ (forth.top1 + back.top1) / 2
-        )
+        found = [(f + b) / 2 for f, b in zip(forth, back, strict=True)]
+        return self._mean(*found)
 
     def _descriptors(self, generator: Generator, watch: Watch) -> Tensor:
         """(L, global B, C) in float32 or wider."""
