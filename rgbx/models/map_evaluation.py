@@ -104,16 +104,16 @@ class MapScoring:
 
     def protocol(self) -> dict[str, str]:
         """Score -> sentence that says what was averaged over what, and at which size."""
-        sizes = {
-            "": "at the size of each mask, logits resized bilinearly before the sigmoid",
-            INPUT: "at the size of the network's input, masks resized to it by nearest neighbour",
-        }
-        return {
-            f"{name}{suffix}": f"{text}; {sizes[suffix]}"
-            for suffix in self.suffixes
-            for _, scores in self.of_test()
-            for name, text in scores.protocol().items()
-        }
+        original = "at the size of each mask, logits resized bilinearly before the sigmoid"
+        at_input = "at the size of the network's input, masks resized to it by nearest neighbour"
+        texts = {k: v for _, scores in self.of_test() for k, v in scores.protocol().items()}
+        if self.eval_size == "input":
+            return {f"{name}{INPUT}": f"{text}; {at_input}" for name, text in texts.items()}
+        found = {name: f"{text}; {original}" for name, text in texts.items()}
+        if self.eval_size == "both":
+            same = f"as the score without {INPUT}, but {at_input}"
+            found |= {f"{name}{INPUT}": same for name in texts}
+        return found
 
 
 class MapEvaluator(nn.Module):
