@@ -93,7 +93,7 @@ class CODFolders:
         if name == "COD10K":
             return self._loose_cod10k(split)
         archives = [*own, *self._bases()] if name == "CAMO" else []
-        return next((f for base in archives if (f := _camo(base, split[0]))), None)
+        return next((camo for base in archives if (camo := _camo(base, split[0]))), None)
 
     def _loose_cod10k(self, split: tuple[str, ...]) -> Found | None:
         """``{Train,Test}/{Image,GT_Object}`` in the root itself."""

@@ -1,7 +1,9 @@
 """Sets of plain RGB: what check-data says of them, folders of one's own, models that need X."""
 
 import json
+import runpy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +11,12 @@ from PIL import Image
 
 from rgbx.cli.check_data import main as check_data
 from rgbx.cli.make_demo_data import main as make_demo_data
-from rgbx.data import COD, FolderRGBX, KvasirSEG
+from rgbx.data import COD, ISTD, FolderRGBX, KvasirSEG
 from rgbx.errors import RGBXError
 from rgbx.models import SAMSOD, TASeg
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*are usual")
+TOOL = Path(__file__).resolve().parents[2] / "tools/real_pairs.py"
 
 
 @pytest.fixture
@@ -150,3 +153,21 @@ def test_demo_data_can_be_read(tmp_path, run, layout, lengths):
     status, _, report = run(name, root, "--data.val_share", "0.34")
     assert status == 0
     assert [found["pairs"] for found in report["splits"].values()] == lengths
+
+
+def test_real_pairs_are_laid_out_with_some_held_out(samples, tmp_path):
+    tool = runpy.run_path(str(TOOL))
+    shadows = [samples / "istd", samples / "shadow_misc"]
+    assert tool["write_cod"](samples / "camouflage_person", tmp_path / "COD") == (7, 3)
+    assert tool["write_istd"](shadows, tmp_path / "ISTD") == (6, 3)
+    assert tool["write_kvasir"](samples / "kvasir_seg", tmp_path / "Kvasir") == 11
+    for module, name, lengths in (
+        (COD, "COD", [6, 1, 3]),
+        (ISTD, "ISTD", [5, 1, 3]),
+        (KvasirSEG, "Kvasir", [8, 1, 2]),
+    ):
+        data = module(str(tmp_path / name), size=(32, 48), num_workers=0)
+        found = [{r.name for r in data.find_records(split)} for split in data.splits]
+        assert [len(part) for part in found] == lengths
+        assert len(set().union(*found)) == sum(lengths), "train, val and test differ"
+    assert len(list((tmp_path / "ISTD").rglob("*_C/*.png"))) == 3
