@@ -47,8 +47,8 @@ def info_nce(
         symmetric: average with the same loss over the columns of the K x K part.
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        rows = _directions(anchors)
-        logits = rows @ _directions(candidates).transpose(-1, -2) / temperature
+        rows = _directions(anchors) / temperature
+        logits = rows @ _directions(candidates).transpose(-1, -2)
         if dropped is not None:
             logits = logits.masked_fill(dropped, -torch.inf)
         count = logits.shape[-2]
