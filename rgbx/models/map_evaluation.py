@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch.nn.functional as F
@@ -130,7 +130,7 @@ class MapEvaluator(nn.Module):
     ) -> None:
         super().__init__()
         self.splits = tuple(splits)
-        self._keys = [(suffix, f) for suffix in scoring.suffixes for f in scoring.families]
+        self._suffixes = [suffix for suffix in scoring.suffixes for _ in scoring.families]
         self._evaluators = nn.ModuleList(
             Evaluator(scores, splits, subsets)
             for _ in scoring.suffixes
@@ -148,15 +148,15 @@ class MapEvaluator(nn.Module):
             mask: (h,w) integer, above 0 on the object.
         """
         pairs = {"": (map_, mask)}
-        if any(suffix for suffix, _ in self._keys):
+        if INPUT in self._suffixes:
             pairs[INPUT] = _at_input(logits, mask)
-        for (suffix, _), evaluator in zip(self._keys, self._evaluators, strict=True):
+        for suffix, evaluator in self._each():
             evaluator.update(split, subset, *pairs[suffix])
 
     def results(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Split -> subset -> score -> value, of all families and sizes."""
         found: dict[str, dict[str, dict[str, Any]]] = {split: {} for split in self.splits}
-        for (suffix, _), evaluator in zip(self._keys, self._evaluators, strict=True):
+        for suffix, evaluator in self._each():
             for split, subsets in evaluator.results().items():
                 for subset, scores in subsets.items():
                     named = {f"{name}{suffix}": value for name, value in scores.items()}
@@ -168,14 +168,20 @@ class MapEvaluator(nn.Module):
 
         At the size of the masks, if that is scored.
         """
-        first = self._keys[0][0]
+        first = self._suffixes[0]
         found: dict[str, dict[str, Tensor]] = {split: {} for split in self.splits}
-        for (suffix, _), evaluator in zip(self._keys, self._evaluators, strict=True):
+        for suffix, evaluator in self._each():
             for split in self.splits if suffix == first else ():
                 metric = evaluator.metric(split)
                 if isinstance(metric, SaliencyScores | OverlapScores):
                     found[split] |= metric.curves()
         return found
+
+    def _each(self) -> Iterator[tuple[str, Evaluator]]:
+        """What ends the names of its scores, and every evaluator."""
+        for suffix, evaluator in zip(self._suffixes, self._evaluators, strict=True):
+            assert isinstance(evaluator, Evaluator)
+            yield suffix, evaluator
 
 
 def _at_input(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
