@@ -17,8 +17,8 @@ _MUCOSA = (
     ((150, 70, 52), (200, 118, 88), (228, 160, 122)),
     ((126, 44, 50), (172, 78, 80), (206, 118, 114)),
 )
-_REDDER = np.array([1.02, 0.92, 0.92], dtype=np.float32)
-_YELLOWER = np.array([0.98, 1.12, 0.85], dtype=np.float32)
+_REDDER = np.array([1.02, 0.95, 0.94], dtype=np.float32)
+_YELLOWER = np.array([0.98, 1.08, 0.88], dtype=np.float32)
 
 
 def make_polyp(size: Size, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -107,7 +107,7 @@ def _grow(
 ) -> NDArray[np.float32]:
     """Lay a lump on the mucosa: height from the distance to its border, light from above."""
     side = min(share.shape)
-    strength = float(rng.uniform(0.25, 0.8))
+    strength = float(rng.uniform(0.15, 0.6))
     inside = cv2.distanceTransform((share > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
     high = np.sqrt(np.clip(inside / max(float(inside.max()), 1.0), 0, 1))
     high = cv2.GaussianBlur(high, (0, 0), max(1.0, 0.02 * side))
