@@ -14,6 +14,7 @@ __all__ = [
     "sam",
     "sam2",
     "sam2_parts",
+    "sam_position",
     "vit",
     "weights",
 ]
