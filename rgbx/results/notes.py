@@ -72,12 +72,12 @@ def size_warning(result: TestResult, table: PublishedTable, named: bool = False)
         named: Name the split, as the table shows several.
     """
     images = _images(result, table.split)
-    if table.images is None or images == table.images:
+    if not table.possible_images or images in table.possible_images:
         return []
     where = f" of {table.split}" if named else ""
     return [
         f"NOT COMPARABLE: this run was scored on {images} images{where}, the published rows on "
-        f"{table.images}."
+        f"{' or '.join(map(str, table.possible_images))}."
     ]
 
 

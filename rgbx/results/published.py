@@ -153,6 +153,7 @@ class PublishedTable:
         note: What a reader must know before comparing.
         source: Where the numbers are printed if it is not in a table of this paper.
         unit: Unit of the scores if it is not the paper's.
+        images_one_of: Numbers of images that are possible, where ``images`` is not known.
     """
 
     table: str
@@ -166,6 +167,12 @@ class PublishedTable:
     note: str = ""
     source: str = ""
     unit: Literal["percent", "fraction"] | None = None
+    images_one_of: tuple[int, ...] = ()
+
+    @property
+    def possible_images(self) -> tuple[int, ...]:
+        """Numbers of images that the rows may rest on; empty where nothing is known."""
+        return self.images_one_of if self.images is None else (self.images,)
 
 
 @dataclasses.dataclass(frozen=True)
