@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
+    "balanced_bce",
     "binary_cross_entropy",
     "cross_entropy",
     "dice",
@@ -257,3 +258,35 @@ def _blur(maps: Tensor) -> Tensor:
     row = weights.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
     maps = F.conv2d(maps, column, padding=(5, 0), groups=channels)
     return F.conv2d(maps, row, padding=(0, 5), groups=channels)
+
+
+def balanced_bce(
+    logits: Tensor, target: Tensor, positive_share: Tensor | float | None = None
+) -> Tensor:
+    """Binary cross-entropy in which both classes weigh alike: the rarer, the more per pixel.
+
+    With n+ and n- the positive and negative pixels of the batch and n their sum, a positive pixel
+    has the weight n-/n and a negative one n+/n; the mean runs over all pixels. The same as
+    ``n+/n * BCE(pos_weight = n-/n+)`` without its division by 0: where a class is absent, the loss
+    is 0.
+
+    The only loss here that counts over the batch. For batches spread over processes, pass the
+    share of positive pixels of the whole: the average over processes is then the whole's loss.
+
+    Source: Chen et al., "SAM-Adapter", ICCV workshops 2023, for shadows.
+
+    Args:
+        logits: Before the sigmoid, (B, 1, H, W), any floating type.
+        target: (B, 1, H, W) float in [0, 1]; may be soft.
+        positive_share: n+/n in [0, 1], where it is not that of `target`.
+
+    Returns:
+        Scalar >= 0 in float32 (float64 for float64 logits), in weighted nats.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = _at_least_float32(logits)
+        target = target.to(logits.dtype)
+        share = target.mean() if positive_share is None else positive_share
+        weight = (1 - share) * target + share * (1 - target)
+        pixels = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (weight * pixels).mean()

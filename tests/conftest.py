@@ -117,3 +117,33 @@ def hqseg_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("data") / "HQSeg-44K"
     write_hqseg(root, counts={"train": 8, "test": 2}, size=(96, 96), seed=0)
     return root
+
+
+@pytest.fixture(scope="session")
+def cod_root(tmp_path_factory) -> Path:
+    """Eight training and 4 + 2 + 2 test pictures of 64 x 96: COD10K, CAMO, CHAMELEON."""
+    from rgbx.data.synthetic import write_cod
+
+    root = tmp_path_factory.mktemp("data") / "COD"
+    write_cod(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def istd_root(tmp_path_factory) -> Path:
+    """Twelve training pictures (three scenes of four) and four test pictures, in ISTD's layout."""
+    from rgbx.data.synthetic import write_istd
+
+    root = tmp_path_factory.mktemp("data") / "shadows"
+    write_istd(root, counts={"train": 12, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def kvasir_root(tmp_path_factory) -> Path:
+    """Fifteen pictures of about 64 x 96 in Kvasir-SEG's layout: 12 to train, 3 to test."""
+    from rgbx.data.synthetic import write_kvasir
+
+    root = tmp_path_factory.mktemp("data") / "polyps"
+    write_kvasir(root, counts={"train": 12, "test": 3}, size=(64, 96), seed=0)
+    return root

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rgbx.losses import (
     _gaussian,
+    balanced_bce,
     binary_cross_entropy,
     cross_entropy,
     dice,
@@ -326,3 +327,50 @@ def test_saliency_losses_by_process_type_and_gradient(loss):
     torch.testing.assert_close(half, loss(logits.bfloat16().float(), target), rtol=1e-5, atol=1e-6)
     small = logits[:1, :, :4, :5].double().requires_grad_()
     assert torch.autograd.gradcheck(lambda z: loss(z, target[:1, :, :4, :5]), small)
+
+
+def test_balanced_bce_equals_hand_values():
+    logits = torch.tensor([[[[0.0, 2.0]]], [[[-1.0, 3.0]]]]).double()
+    target = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 0.0]]]]).double()
+    positive, negative = 1, 3
+
+    def cost(z, y):
+        p = 1 / (1 + math.exp(-z))
+        return -math.log(p if y else 1 - p)
+
+    # w * BCE(pos_weight): w = n+ / n, pos_weight = n- / n+
+    w, pos_weight = positive / 4, negative / positive
+    terms = [pos_weight * cost(0, 1), cost(2, 0), cost(-1, 0), cost(3, 0)]
+    expected = w * sum(terms) / 4
+    assert float(balanced_bce(logits, target)) == pytest.approx(expected, abs=1e-12)
+    package = F.binary_cross_entropy_with_logits(
+        logits, target, pos_weight=torch.tensor(pos_weight).double()
+    )
+    assert float(balanced_bce(logits, target)) == pytest.approx(float(w * package), abs=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_mask_of_one_class_spoils_no_loss_and_no_gradient(value):
+    logits = (100 * torch.randn(2, 1, 5, 6)).requires_grad_()
+    target = torch.full((2, 1, 5, 6), value)
+    assert float(balanced_bce(logits, target).detach()) == 0.0
+    total = balanced_bce(logits, target) + binary_cross_entropy(logits, target)
+    (total + iou(logits, target)).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_balanced_bce_of_parts_averages_to_that_of_the_whole():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 1, 6, 5, generator=generator).double()
+    target = (torch.rand(4, 1, 6, 5, generator=generator) < 0.2).double()
+    target[:2] = 0
+    share = target.mean()
+    parts = [balanced_bce(logits[i : i + 2], target[i : i + 2], share) for i in (0, 2)]
+    assert torch.allclose(torch.stack(parts).mean(), balanced_bce(logits, target), atol=1e-12)
+
+
+def test_iou_loss_equals_hand_values():
+    logits = torch.tensor([[[[0.0, 0.0]]], [[[0.0, 0.0]]]]).double()
+    target = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]]).double()
+    # p = .5 everywhere: I / U = .5 / (1 + 1 - .5), and 1 / (1 + 2 - 1)
+    assert float(iou(logits, target)) == pytest.approx(1 - (1 / 3 + 1 / 2) / 2, abs=1e-6)

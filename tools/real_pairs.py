@@ -1,4 +1,4 @@
-"""Lay real pictures out as MFNet, PST900, VT5000, NJU2K and HQSeg-44K, to train on them as shipped.
+"""Lay real pictures out as the public data sets are, to train on them as shipped.
 
     python tools/real_pairs.py SAMPLES OUT
 
@@ -12,6 +12,11 @@ pictures, not that it generalises.
 From ``hq_am2k``, ``camouflage_person``, ``rgbd_ssd`` and ``kvasir_seg`` (``rgb`` and ``gt``), OUT
 also gets ``HQSeg``: a mixture of fine, camouflaged, salient and medical masks, of which every
 fourth pair is held out as DIS-VD; there, training and test differ.
+
+From ``camouflage_person``, from ``istd`` and ``shadow_misc``, and from ``kvasir_seg``, OUT gets
+``COD`` (``TrainDataset`` and ``TestDataset/COD10K``), ``ISTD`` (``ISTD_Dataset``; masks as they
+come, also RGBA and JPEG) and ``Kvasir`` (``Kvasir-SEG``). Every third pair is held out for test in
+the first two; the last is one folder, which `rgbx.data.KvasirSEG` divides.
 """
 
 import argparse
@@ -91,6 +96,49 @@ def write_hqseg(samples: Path, root: Path) -> tuple[int, int]:
     return counts["DIS-TR"], counts["DIS-VD"]
 
 
+def write_cod(samples: Path, root: Path) -> tuple[int, int]:
+    """COD's packs from the camouflage_person pairs; returns the numbers of train and test."""
+    train, test = _every_third(sorted((samples / "rgb").iterdir()))
+    test_folder = root / "TestDataset" / "COD10K"
+    for pictures, folder in ((train, root / "TrainDataset"), (test, test_folder)):
+        _copy_pairs(pictures, {"rgb": folder / "Imgs", "gt": folder / "GT"})
+    return len(train), len(test)
+
+
+def write_istd(samples: Sequence[Path], root: Path) -> tuple[int, int]:
+    """ISTD's layout from several folders of shadows; returns the numbers of train and test."""
+    pictures = [path for folder in samples for path in sorted((folder / "rgb").iterdir())]
+    train, test = _every_third(pictures)
+    for split, chosen in (("train", train), ("test", test)):
+        base = root / "ISTD_Dataset" / split
+        folders = {"rgb": base / f"{split}_A", "gt": base / f"{split}_B"}
+        _copy_pairs(chosen, {**folders, "shadow_free": base / f"{split}_C"})
+    return len(train), len(test)
+
+
+def write_kvasir(samples: Path, root: Path) -> int:
+    """Kvasir-SEG's own layout, undivided; returns how many."""
+    pictures = sorted((samples / "rgb").iterdir())
+    folder = root / "Kvasir-SEG"
+    _copy_pairs(pictures, {"rgb": folder / "images", "gt": folder / "masks"})
+    return len(pictures)
+
+
+def _every_third(pictures: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    test = list(pictures[1::3])
+    return [path for path in pictures if path not in test], test
+
+
+def _copy_pairs(pictures: Sequence[Path], folders: Mapping[str, Path]) -> None:
+    """Copy pictures and whatever has their stem in the folders beside theirs, as they are."""
+    for part, target in folders.items():
+        target.mkdir(parents=True, exist_ok=True)
+        for picture in pictures:
+            beside = picture.parents[1] / part
+            for path in beside.glob(f"{escape(picture.stem)}.*"):
+                shutil.copy(path, target / path.name)
+
+
 def _save_as(source: Path, target: Path) -> None:
     """Copy a picture; encode it anew if the target is of another kind."""
     if source.suffix == target.suffix:
@@ -120,7 +168,15 @@ def main() -> None:
         {"RGB": "rgb", "depth": "depth", "GT": "gt"},
         [rgbd / "train", rgbd / "test" / "NJU2K"],
     )
+    hidden = write_cod(arguments.samples / "camouflage_person", arguments.out / "COD")
+    dark = write_istd(
+        [arguments.samples / "istd", arguments.samples / "shadow_misc"], arguments.out / "ISTD"
+    )
+    polyps = write_kvasir(arguments.samples / "kvasir_seg", arguments.out / "Kvasir")
     train, test = write_hqseg(arguments.samples, arguments.out / "HQSeg")
+    for name, found in (("COD", hidden), ("ISTD", dark)):
+        print(f"{arguments.out}: {name} with {found[0]} pairs to train on and {found[1]} held out")
+    print(f"{arguments.out}: Kvasir-SEG with {polyps} pairs, divided by the data module")
     print(f"{arguments.out}: HQSeg-44K with {train} pairs to train on and {test} held out")
     print(f"{arguments.out}: VT5000 with {thermal} pairs, NJU2K with {depth} pairs")
     print(f"{arguments.out}: MFNet with {pairs} pairs, PST900 with {frames} copies of one pair")

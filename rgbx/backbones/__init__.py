@@ -16,6 +16,7 @@ __all__ = [
     "sam",
     "sam2",
     "sam2_parts",
+    "sam_position",
     "vit",
     "vit_parts",
     "weights",

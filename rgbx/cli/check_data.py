@@ -17,8 +17,8 @@ __all__ = ["main"]
 _EPILOG = """\
 options of the data set:
   --data CLASS, --data.class_path CLASS    MFNet, PST900, VT5000, NEURSDDS, RGBDSaliency,
-                                           FolderRGBX, HQSeg44K, PromptFolder, or your own
-                                           class
+                                           COD, ISTD, KvasirSEG, FolderRGBX, HQSeg44K,
+                                           PromptFolder, or your own class
   --data.root DIR, --data.OPTION VALUE     as under `data:` of a configuration
 
 examples:
@@ -156,6 +156,8 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
         console.print(f"[red]problem:[/] {escape(line)}", soft_wrap=True)
     verdict = f"{len(report.breaking)} problems" if report.breaking else "no problem found"
     console.print(f"{report.data} in {report.root}: {verdict}", soft_wrap=True)
+    if note := getattr(data, "split_note", ""):
+        console.print(escape(note), soft_wrap=True)
     if "val" not in report.splits or report.splits["val"].pairs:
         console.print(f"checkpoints are chosen on {data.choice}", soft_wrap=True)
 

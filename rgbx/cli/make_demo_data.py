@@ -9,7 +9,10 @@ from rgbx.errors import DataError, RGBXError
 
 __all__ = ["main"]
 
-_LAYOUTS = ("mfnet", "pst900", "folder", "vt5000", "vt5000_scribble", "rgbd", "neu_rsdds", "hqseg")
+_LAYOUTS = (
+    *("mfnet", "pst900", "folder", "vt5000", "vt5000_scribble", "rgbd", "neu_rsdds", "hqseg"),
+    *("cod", "istd", "kvasir"),
+)
 _MARKER = ".rgbx-demo-data"
 
 
@@ -17,10 +20,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rgbx make-demo-data",
         description="Write generated scenes with labels (RGB-thermal, RGB-depth, or RGB with fine "
-        "masks), in the layout of a real data set.",
+        "masks, camouflage, shadows or polyps), in the layout of a real data set.",
     )
     parser.add_argument("--root", required=True, type=Path, help="folder to write to")
-    parser.add_argument("--layout", default="mfnet", choices=_LAYOUTS)
+    parser.add_argument(
+        "--layout",
+        default="mfnet",
+        choices=_LAYOUTS,
+        help="where there is no validation set, its scenes go to train; kvasir is one folder, "
+        "which the data module divides 80/20",
+    )
     parser.add_argument("--train", type=int, default=96, metavar="N", help="scenes (default 96)")
     parser.add_argument("--val", type=int, default=24, metavar="N", help="scenes (default 24)")
     parser.add_argument("--test", type=int, default=24, metavar="N", help="scenes (default 24)")

@@ -116,7 +116,7 @@ def _search(pattern: str, text: str) -> str | None:
 def _unknown_argument(name: str, key: str | None, message: str) -> str:
     path = re.findall(r"given class_path '([\w.]+)'", message)[-1]
     cls = class_at(path)
-    known = _parameters(cls)
+    known = [parameter for parameter in _parameters(cls) if parameter != name]
     return f"{cls.__name__} has no option `{name}`{_hint(name.split('.')[0], known)}"
 
 

@@ -14,16 +14,16 @@ from rgbx.curves import Panel, draw_curves
 from rgbx.data.base import RGBXDataModule
 from rgbx.models.base import RGBXModule
 from rgbx.results import (
-    SALIENCY,
     CheckpointRecord,
     DataRecord,
     ModelRecord,
     Published,
     Table,
     TestResult,
-    benchmark_table,
+    benchmark_tables,
     class_table,
     combined_tables,
+    groups_of,
     has_prompts,
     load_published,
     make_result,
@@ -35,7 +35,7 @@ from rgbx.results import (
 
 __all__ = ["checkpoint_record", "paper_of", "path_of", "report_test"]
 
-Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, recall, F, E -> (256,)
+Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, F, Dice ... -> (256,)
 
 
 @runtime_checkable
@@ -80,6 +80,9 @@ def _result(
     protocol = _input_of(data) | dict(model.protocol())
     if trained_on.get("choice"):
         protocol["choice"] = trained_on["choice"]
+    split_note = getattr(data, "split_note", "")
+    if split_note:
+        protocol["split"] = split_note
     if data.blank:
         instead = "its mean" if data.blank_with == "mean" else "noise"
         protocol["ablation"] = f"{data.blank} was blanked (replaced by {instead}) in every image"
@@ -129,7 +132,7 @@ def _supervision(
 
 
 def _tables(result: TestResult, published: Published | None) -> Iterator[Table]:
-    """All saliency splits side by side, then split by split, each followed by its classes.
+    """All splits of maps side by side, then split by split, each followed by its classes.
 
     Scores of prompts have tables of their own.
     """
@@ -137,10 +140,10 @@ def _tables(result: TestResult, published: Published | None) -> Iterator[Table]:
         yield from prompt_tables(result, published)
         return
     overall = [scores["all"] for scores in result.numbers.values()]
-    if len(overall) > 1 and all(not set(SALIENCY).isdisjoint(scores) for scores in overall):
+    if len(overall) > 1 and all(map(groups_of, overall)):
         yield from combined_tables(result, published)
     for split in result.numbers:
-        yield benchmark_table(result, published, split)
+        yield from benchmark_tables(result, published, split)
         if result.classes.get(split):
             yield class_table(result, split)
 
@@ -174,13 +177,13 @@ def _write_curves(folder: Path, curves: Curves) -> list[Path]:
 
 
 def _panels(values: Mapping[str, Mapping[str, list[float]]]) -> list[Panel]:
-    """Precision over recall, then F and E over the threshold, of those that there are."""
+    """Precision over recall, then F, E, Dice and IoU over the threshold, of what there is."""
     names = {name for lines in values.values() for name in lines}
     panels = []
     if {"precision", "recall"} <= names:
         pairs = {split: (lines["recall"], lines["precision"]) for split, lines in values.items()}
         panels.append(Panel("Precision and recall", "recall", "precision", pairs, (0, 1), (0, 1)))
-    for name in ("F", "E"):
+    for name in ("F", "E", "Dice", "IoU"):
         if name in names:
             lines_of = {
                 split: ([level / 255 for level in range(len(lines[name]))], lines[name])

@@ -179,20 +179,25 @@ def _row(
     """Small copies of one sample for the contact sheet."""
     factor = min(1.0, 320 / rgb.shape[1])
     size = (max(1, round(rgb.shape[0] * factor)), max(1, round(rgb.shape[1] * factor)))
-    second = np.zeros(size, np.float32) if x is None else resize_image(x, size)
     painted = overlay(rgb, mask, data.palette)
     pictures = [resize_image(p.astype(np.float32), size) for p in (rgb, painted)]
     visible, laid = (np.rint(p).astype(np.uint8) for p in pictures)
-    shown = np.rint(second * 255).astype(np.uint8)
-    return [(f"{name} rgb", visible), ("x", shown), ("labels", laid)]
+    shown = [(f"{name} rgb", visible), ("labels", laid)]
+    if x is not None:
+        shown.insert(1, ("x", np.rint(resize_image(x, size) * 255).astype(np.uint8)))
+    return shown
 
 
 def contact_sheet(data: RGBXDataModule, report: Report) -> Image.Image | None:
-    """Draw the kept samples (rgb, x, labels over rgb) and a legend; None if there are none."""
+    """Draw the kept samples (rgb, x if there is one, labels over rgb) and a legend.
+
+    None if there are no samples.
+    """
     rows = [(f"{split}: {t}", p) for split, r in report.splits.items() for t, p in r.rows]
     if not rows:
         return None
-    sheet = panel([picture for _, picture in rows], [title for title, _ in rows], columns=3)
+    columns = 3 if any(found.x_count for found in report.splits.values()) else 6
+    sheet = panel([picture for _, picture in rows], [title for title, _ in rows], columns)
     names = legend(data.class_names, data.palette)
     whole = Image.new("RGB", (max(sheet.width, names.width), sheet.height + names.height), "white")
     whole.paste(sheet, (0, 0))

@@ -1,23 +1,23 @@
 """The folders of a set of pairs, whatever they are called and however they are nested."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from rgbx.data.records import Scan, find_folder, index_images, join, pair
 
-__all__ = ["MASK", "RGB", "Parts", "find_parts", "first_parts", "join_sets", "nested"]
+__all__ = ["MASK", "RGB", "Found", "Parts", "find_parts", "first_parts", "join_sets", "nested"]
 
 RGB = ("RGB", "Image", "Images", "Imgs", "Img")
-MASK = ("GT", "Mask", "Masks", "GTs")
+MASK = ("GT", "Mask", "Masks", "GTs", "GT_Object")
 
 
 class Parts(NamedTuple):
-    """The folders of one set of pairs; `mask` is None where it has no masks."""
+    """The folders of one set of pairs; `x` and `mask` are None where it has none of them."""
 
     rgb: Path
-    x: Path
+    x: Path | None
     mask: Path | None
 
     def stems(self, labelled: bool = True) -> list[str]:
@@ -35,10 +35,24 @@ class Parts(NamedTuple):
         return pair(wanted, self._indices(labelled), where=str(self.rgb.parent))
 
     def _indices(self, labelled: bool) -> dict[str, dict[str, Path]]:
-        indices = {"rgb": index_images(self.rgb), "x": index_images(self.x)}
+        indices = {"rgb": index_images(self.rgb)}
+        if self.x is not None:
+            indices["x"] = index_images(self.x)
         if labelled and self.mask is not None:
             indices["mask"] = index_images(self.mask)
         return indices
+
+
+@dataclass(frozen=True)
+class Found:
+    """The folders of a set and the stems that belong to it (None for all)."""
+
+    parts: Parts
+    names: list[str] | None = None
+
+    def scan(self, labelled: bool = True) -> Scan:
+        """Pair the files by stem."""
+        return self.parts.scan(labelled, self.names)
 
 
 def nested(root: Path, names: Sequence[str], depth: int = 2) -> Iterator[Path]:
@@ -59,12 +73,12 @@ def find_parts(folder: Path | None, x_folders: Sequence[str]) -> Parts | None:
 
     Args:
         folder: where to look; None for nowhere.
-        x_folders: names of the folder of the second modality.
+        x_folders: names of the folder of the second modality; none for sets of rgb only.
     """
     if folder is None:
         return None
     rgb, x = find_folder(folder, RGB), find_folder(folder, x_folders)
-    if rgb is None or x is None:
+    if rgb is None or (x_folders and x is None):
         return None
     return Parts(rgb, x, find_folder(folder, MASK))
 

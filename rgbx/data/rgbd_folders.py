@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgbx.data.parts import Parts, find_parts, first_parts
-from rgbx.data.records import Scan, find_folder, read_list
+from rgbx.data.parts import Found, Parts, find_parts, first_parts
+from rgbx.data.records import find_folder, read_list
 from rgbx.errors import RGBXError
 
-__all__ = ["DEPTH", "RGBD_SETS", "Found", "RGBDFolders", "canonical"]
+__all__ = ["DEPTH", "RGBD_SETS", "RGBDFolders", "canonical"]
 
 # The first name is the one used in tables; the others are the same set.
 RGBD_SETS: Mapping[str, tuple[str, ...]] = {
@@ -24,18 +24,6 @@ RGBD_SETS: Mapping[str, tuple[str, ...]] = {
 }
 DEPTH = ("depth", "depths", "D")
 _LISTS = ("lists", "list", "datasets", "splits")
-
-
-@dataclass(frozen=True)
-class Found:
-    """The folders of a set and the stems that belong to it (None for all)."""
-
-    parts: Parts
-    names: list[str] | None = None
-
-    def scan(self, labelled: bool = True) -> Scan:
-        """Pair the files by stem."""
-        return self.parts.scan(labelled, self.names)
 
 
 def canonical(name: str) -> str:

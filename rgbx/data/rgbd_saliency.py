@@ -9,9 +9,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from rgbx.data.files import SampleError, probe
-from rgbx.data.parts import join_sets
+from rgbx.data.parts import Found, join_sets
 from rgbx.data.records import Record, Scan, held_out, join
-from rgbx.data.rgbd_folders import DEPTH, RGBD_SETS, Found, RGBDFolders, canonical
+from rgbx.data.rgbd_folders import DEPTH, RGBD_SETS, RGBDFolders, canonical
 from rgbx.data.saliency import SaliencyDataModule
 from rgbx.errors import RGBXError
 

@@ -20,6 +20,7 @@ from rgbx.data.synthetic_saliency import (
     write_vt5000,
     write_vt5000_scribble,
 )
+from rgbx.data.synthetic_two_class import write_cod, write_istd, write_kvasir
 
 __all__ = ["FOLDER_CLASSES", "WRITERS", "write_folder", "write_mfnet", "write_pst900"]
 
@@ -140,4 +141,7 @@ WRITERS = {
     "rgbd": write_rgbd,
     "neu_rsdds": write_neu_rsdds,
     "hqseg": write_hqseg,
+    "cod": write_cod,
+    "istd": write_istd,
+    "kvasir": write_kvasir,
 }

@@ -133,7 +133,7 @@ class VT5000(SaliencyDataModule):
                 f"The training pictures of the scribbles in {folder} are missing: neither "
                 f"{self.root} has a folder Train with RGB and T, nor does {folder} hold RGB and T"
             )
-        rgb, x = index_images(parts.rgb), index_images(parts.x)
+        rgb, x = index_images(parts.rgb), index_images(parts.x) if parts.x else {}
         names = sorted(rgb.keys() | x.keys() | mask.keys() | labelled.keys())
         indices = {"rgb": rgb, "x": x, "mask": mask, "labelled": labelled}
         return pair(names, indices, where=f"{folder} or {parts.rgb.parent}")

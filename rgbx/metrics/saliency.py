@@ -1,12 +1,14 @@
 """Scores of saliency maps as the papers print them, equal to PySODMetrics 1.6."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from rgbx.metrics.maps import check_maps, fixed_sum, from_fixed, one_thread
 from rgbx.metrics.saliency_maps import LEVELS, Tally, tally
 from rgbx.metrics.saliency_measures import (
     adaptive_hits,
@@ -23,7 +25,7 @@ from rgbx.metrics.saliency_weighted import weighted_f
 
 __all__ = ["SaliencyScores"]
 
-_FIXED_POINT = 2**40  # as in SegmentationScores: integer sums are exact in any order
+_T = TypeVar("_T")
 
 #: measure -> its scores, in the order of the results
 _SCORES = {
@@ -59,9 +61,11 @@ class SaliencyScores(Metric):
         quantise: Round maps to 8 bits as saving them would. Off: scored in float64 as they are.
         stretch: Stretch every map that is not constant to [0, 1]. Off: level / 255, as PySODMetrics
             with ``normalize=False``.
+        wf_beta2: beta^2 of the weighted F. The score is "wF" for 1, as the papers print it, and
+            "wF_0.3" for 0.3 (SAM-Adapter's released code): no two share a column.
 
     Raises:
-        ValueError: If a measure is unknown or none is asked for.
+        ValueError: If a measure is unknown or none is asked for, or ``wf_beta2`` is not above 0.
 
     Example:
         >>> scores = SaliencyScores(("F", "MAE"))
@@ -82,14 +86,18 @@ class SaliencyScores(Metric):
         measures: Sequence[str] = ("S", "E", "F", "wF", "MAE", "overlap"),
         quantise: bool = True,
         stretch: bool = True,
+        wf_beta2: float = 1.0,
     ) -> None:
         super().__init__()
         unknown = [name for name in measures if name not in _SCORES]
         if unknown or not measures or isinstance(measures, str):
             raise ValueError(f"measures={measures!r}: choose some of {tuple(_SCORES)}.")
+        if not 0 < wf_beta2 < math.inf:
+            raise ValueError(f"wf_beta2={wf_beta2}: give a finite number above 0.")
         self.measures = tuple(name for name in _SCORES if name in measures)
         self.quantise = quantise
         self.stretch = stretch
+        self.wf_beta2 = wf_beta2
         zeros = {"score_sums": (len(_SUMS),), "curve_sums": (len(_CURVES), LEVELS), "images": ()}
         for name, shape in zeros.items():
             default = torch.zeros(shape, dtype=torch.int64)
@@ -106,17 +114,10 @@ class SaliencyScores(Metric):
             ValueError: If the shapes differ or are no images, the types are wrong, or a map holds
                 NaN or values outside [0, 1].
         """
-        with _one_thread():
-            _check(pred, target)
-            if pred.device.type == "mps":  # it has no float64
-                pred, target = pred.cpu(), target.cpu()
-            size = (-1, *pred.shape[-2:])
-            objects = (target if target.dtype == torch.bool else target > 0).reshape(size)
+        with one_thread():
+            maps, objects = check_maps(pred, target)
             if objects.shape[0]:
-                self._add(
-                    tally(pred.detach().reshape(size), objects, self.quantise, self.stretch),
-                    objects,
-                )
+                self._add(tally(maps, objects, self.quantise, self.stretch), objects)
 
     def _add(self, pixels: Tally, objects: Tensor) -> None:
         """Add the scores of every image to the sums."""
@@ -125,7 +126,8 @@ class SaliencyScores(Metric):
         if "S" in self.measures:
             self._add_score("S", s_measure(pixels))
         if "wF" in self.measures:
-            values = [weighted_f(pixels.values(i), mask) for i, mask in enumerate(objects)]
+            beta2 = self.wf_beta2
+            values = [weighted_f(pixels.values(i), mask, beta2) for i, mask in enumerate(objects)]
             self._add_score("wF", torch.stack(values))
         if "MAE" in self.measures:
             self._add_score("MAE", mean_absolute_error(pixels))
@@ -150,8 +152,7 @@ class SaliencyScores(Metric):
 
     def _fixed(self, values: Tensor) -> Tensor:
         """Sum over the images as a whole multiple of 2^-40, on the device of the states."""
-        whole = (values.cpu().double() * _FIXED_POINT).round().long()
-        return whole.sum(dim=0).to(self.images.device)
+        return fixed_sum(values).to(self.images.device)
 
     def compute(self) -> dict[str, float]:
         """The scores of the images seen since the last reset (by all processes).
@@ -161,13 +162,13 @@ class SaliencyScores(Metric):
             NaN where no image was seen.
         """
         images = int(self.images)
-        sums = (self.score_sums.cpu().double() / _FIXED_POINT / images).tolist()
+        sums = (from_fixed(self.score_sums) / images).tolist()
         scores = dict(zip(_SUMS, sums, strict=True))
         means = self._mean_curves()
         for name in ("E", "F"):
             scores[f"mean{name}"] = float(means[name].mean())
             scores[f"max{name}"] = float(means[name].max())
-        return {name: scores[name] for measure in self.measures for name in _SCORES[measure]}
+        return self._chosen(scores)
 
     def curves(self) -> dict[str, Tensor]:
         """Curves by threshold, averaged over the images seen (by all processes).
@@ -188,7 +189,7 @@ class SaliencyScores(Metric):
 
     def _mean_curves(self) -> dict[str, Tensor]:
         """All four curves from threshold 0 to 255; NaN without images."""
-        means = self.curve_sums.cpu().double() / _FIXED_POINT / int(self.images)
+        means = from_fixed(self.curve_sums) / int(self.images)
         return dict(zip(_CURVES, means, strict=True))
 
     def protocol(self) -> dict[str, str]:
@@ -201,9 +202,10 @@ class SaliencyScores(Metric):
         per_image = f"mean over the images, {order}"
         curve = "of the curve over 256 thresholds averaged over the images"
         adaptive = f"one threshold per image, twice the mean of the map, at most 1; {per_image}"
+        beta = "beta 1" if self.wf_beta2 == 1 else f"beta^2 {self.wf_beta2:g}"
         texts = {
             "S": f"alpha 0.5, {per_image}",
-            "wF": f"beta 1, {per_image}",
+            "wF": f"{beta}, {per_image}",
             "MAE": per_image,
             "IoU": f"of the object at map > 0.5, 0 for images without object; {per_image}",
             "Dice": f"of the object at map > 0.5, 0 for images without object; {per_image}",
@@ -212,41 +214,10 @@ class SaliencyScores(Metric):
             texts[f"adp{name}"] = f"{kind}, {adaptive}"
             texts[f"mean{name}"] = f"{kind}, mean {curve}, {order}"
             texts[f"max{name}"] = f"{kind}, maximum {curve}, {order}"
-        return {name: texts[name] for measure in self.measures for name in _SCORES[measure]}
+        return self._chosen(texts)
 
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for torch on the CPU.
-
-    The steps take some 50 microseconds each: threads gain nothing, and cost milliseconds per step
-    as soon as they wait for a processor that a data loader is using.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _check(pred: Tensor, target: Tensor) -> None:
-    if pred.shape != target.shape or pred.ndim not in (2, 3) or 0 in pred.shape[-2:]:
-        raise ValueError(
-            "Prediction and target must both be (H, W) or (B, H, W) pictures of the same size, "
-            f"got shapes {tuple(pred.shape)} and {tuple(target.shape)}."
-        )
-    if not pred.is_floating_point() or target.is_floating_point():
-        raise ValueError(
-            "Prediction must be floating point and target integer or bool, got "
-            f"{pred.dtype} and {target.dtype}; divide a grey picture by 255, threshold a grey mask."
-        )
-    if not pred.numel():
-        return
-    low, high = (float(bound) for bound in pred.aminmax())
-    if low != low:
-        raise ValueError("Prediction holds NaN; a saliency map must be in [0, 1] everywhere.")
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"Prediction ranges from {low:g} to {high:g}, outside [0, 1]; take the sigmoid first."
-        )
+    def _chosen(self, by_score: Mapping[str, _T]) -> dict[str, _T]:
+        """What belongs to the scores of the chosen measures, in order and under their names."""
+        names = [name for measure in self.measures for name in _SCORES[measure]]
+        beta = "" if self.wf_beta2 == 1 else f"_{self.wf_beta2:g}"
+        return {name + beta * (name == "wF"): by_score[name] for name in names}

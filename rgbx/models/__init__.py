@@ -1,6 +1,7 @@
 """The papers, one class each. Importing this package makes their short names known to the CLI."""
 
 from rgbx.models.base import RGBXModule
+from rgbx.models.mca_sam import MCASAM
 from rgbx.models.promptable import PromptableModule
 from rgbx.models.saliency import SaliencyModule
 from rgbx.models.samsod import SAMSOD
@@ -10,6 +11,7 @@ from rgbx.models.taseg import TASeg
 from rgbx.models.unirgb_ir import UniRGBIRSaliency, UniRGBIRSemantic
 
 __all__ = [
+    "MCASAM",
     "SAMSOD",
     "PromptableModule",
     "RGBXModule",

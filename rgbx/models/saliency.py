@@ -1,15 +1,17 @@
 """The task base for salient objects: one map in [0, 1] per image, per-image scores."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import Metric
 
 from rgbx.errors import RGBXError
 from rgbx.losses import partial_cross_entropy, structure
-from rgbx.metrics.evaluator import Evaluator
 from rgbx.metrics.saliency import SaliencyScores
 from rgbx.models.base import OptimizerFactory, RGBXModule, resize
+from rgbx.models.map_evaluation import EvalSize, Family, MapEvaluator, MapScoring
 from rgbx.optim.schedules import Schedule
 
 __all__ = ["SaliencyModule", "saliency_loss"]
@@ -23,15 +25,39 @@ class SaliencyModule(RGBXModule, ABC):
     A subclass implements ``logits(rgb, x) -> (B,1,H,W)`` at input size, and what it trains on.
 
     Validation works at network size on labelled pixels (scribbles label few), with the measures
-    that do not depend on where pixels lie: ``val/maxF``, ``val/meanF``, ``val/MAE``, ``val/IoU``.
+    that do not depend on where pixels lie: ``val/maxF``, ``val/meanF``, ``val/MAE``, ``val/IoU``;
+    "shadow" adds ``val/BER`` and ``val/BER_image``, "polyp" ``val/mDice`` and ``val/mIoU``.
     Testing resizes the logits to the original size of every mask, and scores the sigmoid with all
     measures, by split and subset, into :attr:`results`.
+
+    Args:
+        optimizer: from trainable parameters to an optimiser.
+        schedule: learning-rate schedule, per optimiser step.
+        scores: families of scores of a test: ``saliency`` (S, E, F, weighted F, MAE, overlap),
+            ``shadow`` (BER), ``polyp`` (Dice and IoU, at 0.5, soft, and over all thresholds).
+        eval_size: size at which a test scores: of every mask (``original``), of the network's
+            ``input`` against masks resized to it (names end in ``@input``), or ``both``.
+        wf_beta2: beta^2 of the weighted F; other than 1, it stands in the score's name.
+        ber_threshold: a pixel is shadow above it; papers use 0.5 or 125/255.
+
+    Raises:
+        RGBXError: an option has a value that cannot work.
     """
 
-    def __init__(self, optimizer: OptimizerFactory, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        scores: Sequence[Family] = ("saliency",),
+        eval_size: EvalSize = "original",
+        wf_beta2: float = 1.0,
+        ber_threshold: float = 0.5,
+    ) -> None:
         super().__init__(optimizer, schedule)
+        self.scoring = MapScoring(tuple(scores), eval_size, wf_beta2, ber_threshold)
         self.validation_scores = SaliencyScores(measures=("MAE", "F", "overlap"))
-        self.evaluator: Evaluator | None = None
+        self.validation_families = nn.ModuleList(self.scoring.of_validation())
+        self.evaluator: MapEvaluator | None = None
 
     @abstractmethod
     def logits(self, rgb: Tensor, x: Tensor | None) -> Tensor:
@@ -43,11 +69,7 @@ class SaliencyModule(RGBXModule, ABC):
         Returns:
             One (h,w) float tensor in [0, 1] per image.
         """
-        logits = self.logits(*self.inputs(batch))
-        return [
-            resize(logit[None], size)[0, 0].sigmoid()
-            for logit, size in zip(logits, sizes, strict=True)
-        ]
+        return _maps(self.logits(*self.inputs(batch)), sizes)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score one validation batch at network size, on labelled pixels."""
@@ -57,7 +79,8 @@ class SaliencyModule(RGBXModule, ABC):
             if not labelled.all():  # as a picture of one row: these measures know no neighbours
                 prediction, mask = prediction[labelled][None], mask[labelled][None]
             if mask.numel():
-                self.validation_scores.update(prediction, mask)
+                for scores in (self.validation_scores, *self.validation_families):
+                    scores.update(prediction, mask)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the whole set (summed over ranks)."""
@@ -65,25 +88,32 @@ class SaliencyModule(RGBXModule, ABC):
         for name in ("maxF", "meanF", "MAE", "IoU"):
             self.log(f"val/{name}", scores[name], prog_bar=name == "maxF", sync_dist=True)
         self.validation_scores.reset()
+        for family in self.validation_families:
+            assert isinstance(family, Metric)
+            for index, (name, value) in enumerate(family.compute().items()):
+                self.log(f"val/{name}", value, prog_bar=index == 0, sync_dist=True)
+            family.reset()
 
     def on_test_start(self) -> None:
-        """One metric per (split, subset), plus "all"."""
-        self.evaluator = Evaluator(SaliencyScores(), self.test_splits, self.subsets)
+        """One metric per family, size and (split, subset), plus "all"."""
+        self.evaluator = MapEvaluator(self.scoring, self.test_splits, self.subsets)
         self.evaluator.to(self.device)
 
     def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> list[Tensor]:
-        """Score at the original size.
+        """Score at the original size, at network size, or both.
 
         Returns:
-            One (h,w) map in [0, 1] per image, for those who want to see them.
+            One (h,w) map in [0, 1] per image at its original size, for those who want to see them.
         """
         assert self.evaluator is not None
         split = self.test_splits[dataloader_idx]
-        maps = self.maps(batch, [mask.shape for mask in batch["mask"]])
-        for prediction, mask, subset in zip(maps, batch["mask"], batch["subset"], strict=True):
-            self.evaluator.update(split, subset, prediction, mask)
+        masks = batch["mask"]
+        logits = self.logits(*self.inputs(batch))
+        maps = _maps(logits, [mask.shape for mask in masks])
+        for subset, *image in zip(batch["subset"], maps, logits, masks, strict=True):
+            self.evaluator.update(split, subset, *image)
         return maps
 
     def on_test_epoch_end(self) -> None:
@@ -92,30 +122,34 @@ class SaliencyModule(RGBXModule, ABC):
         self.results = self.evaluator.results()
         for split, subsets in self.results.items():
             for subset, scores in subsets.items():
-                for name in ("S", "maxF", "maxE", "MAE"):
+                for name in self.scoring.headline():
                     self.log(f"{split}/{subset}/{name}", float(scores[name]))
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """After a test: split -> precision, recall, F, E over 256 thresholds, each (256,)."""
+        """After a test: split -> curves over 256 thresholds, (256,) each.
+
+        Precision, recall, F and E of saliency, Dice and IoU of polyps.
+        """
         if self.evaluator is None:
             raise RGBXError("There are no curves before a test.")
-        found = {}
-        for split in self.evaluator.splits:
-            metric = self.evaluator.metric(split)
-            assert isinstance(metric, SaliencyScores)
-            found[split] = metric.curves()
-        return found
+        return self.evaluator.curves()
 
     def protocol(self) -> dict[str, str]:
         """Metric -> sentence that says what was averaged over what."""
-        size = "at the size of each mask, logits resized bilinearly before the sigmoid"
-        return {name: f"{text}; {size}" for name, text in SaliencyScores().protocol().items()}
+        return self.scoring.protocol()
 
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> list[Tensor]:
         """One (h,w) map in [0, 1] per image at its original size, on the CPU."""
         return [m.cpu() for m in self.maps(batch, batch["size"])]
+
+
+def _maps(logits: Tensor, sizes: Sequence[Any]) -> list[Tensor]:
+    """(B,1,H,W) logits resized to (h,w) each, then the sigmoid."""
+    return [
+        resize(logit[None], size)[0, 0].sigmoid() for logit, size in zip(logits, sizes, strict=True)
+    ]
 
 
 def saliency_loss(logits: Tensor, mask: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """From a finished test to ``test.json`` and to tables beside published numbers."""
 
-from rgbx.results.benchmark import benchmark_table, combined_tables
+from rgbx.results.benchmark import benchmark_table, benchmark_tables, combined_tables
+from rgbx.results.families import groups_of
 from rgbx.results.load import load_published
 from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
 from rgbx.results.published import MEAN, SALIENCY, Cost, Published, PublishedRow, PublishedTable
@@ -32,8 +33,10 @@ __all__ = [
     "Table",
     "TestResult",
     "benchmark_table",
+    "benchmark_tables",
     "class_table",
     "combined_tables",
+    "groups_of",
     "has_prompts",
     "kind_label",
     "load_published",

@@ -75,6 +75,7 @@ def _check_row(row: PublishedRow, where: str, unit: str) -> None:
         if not is_metric(metric):
             key = "scores names" if row.scores else "believed is"
             raise DecodeError(f"{where}: {key} {metric!r}, which rgbx does not report")
+    _check_origin(row, where)
     if not row.scores and "all" not in row.values:
         raise DecodeError(f"{where}: values has no 'all'")
     largest = _LARGEST[unit]
@@ -83,6 +84,17 @@ def _check_row(row: PublishedRow, where: str, unit: str) -> None:
             limits = f"not between 0 and {largest}"
             unit_name = " percent" if unit == "percent" else ", as fractions are"
             raise DecodeError(f"{where}: {key} is {value}, {limits}{unit_name}")
+
+
+def _check_origin(row: PublishedRow, where: str) -> None:
+    for score, others in row.maybe.items():
+        if score not in row.scores:
+            raise DecodeError(f"{where}: maybe names {score!r}, which scores has not")
+        for other in others:
+            if not is_metric(other) or other in row.scores:
+                raise DecodeError(f"{where}: {score} is maybe {other!r}, which it cannot be")
+    if row.inferred and not row.note:
+        raise DecodeError(f"{where} is inferred, so it needs a note that says from what")
 
 
 def _check_own(rows: Sequence[PublishedRow], where: str) -> None:

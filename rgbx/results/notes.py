@@ -2,20 +2,32 @@
 
 from collections.abc import Iterable, Sequence
 
-from rgbx.results.published import MEAN, Published, PublishedRow, PublishedTable
+from rgbx.results.published import INPUT, MEAN, Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.tables import printed
 
-__all__ = ["ablation_notes", "choice_notes", "protocol_notes", "published_notes", "size_warning"]
+__all__ = [
+    "ablation_notes",
+    "choice_notes",
+    "inferred_notes",
+    "protocol_notes",
+    "published_notes",
+    "size_warning",
+]
 
 
 def choice_notes(result: TestResult) -> list[str]:
-    """What chose the checkpoint, where the run knows; in capitals when it was the test set."""
+    """What chose the checkpoint, where the run knows; in capitals when it was the test set.
+
+    Then how train and test were divided, where the data set has several ways.
+    """
+    notes = []
     choice = result.protocol.get("choice")
-    if not choice:
-        return []
-    note = f"Checkpoint chosen on: {choice}."
-    return [note.upper() if "TEST SET" in choice else note]
+    if choice:
+        note = f"Checkpoint chosen on: {choice}."
+        notes.append(note.upper() if "TEST SET" in choice else note)
+    split = result.protocol.get("split")
+    return notes + [f"Split: {split}."] * bool(split)
 
 
 def ablation_notes(published: Published | None, result: TestResult, split: str) -> list[str]:
@@ -41,7 +53,14 @@ def protocol_notes(result: TestResult, metrics: Sequence[str]) -> list[str]:
     """What was averaged over what, for each metric of the table; KIND/SCORE by its score."""
     names = [m if m in result.protocol else m.rpartition("/")[2] for m in metrics]
     known = [name for name in dict.fromkeys(names) if name in result.protocol]
-    return [f"{name}: {result.protocol[name]}." for name in known]
+    notes: dict[str, list[str]] = {}  # scores at network size may share a sentence
+    for name in known:
+        text = result.protocol[name]
+        notes.setdefault(text if name.endswith(INPUT) else f"{name}: {text}", []).append(name)
+    return [
+        f"{', '.join(names)}: {text}." if names[0].endswith(INPUT) else f"{text}."
+        for text, names in notes.items()
+    ]
 
 
 def size_warning(result: TestResult, table: PublishedTable, named: bool = False) -> list[str]:
@@ -53,12 +72,12 @@ def size_warning(result: TestResult, table: PublishedTable, named: bool = False)
         named: Name the split, as the table shows several.
     """
     images = _images(result, table.split)
-    if table.images is None or images == table.images:
+    if not table.possible_images or images in table.possible_images:
         return []
     where = f" of {table.split}" if named else ""
     return [
         f"NOT COMPARABLE: this run was scored on {images} images{where}, the published rows on "
-        f"{table.images}."
+        f"{' or '.join(map(str, table.possible_images))}."
     ]
 
 
@@ -93,10 +112,24 @@ def published_notes(
     if any(table.supervision == "scribble" for table in tables):
         notes.append("Every method here was trained on scribbles, not on full masks.")
     notes += [f"{_capital(note)}." for note in dict.fromkeys(t.note for t in tables if t.note)]
+    rows_printed = [row for row in rows if not row.inferred]
+    notes += _row_notes(rows_printed) + inferred_notes(rows)
+    return notes + _cost_notes(published, rows_printed)
+
+
+def inferred_notes(rows: Iterable[PublishedRow]) -> list[str]:
+    """What inferred rows are, and from what each was inferred."""
+    inferred = [row for row in rows if row.inferred]
+    general = "inferred: computed, printed nowhere and measured by nobody; not ranked."
+    return [general, *_row_notes(inferred)] if inferred else []
+
+
+def _row_notes(rows: Sequence[PublishedRow]) -> list[str]:
+    notes = []
     for text in dict.fromkeys(row.note for row in rows if row.note):
-        methods = _methods(row for row in rows if row.note == text)
-        notes.append(f"{methods} (published): {text}.")
-    return notes + _cost_notes(published, rows)
+        noted = [row for row in rows if row.note == text]
+        notes.append(f"{_methods(noted)} ({noted[0].origin}): {text}.")
+    return notes
 
 
 def _cost_notes(published: Published, rows: Sequence[PublishedRow]) -> list[str]:

@@ -91,21 +91,21 @@ def _rows(
     split: str,
     columns: Sequence[str],
 ) -> list[Row]:
-    unit = unit_of(result, published if comparison else None, comparison)
+    unit = unit_of(columns, published if comparison else None, comparison)
     name = result.model.class_path.rpartition(".")[2]
     cells = [measured(result, split, (column, "all"), unit) for column in columns]
     rows = [Row((name, "this run", *cells), own=True)]
     for peer in ranked(comparison.rows, result) if comparison else ():
         cells = [published_cell(comparison, peer.method, column, unit) for column in columns]
         if any(cell != MISSING for cell in cells):
-            rows.append(Row((peer.method, "published", *cells)))
+            rows.append(Row((peer.method, peer.origin, *cells)))
     return rows
 
 
 def _by_set(result: TestResult, published: Published | None, splits: Sequence[str]) -> list[Table]:
     """This run alone, a row for each data set, in the columns of the first tables."""
-    unit = unit_of(result, published)
     names = list(dict.fromkeys(name for split in splits for name in _scores(result, split)))
+    unit = unit_of(names, published)
     return [
         Table(
             title=f"{result.data.dataset}, this run by data set (%)",

@@ -6,37 +6,69 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 __all__ = [
+    "INPUT",
     "MEAN",
     "METRICS",
+    "POLYP",
     "SALIENCY",
+    "SHADOW",
     "Cost",
     "Published",
     "PublishedRow",
     "PublishedTable",
     "is_metric",
+    "less_is_better",
+    "without_protocol",
 ]
 
 MEAN = "mean"  # the pseudo split: unweighted mean of all splits
+
+INPUT = "@input"  # ends the name of a score taken at the size of the network's input
 
 #: Saliency scores in the order in which they are shown: the four that papers print come first.
 SALIENCY = (
     *("S", "maxF", "maxE", "MAE"),
     *("meanF", "adpF", "wF", "meanE", "adpE", "IoU", "Dice"),
 )
+SHADOW = ("BER", "BER_image")
+POLYP = (
+    *("mDice", "mIoU", "mDice_soft", "mIoU_soft"),
+    *("meanDice", "maxDice", "meanIoU", "maxIoU"),
+)
 #: Names under which rgbx reports scores; a published number is believed to be one of them.
 METRICS = (
     *("miou", "macc", "acc", "miou_fg", "miou_drop0", "miou_image"),
     *SALIENCY,
-    *("mIoU", "mBIoU", "mSF", "BER", "mDice", "AP", "AP50"),
+    *SHADOW,
+    *POLYP,
+    *("mBIoU", "mSF", "AP", "AP50"),
 )
+_LESS_IS_BETTER = ("MAE", *SHADOW)
 _KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_BETA = re.compile(r"(?<=^wF)_\d+(\.\d+)?$")  # the weighted F with another beta^2 than 1
 Supervision = Literal["full", "scribble"]
 
 
 def is_metric(name: str) -> bool:
-    """Whether rgbx reports a score of this name: one of `METRICS`, or KIND/SCORE of prompts."""
+    """Whether rgbx reports a score of this name: one of `METRICS`, or KIND/SCORE of prompts.
+
+    Scores of maps may end in "@input", and "wF" in its beta^2 ("wF_0.3").
+    """
     kind, slash, score = name.rpartition("/")
-    return score in METRICS and (not slash or bool(_KIND.fullmatch(kind)))
+    if slash:
+        return score in METRICS and bool(_KIND.fullmatch(kind))
+    base = without_protocol(name)
+    return base in METRICS and (base == name or base in (*SALIENCY, *SHADOW, *POLYP))
+
+
+def without_protocol(name: str) -> str:
+    """The score's family name: "wF" of "wF_0.3@input"."""
+    return _BETA.sub("", name.removesuffix(INPUT))
+
+
+def less_is_better(name: str) -> bool:
+    """Whether the smaller number of a score is the better one."""
+    return without_protocol(name) in _LESS_IS_BETTER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +89,10 @@ class PublishedRow:
         note: What a reader must know before comparing.
         classes: Class name -> IoU in the paper's unit, where printed.
         settings: The model's arguments that make this row.
+        maybe: Score -> other rgbx metrics that the printed number may be, where protocols differ
+            by little; it is shown under these as well, and the note says why.
+        inferred: The numbers are printed nowhere but computed from others, as the note says. They
+            are marked, and not ranked among measured ones.
     """
 
     method: str
@@ -67,11 +103,16 @@ class PublishedRow:
     note: str = ""
     classes: dict[str, float] = dataclasses.field(default_factory=dict)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    maybe: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    inferred: bool = False
 
     def number(self, metric: str, subset: str) -> float | None:
         """What is printed for a metric on a subset, or None."""
         if subset == "all" and metric in self.scores:
             return self.scores[metric]
+        for score, others in self.maybe.items():
+            if subset == "all" and metric in others:
+                return self.scores[score]
         return self.values.get(subset) if metric == self.believed else None
 
     def made_by(self, arguments: Mapping[str, Any]) -> bool:
@@ -82,8 +123,18 @@ class PublishedRow:
 
     @property
     def headline(self) -> float:
-        """The number by which rows are sorted, best first: the first score, or the overall one."""
-        return next(iter(self.scores.values())) if self.scores else self.values["all"]
+        """By what rows are sorted, greatest first: the first score, or the overall number.
+
+        Negative where less is better.
+        """
+        metric = next(iter(self.scores), self.believed)
+        number = self.scores[metric] if self.scores else self.values["all"]
+        return -number if less_is_better(metric) else number
+
+    @property
+    def origin(self) -> str:
+        """What a table says of where the numbers come from."""
+        return "inferred" if self.inferred else "published"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +153,7 @@ class PublishedTable:
         note: What a reader must know before comparing.
         source: Where the numbers are printed if it is not in a table of this paper.
         unit: Unit of the scores if it is not the paper's.
+        images_one_of: Numbers of images that are possible, where ``images`` is not known.
     """
 
     table: str
@@ -115,6 +167,12 @@ class PublishedTable:
     note: str = ""
     source: str = ""
     unit: Literal["percent", "fraction"] | None = None
+    images_one_of: tuple[int, ...] = ()
+
+    @property
+    def possible_images(self) -> tuple[int, ...]:
+        """Numbers of images that the rows may rest on; empty where nothing is known."""
+        return self.images_one_of if self.images is None else (self.images,)
 
 
 @dataclasses.dataclass(frozen=True)

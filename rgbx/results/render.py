@@ -2,13 +2,14 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rgbx.results.tables import Table
+from rgbx.results.tables import TERMINAL, Table
 
 __all__ = ["to_csv", "to_latex", "to_markdown", "to_terminal"]
 
@@ -41,26 +42,37 @@ def to_markdown(table: Table) -> str:
 
 def to_terminal(table: Table) -> Group:
     """Something for ``rich.console.Console.print``: this run in bold, the notes dimmed below."""
+    lines = [table.columns, *(row.cells for row in table.rows)]
+    if table.groups:
+        lines = _joined(table, lines)
+    # "miou_image day" on three lines keeps seven number columns within 80 characters
+    labels = [
+        heading
+        if index < table.text_columns or table.groups
+        else heading.replace("_", "\n").replace(" ", "\n")
+        for index, heading in enumerate(lines[0])
+    ]
     grid = RichTable(
         title=table.title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         # the box itself leaves one column between neighbours
-        padding=(0, 1, 0, 0) if len(table.columns) <= _WIDE and not table.groups else 0,
+        padding=(0, 1, 0, 0) if not table.groups and _roomy(labels, lines[1:]) else 0,
     )
-    lines = [table.columns, *(row.cells for row in table.rows)]
-    if table.groups:
-        lines = _joined(table, lines)
-    for index, heading in enumerate(lines[0]):
-        text = index < table.text_columns
-        # "miou_image day" on three lines keeps seven number columns within 80 characters
-        stacked = text or bool(table.groups)
-        label = heading if stacked else heading.replace("_", "\n").replace(" ", "\n")
-        grid.add_column(Text(label), justify="left" if stacked else "right", no_wrap=True)
+    for index, label in enumerate(labels):
+        left = index < table.text_columns or bool(table.groups)
+        grid.add_column(Text(label), justify="left" if left else "right", no_wrap=True)
     for row, cells in zip(table.rows, lines[1:], strict=True):
         grid.add_row(*map(Text, cells), style="bold" if row.own else None)
     return Group(grid, Text(), *(Text(f"  {note}", style="dim") for note in table.notes), Text())
+
+
+def _roomy(labels: Sequence[str], lines: Sequence[tuple[str, ...]]) -> bool:
+    """Whether few and narrow columns leave room for two characters between them."""
+    columns = zip(labels, *lines, strict=True)
+    widths = (max(map(len, [*label.split("\n"), *cells])) for label, *cells in columns)
+    return len(labels) <= _WIDE and sum(width + 2 for width in widths) <= TERMINAL
 
 
 def _joined(table: Table, lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

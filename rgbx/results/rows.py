@@ -1,10 +1,11 @@
 """The cells of comparing tables: what this run measured, and what papers print."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from rgbx.results.published import SALIENCY, Published, PublishedRow, PublishedTable
+from rgbx.results.families import own_unit
+from rgbx.results.published import Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.tables import Unit, printed, rate_text
 
@@ -23,13 +24,12 @@ def comparison_of(
 
 
 def unit_of(
-    result: TestResult, published: Published | None, table: PublishedTable | None = None
+    metrics: Iterable[str], published: Published | None, table: PublishedTable | None = None
 ) -> Unit:
-    """The table's unit; without a paper saliency scores are fractions, others percent."""
+    """The table's unit; without a paper the usual one of the metrics that are shown."""
     if published:
         return published.unit_of(table) if table else published.unit
-    overall = next(iter(result.numbers.values()))["all"]
-    return "fraction" if not set(overall).isdisjoint(SALIENCY) else "percent"
+    return own_unit(metrics)
 
 
 def measured(result: TestResult, split: str, column: Column, unit: Unit) -> str:
@@ -47,10 +47,13 @@ def published_cell(table: PublishedTable | None, method: str, metric: str, unit:
 
 
 def ranked(rows: Sequence[PublishedRow], result: TestResult) -> list[PublishedRow]:
-    """The paper's own rows first, of these the variant that was run, then by number."""
+    """The paper's own rows first, of these the variant that was run, then by number.
 
-    def key(row: PublishedRow) -> tuple[bool, bool, float]:
+    Numbers that nobody measured come last.
+    """
+
+    def key(row: PublishedRow) -> tuple[bool, bool, bool, float]:
         other = row.own and not row.made_by(result.model.hyper_parameters)
-        return not row.own, other, -row.headline
+        return row.inferred, not row.own, other, -row.headline
 
     return sorted(rows, key=key)

@@ -6,9 +6,20 @@ from typing import Literal
 
 from rgbx.results.record import TestResult
 
-__all__ = ["MISSING", "Row", "Table", "Unit", "class_table", "printed", "rate_text"]
+__all__ = [
+    "MISSING",
+    "TERMINAL",
+    "Row",
+    "Table",
+    "Unit",
+    "class_table",
+    "printed",
+    "rate_text",
+    "width_of",
+]
 
 MISSING = "-"
+TERMINAL = 80  # characters
 Unit = Literal["percent", "fraction"]
 
 
@@ -51,6 +62,15 @@ class Table:
             else:
                 found.append((group, place, place + 1))
         return found
+
+
+def width_of(table: Table) -> int:
+    """Characters that the table takes, with one between columns and one more before each group."""
+    lines = [table.columns, *(row.cells for row in table.rows)]
+    widths = [max(len(line[i]) for line in lines) + 1 for i in range(len(table.columns))]
+    text = table.text_columns if table.groups else len(widths)
+    groups = (max(sum(widths[a:b]), len(name)) + 1 for name, a, b in table.spans)
+    return sum(widths[:text]) + sum(groups) - 1
 
 
 def rate_text(rate: float, unit: Unit) -> str:

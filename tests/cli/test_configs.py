@@ -31,6 +31,9 @@ def root_for(request):
             "RGBDSaliency": "rgbd_root",
             "NEURSDDS": "neu_rsdds_root",
             "HQSeg44K": "hqseg_root",
+            "COD": "cod_root",
+            "ISTD": "istd_root",
+            "KvasirSEG": "kvasir_root",
         }
         return request.getfixturevalue(fixture[name])
 
@@ -47,6 +50,9 @@ def test_the_experiments_of_the_readme_are_shipped():
     assert "demo/stable_sam.yaml" in EXPERIMENTS
     assert {f"unirgb_ir_{name}.yaml" for name in ("mfnet", "pst900", "vt5000")} <= set(EXPERIMENTS)
     assert {f"demo/unirgb_ir_{name}.yaml" for name in ("mfnet", "vt5000")} <= set(EXPERIMENTS)
+    tasks = ("cod10k", "istd", "kvasir", "kvasir_vit_b")
+    both = {f"{paper}_{task}.yaml" for paper in ("mca_sam", "sam_adapter") for task in tasks}
+    assert both | {"demo/mca_sam_cod.yaml"} <= set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("config", EXPERIMENTS)
@@ -179,3 +185,60 @@ def test_unirgb_irs_settings_are_in_the_files(config):
         ("val/MAE", "min") if saliency else ("val/miou", "max")
     )
     assert best["every_n_epochs"] == trainer["check_val_every_n_epoch"]
+
+
+@pytest.mark.parametrize("config", full("mca_sam") + full("sam_adapter"))
+def test_mca_sams_settings_are_in_the_files(config):
+    values = yaml.safe_load((CONFIGS / config).read_text())
+    model, data = values["model"]["init_args"], values["data"]["init_args"]
+    task = next(t for t in ("cod10k", "istd", "kvasir") if t in config)
+    assert model["encoder"] == ("vit_b" if "vit_b" in config else "vit_h")
+    assert model["task"] == {"cod10k": "camouflage", "istd": "shadow", "kvasir": "polyp"}[task]
+    assert model["loss"] is None and model["layers"] == "all" and model["adaptor_input"] == "task"
+    assert (model["scale_factor"], model["handcrafted"], model["freq_nums"]) == (32, True, 0.25)
+    contrast = [model[k] for k in ("sample_branch", "token_weight", "sample_weight")]
+    if config.startswith("sam_adapter"):
+        assert contrast == [False, 0, 0]
+    else:
+        assert contrast == [True, 0.1, 0.1] and model["branching"] == "parallel"
+        assert (model["token_temperature"], model["sample_temperature"]) == (0.1, 0.1)
+        assert (model["num_tokens"], model["contrast_layers"], model["queue"]) == (1024, "all", 0)
+    adamw = {"lr": 2e-4, "weight_decay": 0.01}
+    assert model["optimizer"] == {"class_path": "torch.optim.AdamW", "init_args": adamw}
+    cosine = model["schedule"]
+    assert cosine["class_path"] == "Cosine" and cosine["init_args"]["warmup_epochs"] == 0
+    assert cosine["init_args"]["final"] * adamw["lr"] == pytest.approx(1e-7)
+    assert data["size"] == [1024, 1024] and data["choose_on_test"] is False
+    trainer = values["trainer"]
+    assert trainer["devices"] * data["batch_size"] == 8  # 4 GPUs with 2 pictures each
+    assert trainer["max_epochs"] == {"cod10k": 20, "istd": 90, "kvasir": 120}[task]
+
+
+def test_mca_sam_and_sam_adapter_differ_in_the_contrast_alone():
+    for task in ("cod10k", "istd", "kvasir", "kvasir_vit_b"):
+        two = [
+            yaml.safe_load((CONFIGS / f"{paper}_{task}.yaml").read_text())
+            for paper in ("mca_sam", "sam_adapter")
+        ]
+        assert two[0]["data"] == two[1]["data"]
+        arguments = [values["model"]["init_args"] for values in two]
+        common = arguments[0].keys() & arguments[1].keys()
+        differ = {k for k in common if arguments[0][k] != arguments[1][k]}
+        assert differ == {"sample_branch", "token_weight", "sample_weight"}
+
+
+SWEEPS = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob("sweeps/*.yaml"))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_a_run_of_every_sweep_is_a_command_that_works(sweep, root_for, rgbx):
+    values = yaml.safe_load((CONFIGS / sweep).read_text())
+    command = values["command"]
+    assert command[:3] == ["${env}", "rgbx", "fit"] and command[-1] == "${args}"
+    config = str(Path(command[command.index("--config") + 1]).relative_to("configs"))
+    monitor = yaml.safe_load((CONFIGS / config).read_text())["trainer"]["callbacks"][0]
+    assert values["metric"]["name"] == monitor["init_args"]["monitor"]
+    chosen = [f"--{name}={one['values'][-1]}" for name, one in values["parameters"].items()]
+    logger = command[command.index("--trainer.logger") : -1]
+    argv = tiny(config, root_for(config), *logger, *chosen, "--trainer.fast_dev_run", "true")
+    assert rgbx("fit", *argv) == 0

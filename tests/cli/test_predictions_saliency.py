@@ -207,6 +207,27 @@ def test_curves_of_the_scores_that_were_asked_for(report, tmp_path):
     assert Image.open(tmp_path / "out" / "curves.png").size == (660, 510)
 
 
+def test_curves_of_polyps_are_drawn_and_a_shadow_has_none(report, tmp_path):
+    model = ToyWithCurves()
+    model.curves = lambda: {"VT5000": dict.fromkeys(("Dice", "IoU"), torch.ones(256))}
+    report(model, _stored())
+    with (tmp_path / "out" / "curves.csv").open() as file:
+        assert next(csv.reader(file)) == ["split", "threshold", "Dice", "IoU"]
+    assert Image.open(tmp_path / "out" / "curves.png").size == (2 * 660, 510)
+    model.curves = lambda: {"VT5000": {}, "VT821": {}}
+    _, printed = report(model, _stored())
+    assert "curves.csv" not in printed
+
+
+def test_how_train_and_test_were_divided_is_printed_and_kept(report, monkeypatch):
+    written, printed = report(Toy(), _stored())
+    assert "split" not in written["protocol"] and "Split:" not in printed
+    monkeypatch.setattr(VT5000, "split_note", "by seed 42", raising=False)
+    written, printed = report(Toy(), _stored())
+    assert written["protocol"]["split"] == "by seed 42"
+    assert printed.count("Split: by seed 42.") == 1
+
+
 def test_models_without_curves_and_weights_without_a_run(report, tmp_path):
     written, printed = report(Toy(), {"state_dict": {}})
     assert not list((tmp_path / "out").glob("curves*"))

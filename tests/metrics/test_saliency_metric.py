@@ -196,3 +196,17 @@ def test_every_score_has_a_protocol_sentence_that_follows_the_switches():
     rounded = SaliencyScores(stretch=False).protocol()["S"]
     assert "rounded to 8 bits, not stretched" in rounded and "stretched again" not in rounded
     assert "not rounded" in SaliencyScores(quantise=False).protocol()["S"]
+
+
+def test_beta_of_the_weighted_f_stands_in_its_name_and_sentence():
+    pred, target = _images(2)
+    usual, other = _score(pred, target), _score(pred, target, wf_beta2=0.3)
+    assert [name for name in other if name not in usual] == ["wF_0.3"]
+    assert list(other).index("wF_0.3") == list(usual).index("wF")
+    assert all(other[name] == usual[name] for name in set(usual) - {"wF"})
+    assert abs(other["wF_0.3"] - usual["wF"]) > 1e-3
+    assert SaliencyScores().protocol()["wF"].startswith("beta 1, ")
+    assert SaliencyScores(wf_beta2=0.3).protocol()["wF_0.3"].startswith("beta^2 0.3, ")
+    for beta2 in (0, -1, math.inf, math.nan):
+        with pytest.raises(ValueError, match=r"wf_beta2=.*: give a finite number above 0"):
+            SaliencyScores(wf_beta2=beta2)

@@ -256,3 +256,28 @@ def test_real_predictions_equal_the_reference(samples, name):
         grey = np.array(Image.open(folder / "pred" / path.name).convert("L"))
         reference.step(grey, np.array(Image.open(path).convert("L")))
     assert_equal_scores(_sample_scores(folder), reference.compute())
+
+
+@pytest.mark.parametrize("beta2", [1.0, 0.3, 2.5])
+def test_weighted_f_equals_the_reference_for_every_beta(samples, beta2):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reference = sod.WeightedFmeasure(beta=beta2)
+    scores = SaliencyScores(("wF",), wf_beta2=beta2)
+    folder = samples / "metric_pairs" / "cod10k_sinet"
+    pairs = [
+        [np.array(Image.open(folder / kind / path.name).convert("L")) for kind in ("pred", "gt")]
+        for path in sorted((folder / "gt").iterdir())
+    ]
+    random = np.random.default_rng(6)
+    pairs += [
+        [picture("smooth", mask.shape, random), mask.astype(np.uint8) * 255]
+        for mask in masks((31, 40), random)
+    ]
+    for grey, mask in pairs:
+        reference.step(grey, mask)
+        scores.update(torch.from_numpy(grey) / 255, torch.from_numpy(mask > 128))
+    name = "wF" if beta2 == 1 else f"wF_{beta2}"
+    expected = float(reference.get_results()["wfm"])
+    assert scores.compute() == {name: pytest.approx(expected, abs=TOLERANCE)}
+    assert list(scores.protocol()) == [name]

@@ -98,11 +98,11 @@ def test_chosen_columns_and_other_metrics(result):
     assert table.rows[0].cells[2:] == ("-", "100.00")
     other = make_result(
         *(result.paper, result.model, result.data, result.checkpoint),
-        scores={"test": {"all": {"BER": 0.05, "mSF": 0.9123}}},
-        protocol={"BER": "mean over the images"},
+        scores={"test": {"all": {"AP": 0.05, "mSF": 0.9123}}},
+        protocol={"AP": "mean over the images"},
     )
     table = benchmark_table(other, None)
-    assert table.columns[2:] == ("BER↓ all", "mSF all")
+    assert table.columns[2:] == ("AP all", "mSF all")
     assert table.rows[0].cells[2:] == ("5.00", "91.23")
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rgbx.backbones.freeze import freeze
 from rgbx.backbones.sam2 import SAM2
+from rgbx.backbones.sam_position import grid_position
 from rgbx.blocks.adapters import DecoupledAdapter, Gate, VanillaAdapter
 from rgbx.errors import RGBXError
 
@@ -162,19 +163,9 @@ class SAMSODNetwork(nn.Module):
         return (kernel[:, None] @ source.flatten(2)).unflatten(-1, source.shape[-2:])
 
     def _position(self, height: int, width: int) -> Tensor:
-        """SAM's encoding (1, C, height, width) of the centres of a grid's cells.
-
-        Kept out of autocast: the sine of a coordinate rounded to 8 bits is noise.
-        """
-        layer = self.prompt_encoder.pe_layer
-        matrix = layer.positional_encoding_gaussian_matrix
-        ys, xs = (
-            (torch.arange(n, device=matrix.device, dtype=matrix.dtype) + 0.5) / n
-            for n in (height, width)
-        )
-        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
-        with torch.autocast(matrix.device.type, enabled=False):
-            return layer._pe_encoding(grid).permute(2, 0, 1)[None]
+        """SAM's encoding (1, C, height, width) of the centres of a grid's cells."""
+        matrix = self.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        return grid_position(matrix, (height, width))
 
     def _check(self, images: dict[str, Tensor | None]) -> list[Tensor]:
         """The images of the streams that exist, in order, once their sizes are known to fit."""

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from rgbx.backbones.freeze import freeze
 from rgbx.backbones.sam import SAM
+from rgbx.backbones.sam_position import grid_position
 from rgbx.errors import RGBXError
 from rgbx.models.stable_sam.attach import OUTPUT_TOKEN, Attachment, Listener, attach
 from rgbx.models.stable_sam.plugin import Plugin, Routing
-from rgbx.models.stable_sam.prompting import EncodedPrompts, encode_prompts, grid_position
+from rgbx.models.stable_sam.prompting import EncodedPrompts, encode_prompts
 from rgbx.prompts import Prompt
 
 __all__ = ["StableSAMNetwork", "Train"]
@@ -103,7 +104,8 @@ class StableSAMNetwork(nn.Module):
             plug-in serves.
         """
         grid = (embedding.shape[-2], embedding.shape[-1])
-        position = grid_position(self.sam.prompt_encoder, grid)
+        matrix = self.sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        position = grid_position(matrix, grid)
         answers, weights, order = [], [], []
         for group in encode_prompts(self.sam.prompt_encoder, prompts, size):
             whole = torch.is_grad_enabled()

@@ -4,16 +4,16 @@ The package's `PromptEncoder` holds the size of the picture and of its embedding
 constructor. Here both come with each call; weights and results are the package's.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from segment_anything.modeling import PromptEncoder
 from torch import Tensor
 
+from rgbx.backbones.sam_position import encode_places
 from rgbx.prompts import Prompt, PromptStack, stack_prompts
 
-__all__ = ["EncodedPrompts", "encode_prompts", "grid_position"]
+__all__ = ["EncodedPrompts", "encode_prompts"]
 
 _PADDING, _CORNERS = -1, (2, 3)  # SAM's labels beside 0 (negative) and 1 (positive)
 
@@ -77,14 +77,6 @@ def encode_prompts(
     return encoded
 
 
-def grid_position(encoder: PromptEncoder, grid: tuple[int, int]) -> Tensor:
-    """SAM's encoding (1,C,h,w) of the centres of a grid's h x w cells."""
-    matrix = encoder.pe_layer.positional_encoding_gaussian_matrix
-    ys, xs = ((torch.arange(n, device=matrix.device, dtype=matrix.dtype) + 0.5) / n for n in grid)
-    centres = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
-    return _encode(centres, matrix).permute(2, 0, 1)[None]
-
-
 def _clicks(stack: PromptStack) -> tuple[Tensor, Tensor]:
     """Coordinates (N,T,2) and SAM's labels (N,T) of boxes or points."""
     if stack.boxes is not None:
@@ -104,17 +96,7 @@ def _tokens(encoder: PromptEncoder, points: Tensor, labels: Tensor, size: Sequen
     matrix = encoder.pe_layer.positional_encoding_gaussian_matrix
     height, width = size
     scale = torch.tensor([width, height], device=points.device, dtype=matrix.dtype)
-    encoded = _encode((points.to(matrix.dtype) + 0.5) / scale, matrix)
+    encoded = encode_places((points.to(matrix.dtype) + 0.5) / scale, matrix)
     encoded = encoded.where((labels != _PADDING)[..., None], torch.zeros_like(encoded))
     kinds = [encoder.not_a_point_embed, *encoder.point_embeddings]
     return encoded + torch.cat([kind.weight for kind in kinds])[labels + 1]
-
-
-def _encode(places: Tensor, matrix: Tensor) -> Tensor:
-    """Sines and cosines of places (..., 2) in [0, 1], x first.
-
-    Kept out of autocast: the sine of a coordinate rounded to 8 bits is noise.
-    """
-    with torch.autocast(matrix.device.type, enabled=False):
-        angles = 2 * math.pi * ((2 * places - 1) @ matrix)
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rgbx.backbones.freeze import freeze
 from rgbx.backbones.sam import SAM
+from rgbx.backbones.sam_position import grid_position
 from rgbx.blocks.lora import inject_lora
 
 __all__ = ["TextAttention", "TextAwareDecoder"]
@@ -102,8 +103,7 @@ class TextAwareDecoder(nn.Module):
         """
         batch, dim, height, width = embedding.shape
         dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, dim, 1, 1)
-        position = self._position(height, width).permute(2, 0, 1).to(embedding.dtype)
-        position = position[None].expand(batch, -1, -1, -1)
+        position = self._position(height, width).to(embedding.dtype).expand(batch, -1, -1, -1)
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = tokens[None].expand(batch, -1, -1)
         if self.point_grid:
@@ -118,18 +118,9 @@ class TextAwareDecoder(nn.Module):
         return torch.einsum("bkc,bchw->bkhw", torch.stack(heads, dim=1), pixels)
 
     def _position(self, height: int, width: int) -> Tensor:
-        """SAM's encoding (height, width, C) of the centres of a grid's cells.
-
-        Kept out of autocast: the sine of a coordinate rounded to 8 bits is noise.
-        """
+        """SAM's encoding (1,C,height,width) of the centres of a grid's cells."""
         matrix = self.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
-        ys, xs = (
-            (torch.arange(n, device=matrix.device, dtype=matrix.dtype) + 0.5) / n
-            for n in (height, width)
-        )
-        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
-        with torch.autocast(matrix.device.type, enabled=False):
-            return self.prompt_encoder.pe_layer._pe_encoding(grid)
+        return grid_position(matrix, (height, width))
 
     def _points(self) -> Tensor:
         """(1, n*n + 1, C): positive points at the centres of an n x n grid, and a padding point.
@@ -137,5 +128,5 @@ class TextAwareDecoder(nn.Module):
         SAM appends one "not a point" token whenever no box is given.
         """
         n, encoder = self.point_grid, self.prompt_encoder
-        points = self._position(n, n).reshape(n * n, -1) + encoder.point_embeddings[1].weight
+        points = self._position(n, n)[0].flatten(1).T + encoder.point_embeddings[1].weight
         return torch.cat([points, encoder.not_a_point_embed.weight])[None]

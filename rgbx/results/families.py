@@ -1,0 +1,103 @@
+"""Scores of maps come in families and at two sizes: which of them share a table."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from rgbx.results.published import (
+    INPUT,
+    POLYP,
+    SALIENCY,
+    SHADOW,
+    PublishedTable,
+    without_protocol,
+)
+from rgbx.results.tables import Unit
+
+__all__ = ["ScoreGroup", "compact_metrics", "groups_of", "own_unit"]
+
+_Family = Literal["saliency", "shadow", "polyp"]
+_METRICS: dict[_Family, tuple[str, ...]] = {"saliency": SALIENCY, "shadow": SHADOW, "polyp": POLYP}
+_TITLES: dict[_Family, str] = {
+    "saliency": "saliency scores",
+    "shadow": "balanced error rate",
+    "polyp": "Dice and IoU",
+}
+#: what stands for a family where several splits or families share a table
+_SHORT: dict[_Family, tuple[str, ...]] = {
+    "saliency": ("S", "MAE"),
+    "shadow": ("BER", "BER_image"),
+    "polyp": ("mDice", "mIoU"),
+}
+
+
+class ScoreGroup(NamedTuple):
+    """The scores of one family at one size: the columns of one table.
+
+    Attributes:
+        family: The family.
+        suffix: "@input" for scores at the size of the network's input, else "".
+        metrics: Names in the result, in the order of the columns.
+    """
+
+    family: _Family
+    suffix: str
+    metrics: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What they are, for the title of a table that is one of several."""
+        return f"{_TITLES[self.family]}{' at network size' * bool(self.suffix)}"
+
+
+def groups_of(numbers: Mapping[str, float]) -> list[ScoreGroup]:
+    """The families that a split was scored in, first at the size of the masks.
+
+    Args:
+        numbers: Metric -> value.
+
+    Returns:
+        A group for each family and size with scores; none for scores of classes and prompts.
+    """
+    found: dict[tuple[str, _Family], list[str]] = {}
+    for name in numbers:
+        base = without_protocol(name)
+        family = next((f for f, metrics in _METRICS.items() if base in metrics), None)
+        if family:
+            found.setdefault((INPUT if name.endswith(INPUT) else "", family), []).append(name)
+    groups = []
+    for (suffix, family), names in sorted(found.items(), key=lambda item: item[0][0]):
+        order = _METRICS[family].index
+        names = sorted(names, key=lambda name: order(without_protocol(name)))
+        groups.append(ScoreGroup(family, suffix, tuple(names)))
+    return groups
+
+
+def compact_metrics(
+    groups: Iterable[ScoreGroup], suffix: str, tables: Iterable[PublishedTable]
+) -> list[str]:
+    """The few scores that are shown where several splits stand side by side.
+
+    Of saliency alone the four that the paper's rows print, or S, max F, max E and MAE.
+
+    Args:
+        groups: Of one of the splits.
+        suffix: The size.
+        tables: What the paper has for the splits.
+    """
+    groups = [group for group in groups if group.suffix == suffix]
+    if len(groups) > 1 or any(group.family != "saliency" for group in groups):
+        wanted = [name for group in groups for name in _SHORT[group.family]]
+    else:
+        rows = [row for table in tables for row in table.rows]
+        printed = max((list(row.scores) for row in rows), key=len, default=[])
+        usual = SALIENCY[:4]
+        wanted = [name for name in printed if name in SALIENCY]
+        wanted = wanted if len(wanted) == len(usual) else list(usual)
+    measured = {without_protocol(name): name for group in groups for name in group.metrics}
+    return [measured.get(name, f"{name}{suffix}") for name in wanted]
+
+
+def own_unit(metrics: Iterable[str]) -> Unit:
+    """The unit in which scores are usual: saliency, Dice and IoU as fractions, others percent."""
+    names = {without_protocol(name) for name in metrics}
+    return "percent" if names.isdisjoint((*SALIENCY, *POLYP)) else "fraction"
