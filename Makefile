@@ -1,4 +1,4 @@
-# make demo | make demo-samsod | make demo-stable-sam | make demo-unirgb-ir | make test | make check | make install
+# make demo | make demo-samsod | make demo-stable-sam | make demo-unirgb-ir | make demo-mca-sam | make test | make check | make install
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM2_BUILD_CUDA = 0
 
-.PHONY: install demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir test check clean
+.PHONY: install demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir demo-mca-sam test check clean
 install: $(STAMP)
 
 # torch first: sam2 is built from source against the torch that is installed, not a second one
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # one thread: more only wait for each other on a model this small
-demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir: export OMP_NUM_THREADS = 1
+demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir demo-mca-sam: export OMP_NUM_THREADS = 1
 NEWEST = $$(ls -td $(DEMO)/runs/tasseg_mfnet/version_*/checkpoints/best.ckpt | head -1)
 
 demo: install
@@ -77,6 +77,16 @@ demo-unirgb-ir: install
 	        --data.blank_with noise --ckpt_path $$run/checkpoints/best.ckpt \
 	        --output $(DEMO)/result_unirgb_ir_noise
 	@echo "pictures: $(DEMO)/result_unirgb_ir_mfnet/sheet.png, $(DEMO)/result_unirgb_ir_vt5000/sheet.png"
+
+# RGB alone: camouflaged objects
+HIDDEN = configs/demo/mca_sam_cod.yaml
+demo-mca-sam: install
+	$(BIN)/rgbx make-demo-data --layout cod --root $(DEMO)/COD --force
+	$(BIN)/rgbx fit --config $(HIDDEN)
+	run=$$(ls -td $(DEMO)/runs/mca_sam_cod/version_* | head -1) && \
+	    $(BIN)/rgbx test --config $(HIDDEN) --ckpt_path $$run/checkpoints/best.ckpt \
+	        --save_predictions true --output $(DEMO)/result_mca_sam
+	@echo "maps: $(DEMO)/result_mca_sam/sheet.png, maps/"
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
