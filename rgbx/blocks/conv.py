@@ -32,14 +32,21 @@ def norm_layer(kind: Norm, channels: int) -> nn.Module:
     Args:
         kind: ``bn``: BatchNorm, over the batch of one process unless Lightning's
             ``sync_batchnorm`` is on. ``gn``: GroupNorm, of every image alone, with the largest
-            number of groups up to 32 that divides ``channels``.
+            number of groups up to 32 that divides ``channels`` into two or more each.
         channels: of the maps.
 
     The module raises an RGBXError when BatchNorm in training gets a single value per channel.
+
+    Raises:
+        RGBXError: another kind.
     """
+    if kind not in ("bn", "gn"):
+        raise RGBXError(f"norm is {kind!r}: choose bn or gn.")
     if kind == "bn":
         return _BatchNorm2d(channels)
-    groups = next(n for n in range(min(_MOST_GROUPS, channels), 0, -1) if channels % n == 0)
+    # two channels at least: of a map of one cell, a single channel would leave nothing to compare
+    most = max(1, min(_MOST_GROUPS, channels // 2))
+    groups = next(n for n in range(most, 0, -1) if channels % n == 0)
     return nn.GroupNorm(groups, channels)
 
 

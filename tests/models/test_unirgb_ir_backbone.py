@@ -374,6 +374,8 @@ def test_any_number_of_stages(stages: int, runs: list[int]) -> None:
     [
         ("num_stages", 9, "num_stages is 9 but the ViT has 8 blocks: give 1 to 8."),
         ("num_stages", 0, "num_stages is 0 but the ViT has 8 blocks"),
+        ("main_modality", "depth", "the ViT sees rgb or ir"),
+        ("norm", "ln", "choose bn or gn"),
         ("img_size", 100, "img_size is 100 but must be a multiple of 16."),
         ("drop_path", 1.0, "drop_path is 1 but must be at least 0 and below 1."),
         ("conv_dim", 6, "conv_dim is 6 but must be a multiple of 4."),

@@ -85,7 +85,7 @@ class UniRGBIRBackbone(nn.Module):
         checkpoint_blocks: bool = False,
     ) -> None:
         super().__init__()
-        _check(depth, num_stages, img_size, drop_path)
+        _check(depth, num_stages, img_size, drop_path, main_modality)
         config = ViTConfig(
             dim=dim,
             depth=depth,
@@ -162,7 +162,9 @@ def _pad(pictures: Tensor) -> Tensor:
     return F.pad(pictures, (0, -w % _PATCH, 0, -h % _PATCH))
 
 
-def _check(depth: int, num_stages: int, img_size: int, drop_path: float) -> None:
+def _check(depth: int, num_stages: int, img_size: int, drop_path: float, modality: str) -> None:
+    if modality not in ("rgb", "ir"):
+        raise RGBXError(f"main_modality is {modality!r}: the ViT sees rgb or ir.")
     if not 1 <= num_stages <= depth:
         raise RGBXError(
             f"num_stages is {num_stages} but the ViT has {depth} blocks: give 1 to {depth}."

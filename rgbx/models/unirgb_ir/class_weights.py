@@ -46,6 +46,8 @@ def given_weights(weights: ClassWeights, num_classes: int) -> Tensor:
     """
     if weights is None or weights == "enet":
         return torch.ones(num_classes)
+    if isinstance(weights, str):
+        raise RGBXError(f"class_weights is {weights!r}: give enet, one number per class, or null.")
     numbers = [float(w) for w in weights]
     if len(numbers) != num_classes:
         raise RGBXError(
