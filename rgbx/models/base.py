@@ -1,6 +1,7 @@
 """What every rgbx model shares: optimiser set-up, checkpoints of trained parts, early refusals."""
 
 import dataclasses
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -109,13 +110,22 @@ class RGBXModule(LightningModule):
         return total
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW (or what the configuration says) on trainable parameters + per-step schedule."""
+        """AdamW (or what the configuration says) on trainable parameters + per-step schedule.
+
+        Raises:
+            RGBXError: the run has no end, so that no schedule can be laid over it.
+        """
+        if self.trainer.max_epochs == self.trainer.max_steps == -1:
+            raise RGBXError("trainer.max_epochs is -1: give trainer.max_steps, or some epochs.")
         optimizer = self._optimizer_factory([p for p in self.parameters() if p.requires_grad])
         self._configured = [
             {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
         ]
+        if self.trainer.train_dataloader is None:  # as Lightning does to count an epoch's batches
+            self.trainer.fit_loop.setup_data()
         total = self.optimizer_steps()
-        per_epoch = max(1, total // max(1, self.trainer.max_epochs or 1))
+        window = self.trainer.accumulate_grad_batches * getattr(self, "accumulate", 1)
+        per_epoch = max(1, math.ceil(self.trainer.num_training_batches / window))
 
         # a closure, not a callable object: LambdaLR would store the object in checkpoints
         def factor(step: int) -> float:

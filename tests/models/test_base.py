@@ -9,6 +9,7 @@ from rgbx.data import MFNet
 from rgbx.errors import RGBXError
 from rgbx.models import TASeg
 from rgbx.models.base import as_weights
+from rgbx.optim.schedules import Constant
 from rgbx.optim.seeds import mix_seeds
 
 
@@ -23,12 +24,11 @@ def test_a_sample_without_x_is_refused_unless_the_model_is_rgb_only():
 def trainer(**options):
     return Trainer(
         accelerator="cpu",
-        max_epochs=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **options,
+        **({"max_epochs": 1} | options),
     )
 
 
@@ -61,6 +61,29 @@ def test_random_numbers_of_a_step_do_not_depend_on_what_was_drawn_before(mfnet_r
         drawn.append(model.drawn)
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 4
+
+
+class Rates(TASeg):
+    """Remembers the learning rate of its training steps."""
+
+    def training_step(self, batch, batch_idx):
+        self.rates.append(self.optimizers().param_groups[0]["lr"])
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("length", [{"max_epochs": 2}, {"max_epochs": -1, "max_steps": 5}])
+def test_a_warm_up_in_epochs_is_as_long_where_the_run_is_given_in_steps(mfnet_root, length):
+    model = Rates(encoder="tiny", schedule=Constant(warmup_epochs=1))
+    model.rates = []
+    data = MFNet(str(mfnet_root), size=(64, 96), batch_size=2, num_workers=0)
+    trainer(limit_val_batches=0, limit_train_batches=3, **length).fit(model, data)
+    assert model.rates[:4] == pytest.approx([5e-4 / 4, 5e-4 / 2, 5e-4 * 3 / 4, 5e-4])
+
+
+def test_a_run_without_an_end_is_refused(mfnet_root):
+    data = MFNet(str(mfnet_root), size=(64, 96), batch_size=2, num_workers=0)
+    with pytest.raises(RGBXError, match="give trainer.max_steps, or some epochs"):
+        trainer(max_epochs=-1).fit(TASeg(encoder="tiny"), data)
 
 
 def test_mixed_seeds_differ():

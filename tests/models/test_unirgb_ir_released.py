@@ -173,7 +173,9 @@ class TestBuild:
     """`build_backbone`: the three kinds of files, and none."""
 
     def test_random_is_announced_and_portable(self) -> None:
-        with pytest.warns(UserWarning, match="UniRGB-IR tiny starts from a RANDOM ViT") as caught:
+        with pytest.warns(
+            UserWarning, match="UniRGB-IR tiny starts from RANDOM weights of the ViT"
+        ) as caught:
             first = build_backbone("tiny")
         assert len(caught) == 1
         torch.manual_seed(9)

@@ -65,8 +65,8 @@ def build_backbone(
     if not backbone.adapter_level_embed.is_meta:
         randomise_plain(backbone.vit)
         rank_zero_warn(
-            f"UniRGB-IR {encoder} starts from a RANDOM ViT because `weights` is null; results "
-            "mean nothing beyond a test of the program."
+            f"UniRGB-IR {encoder} starts from RANDOM weights of the ViT because `weights` is null; "
+            "results mean nothing beyond a test of the program."
         )
     return backbone
 
