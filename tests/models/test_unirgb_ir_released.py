@@ -174,7 +174,7 @@ class TestBuild:
 
     def test_random_is_announced_and_portable(self) -> None:
         with pytest.warns(
-            UserWarning, match="UniRGB-IR tiny starts from RANDOM weights of the ViT"
+            UserWarning, match="tiny starts from RANDOM weights of the ViT"
         ) as caught:
             first = build_backbone("tiny")
         assert len(caught) == 1
