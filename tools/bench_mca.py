@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import MethodType
 
 import torch
@@ -80,7 +81,7 @@ def _evaluation(options: argparse.Namespace) -> None:
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, half):
         for turn in range(-1, options.repeats):
             for which in (0, 1) if turn % 2 else (1, 0):
-                taken = _time(lambda which=which: models[which](rgb), device)
+                taken = _time(partial(models[which], rgb), device)
                 if turn >= 0:  # the first pair warms up
                     times[which].append(taken)
     ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
