@@ -4,11 +4,11 @@
     python tools/bench_mca.py --encoder vit_b --size 1024 --repeats 5
     python tools/bench_mca.py --encoder vit_h --size 1024 --device cuda --dtype bfloat16
 
-* evaluation: both models answer the same picture in turns in one process; the median of the ratios
-  of neighbouring runs is printed. Only the SC branch can make a difference;
 * token loss: peak memory of its forward and backward pass alone, on random activations of all
   layers of the encoder, for K tokens of each image. Beside it, the same without recomputation, in
-  which every layer's and image's K x K tables live until the backward pass.
+  which every layer's and image's K x K tables live until the backward pass;
+* evaluation: both models answer the same picture in turns in one process; the median of the ratios
+  of neighbouring runs is printed. Only the SC branch can make a difference.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import MethodType
 
 import torch
@@ -45,8 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"MCASAM {options.encoder}, {options.size} x {options.size}, {options.dtype}, "
         f"{options.device}, {options.threads} threads"
     )
-    _evaluation(options)
+    if options.device == "cpu":
+        # glibc: blocks of 64 KiB and more come from the system and go back to it when freed, so
+        # that the memory of the process is that of its tensors
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**16)
     _token_loss(options)
+    _evaluation(options)
     return 0
 
 
@@ -76,7 +81,7 @@ def _evaluation(options: argparse.Namespace) -> None:
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, half):
         for turn in range(-1, options.repeats):
             for which in (0, 1) if turn % 2 else (1, 0):
-                taken = _time(lambda which=which: models[which](rgb), device)
+                taken = _time(partial(models[which], rgb), device)
                 if turn >= 0:  # the first pair warms up
                     times[which].append(taken)
     ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
@@ -93,10 +98,6 @@ def _evaluation(options: argparse.Namespace) -> None:
 
 def _token_loss(options: argparse.Namespace) -> None:
     device, preset = torch.device(options.device), sam_preset(options.encoder)
-    if device.type == "cpu":
-        # glibc: blocks of 64 KiB and more come from the system and go back to it when freed, so
-        # that the memory of the process is that of its tensors
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**16)
     layers, width = range(preset.depth), max(1, preset.dim // 32)
     generator = Generator(preset.dim, width, layers).to(device)
     contrast = TokenContrast([(k, k) for k in layers], num_tokens="all").to(device)
@@ -140,11 +141,13 @@ def _mb(size: float) -> float:
 
 
 def _time(call: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
+    """Seconds; on the CPU those of this process, which other processes do not lengthen."""
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    start = clock()
     call()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 if __name__ == "__main__":
