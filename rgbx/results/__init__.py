@@ -1,9 +1,12 @@
 """From a finished test to ``test.json`` and to tables beside published numbers."""
 
 from rgbx.results.benchmark import benchmark_table, combined_tables
+from rgbx.results.find import Run, find_runs
 from rgbx.results.html import HTML_STYLE, html_page, to_html
+from rgbx.results.joined import JoinedOptions, joined_tables
 from rgbx.results.latex import to_latex, to_latex_float
 from rgbx.results.load import load_published
+from rgbx.results.narrow import narrowed
 from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
 from rgbx.results.published import MEAN, SALIENCY, Cost, Published, PublishedRow, PublishedTable
 from rgbx.results.record import (
@@ -27,21 +30,26 @@ __all__ = [
     "ClassScore",
     "Cost",
     "DataRecord",
+    "JoinedOptions",
     "ModelRecord",
     "Published",
     "PublishedRow",
     "PublishedTable",
     "Row",
+    "Run",
     "Table",
     "TestResult",
     "benchmark_table",
     "class_table",
     "combined_tables",
+    "find_runs",
     "has_prompts",
     "html_page",
+    "joined_tables",
     "kind_label",
     "load_published",
     "make_result",
+    "narrowed",
     "prompt_tables",
     "read_result",
     "sha256_of",

@@ -1,6 +1,6 @@
 """Whether numbers may stand in one column: same data, same split, same protocol."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from rgbx.errors import RGBXError
@@ -41,24 +41,29 @@ class Conflict:
     second: tuple[Run, str]
 
 
-def conflicts(runs: Sequence[Run]) -> list[Conflict]:
-    """Everything that forbids to rank these runs: each fact is compared with its first run's."""
+def conflicts(runs: Sequence[Run], shown: Collection[Place]) -> list[Conflict]:
+    """Everything that forbids to rank these runs: each fact is compared with its first run's.
+
+    Args:
+        runs: The runs.
+        shown: What is to be ranked; the rest may differ.
+    """
     seen: dict[tuple[Place, str], tuple[Run, str]] = {}
     found: list[Conflict] = []
     for run in runs:
-        for place, facts in _facts(run.result):
-            for what, text in facts.items():
+        for place, what, text in _facts(run.result):
+            if place in shown:
                 first = seen.setdefault((place, what), (run, text))
                 if first[1] != text:
                     found.append(Conflict(place, what, first, (run, text)))
     return found
 
 
-def by_protocol(runs: Sequence[Run]) -> list[list[Run]]:
+def by_protocol(runs: Sequence[Run], shown: Collection[Place]) -> list[list[Run]]:
     """The runs in groups that may be ranked, each run in the first group it agrees with."""
     groups: list[list[Run]] = []
     for run in runs:
-        fitting = next((group for group in groups if not conflicts([*group, run])), None)
+        fitting = next((group for group in groups if not conflicts([*group, run], shown)), None)
         if fitting is None:
             groups.append([run])
         else:
@@ -66,13 +71,13 @@ def by_protocol(runs: Sequence[Run]) -> list[list[Run]]:
     return groups
 
 
-def refuse_conflicts(runs: Sequence[Run]) -> None:
+def refuse_conflicts(runs: Sequence[Run], shown: Collection[Place]) -> None:
     """Refuse to rank runs of different protocols.
 
     Raises:
         RGBXError: Names two files for each difference, what they say, and the way out.
     """
-    found = conflicts(runs)
+    found = conflicts(runs, shown)
     if not found:
         return
     texts: dict[tuple[str, str, str, str], list[Conflict]] = {}
@@ -97,8 +102,8 @@ def images_of(result: TestResult, split: str) -> int | None:
     return sum(sizes.get(name, 0) for name in result.numbers if name != MEAN)
 
 
-def _facts(result: TestResult) -> Iterable[tuple[Place, dict[str, str]]]:
-    """What has to agree, for every metric of every split."""
+def _facts(result: TestResult) -> Iterator[tuple[Place, str, str]]:
+    """What has to agree, for every metric of every split: place, what, and the run's text."""
     protocol, data = result.protocol, result.data
     for split, subsets in result.numbers.items():
         general = {"images": f"{images_of(result, split)} images"}
@@ -110,7 +115,8 @@ def _facts(result: TestResult) -> Iterable[tuple[Place, dict[str, str]]]:
             facts["protocol"] = protocol.get(metric) or protocol.get(metric.rpartition("/")[2], "")
             if "/" in metric:
                 facts |= {name: protocol[name] for name in _OF_PROMPTS if name in protocol}
-            yield Place(data.dataset, split, metric), facts
+            place = Place(data.dataset, split, metric)
+            yield from ((place, what, text) for what, text in facts.items())
 
 
 def _sentence(same: Sequence[Conflict]) -> str:

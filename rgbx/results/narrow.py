@@ -1,0 +1,88 @@
+"""A wide table as several that fit a terminal or a page."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from rgbx.results.tables import MISSING, Row, Table
+
+__all__ = ["narrowed"]
+
+
+def narrowed(table: Table, width: int | None = None, columns: int | None = None) -> list[Table]:
+    """Parts of a table, cut between groups of columns where that is possible.
+
+    Every part has the text columns and the rows that have a number in it; published rows without
+    one are left out. Notes stand below the first part.
+
+    Args:
+        table: The table.
+        width: Characters of a line at most.
+        columns: Number columns of a part at most.
+
+    Returns:
+        At least one table; a single column that is too wide stays as it is.
+    """
+    sizes = [_width(table, i) for i in range(len(table.columns))]
+    room = (width or 0) - sum(sizes[: table.text_columns])
+    parts: list[list[int]] = []
+    for group in _groups(table):
+        for piece in [group] if _fits(group, sizes, room, width, columns) else [[i] for i in group]:
+            if parts and _fits([*parts[-1], *piece], sizes, room, width, columns):
+                parts[-1] += piece
+            else:
+                parts.append(list(piece))
+    if len(parts) < 2:
+        return [table]
+    return [_part(table, part, first=i == 0) for i, part in enumerate(parts)]
+
+
+def _groups(table: Table) -> list[list[int]]:
+    if table.groups:
+        return [list(range(start, stop)) for _, start, stop in table.spans]
+    return [[i] for i in range(table.text_columns, len(table.columns))]
+
+
+def _fits(
+    places: Sequence[int], sizes: Sequence[int], room: int, width: int | None, columns: int | None
+) -> bool:
+    narrow = width is None or sum(sizes[i] for i in places) <= room
+    return narrow and (columns is None or len(places) <= columns)
+
+
+def _width(table: Table, place: int) -> int:
+    """Characters that a column takes, the space before it included."""
+    return 1 + max(len(table.columns[place]), *(len(row.cells[place]) for row in table.rows), 0)
+
+
+def _part(table: Table, places: Sequence[int], first: bool) -> Table:
+    kept = [*range(table.text_columns), *places]
+    new = {old: i for i, old in enumerate(kept)}
+    rows = []
+    for row in table.rows:
+        if row.published and all(row.cells[i] == MISSING for i in places):
+            continue
+        rows.append(
+            dataclasses.replace(
+                row,
+                cells=tuple(row.cells[i] for i in kept),
+                best=tuple(new[i] for i in row.best if i in new),
+                second=tuple(new[i] for i in row.second if i in new),
+            )
+        )
+    return dataclasses.replace(
+        table,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=_ruled(rows),
+        notes=table.notes if first else (),
+        groups=tuple(table.groups[i - table.text_columns] for i in places) if table.groups else (),
+    )
+
+
+def _ruled(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows with the line between measured and published ones where it now belongs."""
+    return tuple(
+        dataclasses.replace(
+            row, rule=row.rule or (i > 0 and row.published and not rows[i - 1].published)
+        )
+        for i, row in enumerate(rows)
+    )
