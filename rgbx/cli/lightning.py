@@ -18,6 +18,7 @@ from rgbx.cli.attention import AttentionWriter
 from rgbx.cli.messages import RGBXParser, class_at, quieten
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.report import report_test
+from rgbx.cli.settings import run_settings
 from rgbx.data import PromptableDataModule
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
@@ -172,6 +173,7 @@ class RGBXCLI(LightningCLI):
         report_test(
             *(self.model, self.datamodule, Path(config.ckpt_path), self.output_folder),
             seed=config.seed_everything,
+            settings=run_settings(config.as_dict()),
         )
         self._say_where_attention_is()
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from rgbx.errors import RGBXError
 from rgbx.results.beside import PublishedLine, published_lines
 from rgbx.results.columns import JoinedColumn, columns_of, comparisons_of, family_of
 from rgbx.results.find import Run
@@ -60,6 +61,10 @@ def joined_tables(runs: Sequence[Run], options: JoinedOptions = JoinedOptions())
         wanted = _narrowed(options, members) if len(families) > 1 else options
         papers = _papers(members)
         columns = _columns(members, papers, wanted)
+        if not columns:
+            raise RGBXError(
+                f"There are no scores in {', '.join(str(run.path) for run in members)}."
+            )
         shown = {column.place for column in columns}
         if not options.group:
             refuse_conflicts(members, shown)

@@ -1,6 +1,7 @@
 """A wide table as several that fit a terminal or a page."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 from rgbx.results.tables import MISSING, Row, Table
@@ -50,8 +51,12 @@ def _fits(
 
 
 def _width(table: Table, place: int) -> int:
-    """Characters that a column takes, the space before it included."""
-    return 1 + max(len(table.columns[place]), *(len(row.cells[place]) for row in table.rows), 0)
+    """Characters that a column takes on the terminal, the space beside it included."""
+    heading = len(table.columns[place])
+    if not table.groups and place >= table.text_columns:  # stacked, word by word
+        heading = max(map(len, re.split("[_ ]", table.columns[place])))
+    cells = max((len(row.cells[place]) for row in table.rows), default=0)
+    return max(heading, cells) + (1 if table.groups else 2)
 
 
 def _part(table: Table, places: Sequence[int], first: bool) -> Table:
