@@ -21,6 +21,7 @@ COMMANDS = {
     "test": ("rgbx.cli.lightning", "score a checkpoint on the test list; prints the paper's table"),
     "predict": ("rgbx.cli.lightning", "write a prediction and an overlay for every image pair"),
     "table": ("rgbx.cli.table", "join test results into the papers' tables"),
+    "ablate": ("rgbx.cli.ablate", "run a paper's ablation row by row, up to its table"),
     "eval-coco": ("rgbx.cli.eval_coco", "average precision with noisy boxes on COCO or SGinW"),
     "check-data": ("rgbx.cli.check_data", "look for everything in a data set that breaks training"),
     "weights": (

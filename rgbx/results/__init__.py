@@ -1,5 +1,6 @@
 """From a finished test to ``test.json`` and to tables beside published numbers."""
 
+from rgbx.results.ablation import AblationEntry, ablation_table, tables_named
 from rgbx.results.benchmark import benchmark_table, combined_tables
 from rgbx.results.find import Run, find_runs
 from rgbx.results.html import HTML_STYLE, html_page, to_html
@@ -26,6 +27,7 @@ __all__ = [
     "HTML_STYLE",
     "MEAN",
     "SALIENCY",
+    "AblationEntry",
     "CheckpointRecord",
     "ClassScore",
     "Cost",
@@ -39,6 +41,7 @@ __all__ = [
     "Run",
     "Table",
     "TestResult",
+    "ablation_table",
     "benchmark_table",
     "class_table",
     "combined_tables",
@@ -53,6 +56,7 @@ __all__ = [
     "prompt_tables",
     "read_result",
     "sha256_of",
+    "tables_named",
     "to_csv",
     "to_html",
     "to_latex",

@@ -127,6 +127,7 @@ def _table(
     lines = published_lines(sources, columns, unit) if options.published != "none" else []
     if options.published == "own":
         lines = [line for line in lines if line.own]
+    printed = [row for line in lines for row in line.rows]
     incomparable = _incomparable(runs, sources) if lines else []
     datasets = dict.fromkeys(column.dataset for column in columns)
     several = len(dict.fromkeys((c.dataset, c.split) for c in columns)) > len(datasets)
@@ -137,7 +138,7 @@ def _table(
         title=f"{', '.join(datasets)}{where}{title}{percent}",
         columns=("Method", "Source", *(column.heading for column in columns)),
         rows=_marked(_measured(rows, columns, unit), lines, columns, incomparable, rows, unit),
-        notes=tuple(joined_notes(rows, columns, sources if lines else [], lines, incomparable)),
+        notes=tuple(joined_notes(rows, columns, sources if lines else [], printed, incomparable)),
         text_columns=2,
         groups=groups if len(set(groups)) > 1 else (),
     )

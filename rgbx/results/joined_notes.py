@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from rgbx.results.beside import PublishedLine
 from rgbx.results.columns import JoinedColumn
 from rgbx.results.notes import protocol_notes, published_notes
-from rgbx.results.published import MEAN, Published, PublishedTable
+from rgbx.results.published import MEAN, Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.series import JoinedRow
 
@@ -18,7 +17,7 @@ def joined_notes(
     rows: Sequence[JoinedRow],
     columns: Sequence[JoinedColumn],
     sources: Sequence[tuple[Published, PublishedTable]],
-    lines: Sequence[PublishedLine],
+    printed: Sequence[PublishedRow],
     incomparable: Sequence[tuple[PublishedTable, int | None]],
 ) -> list[str]:
     """Everything a reader must know before comparing.
@@ -27,7 +26,7 @@ def joined_notes(
         rows: What was measured.
         columns: What is shown of it.
         sources: The published tables that are shown.
-        lines: Their rows.
+        printed: Those of their rows that are shown.
         incomparable: Those of another number of images than the runs saw, and that number.
     """
     results = [run.result for row in rows for runs in row.runs.values() for run in runs]
@@ -48,8 +47,7 @@ def joined_notes(
     for paper in dict.fromkeys(paper.paper for paper, _ in sources):
         found = next(p for p, _ in sources if p.paper == paper)
         tables = [table for p, table in sources if p.paper == paper]
-        shown = [row for line in lines for row in line.rows]
-        own = [row for table in tables for row in table.rows if any(row is s for s in shown)]
+        own = [row for t in tables for row in t.rows if any(row is other for other in printed)]
         notes += published_notes(found, tables, own)
     return list(dict.fromkeys(notes))
 
@@ -57,6 +55,8 @@ def joined_notes(
 def _seed_notes(rows: Sequence[JoinedRow]) -> list[str]:
     """How many seeds each row rests on, and which."""
     parts = []
+    if not rows:
+        return []
     for row in rows:
         seeds = {
             data: [str(run.result.seed) for run in runs if run.result.seed is not None]

@@ -62,32 +62,26 @@ def _width(table: Table, place: int) -> int:
 def _part(table: Table, places: Sequence[int], first: bool) -> Table:
     kept = [*range(table.text_columns), *places]
     new = {old: i for i, old in enumerate(kept)}
-    rows = []
+    rows: list[Row] = []
+    rule = False
     for row in table.rows:
+        rule = rule or row.rule
         if row.published and all(row.cells[i] == MISSING for i in places):
-            continue
+            continue  # the line above it moves to the next row
         rows.append(
             dataclasses.replace(
                 row,
+                rule=rule,
                 cells=tuple(row.cells[i] for i in kept),
                 best=tuple(new[i] for i in row.best if i in new),
                 second=tuple(new[i] for i in row.second if i in new),
             )
         )
+        rule = False
     return dataclasses.replace(
         table,
         columns=tuple(table.columns[i] for i in kept),
-        rows=_ruled(rows),
+        rows=tuple(rows),
         notes=table.notes if first else (),
         groups=tuple(table.groups[i - table.text_columns] for i in places) if table.groups else (),
-    )
-
-
-def _ruled(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows with the line between measured and published ones where it now belongs."""
-    return tuple(
-        dataclasses.replace(
-            row, rule=row.rule or (i > 0 and row.published and not rows[i - 1].published)
-        )
-        for i, row in enumerate(rows)
     )

@@ -1,0 +1,252 @@
+"""Training and testing one row of an ablation, each in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import rgbx
+from rgbx.cli.ablation_file import AblationRow, as_options, slug
+from rgbx.cli.ablation_state import RowFolder
+from rgbx.cli.settings import flat
+
+__all__ = ["Job", "logger_overlay", "run_job"]
+
+_KEPT = 4096  # bytes of a log's end in which the reason of a failure is looked for
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row with one seed.
+
+    Attributes:
+        row: The row.
+        seed: Of the training.
+        folder: Where it lives.
+        configs: Configuration files.
+        changes: Options of ``rgbx fit`` that change them.
+        settings: Both as flat dotted keys.
+        loggers: ``trainer.logger`` of the configuration.
+    """
+
+    row: AblationRow
+    seed: int
+    folder: RowFolder
+    configs: tuple[str, ...]
+    changes: tuple[str, ...]
+    settings: Mapping[str, Any]
+    loggers: Any
+
+    @property
+    def options(self) -> list[str]:
+        """Options of ``rgbx fit`` and ``rgbx test``."""
+        files = (*self.configs, str(self.folder.path / "overlay.yaml"))
+        return [*(part for file in files for part in ("--config", file)), *self.changes]
+
+    @property
+    def checked(self) -> list[str]:
+        """The same without the overlay, which is written when the job runs."""
+        return [*(part for file in self.configs for part in ("--config", file)), *self.changes]
+
+    @classmethod
+    def of(
+        cls,
+        row: AblationRow,
+        seed: int,
+        output: Path,
+        configs: Sequence[tuple[Path, Mapping[str, Any]]],
+        base: Mapping[str, Any],
+        extra: Sequence[str],
+    ) -> "Job":
+        """A row's job.
+
+        Args:
+            row: The row.
+            seed: Of the training.
+            output: Folder of the ablation.
+            configs: Configuration files and what they hold, later ones win.
+            base: Changes that all rows share.
+            extra: Further options of ``rgbx fit``, as ``--key value`` or ``--key=value``.
+        """
+        folder = RowFolder(output / slug(row.name) / f"seed_{seed}")
+        changes = [*as_options(base), *as_options(row.overrides), *extra]
+        changes += ["--seed_everything", str(seed)]
+        settings: dict[str, Any] = {}
+        loggers: Any = None
+        for _, content in configs:
+            settings |= flat({k: content.get(k) or {} for k in ("model", "data", "trainer")})
+            loggers = (content.get("trainer") or {}).get("logger", loggers)
+        settings |= flat(base) | flat(row.overrides)
+        settings |= {_plain_key(key): value for key, value in _pairs(extra)}
+        settings = {_plain_key(k): v for k, v in settings.items() if k != "trainer.logger"}
+        files = tuple(str(path) for path, _ in configs)
+        return cls(row, seed, folder, files, tuple(changes), settings, loggers)
+
+
+def logger_overlay(loggers: Any, folder: Path) -> dict[str, Any]:
+    """The configuration that lets a run log into a folder of its own.
+
+    CSV and TensorBoard always log there, into ``version_0``; other loggers stay as they are.
+    """
+    where = {"save_dir": str(folder.parent), "name": folder.name, "version": 0}
+    ours = ["CSVLogger", "TensorBoardLogger"]
+    entries = loggers if isinstance(loggers, list) else [loggers]
+    others = [
+        entry
+        for entry in entries
+        if isinstance(entry, Mapping)
+        and str(entry.get("class_path", "")).rpartition(".")[2] not in ours
+    ]
+    own = [{"class_path": name, "init_args": dict(where)} for name in ours]
+    return {"trainer": {"logger": [*own, *others]}}
+
+
+def run_job(job: Job, title: str, test_options: Sequence[str] = ()) -> str:
+    """Train (or go on) and test, unless that is done.
+
+    Args:
+        job: What to do.
+        title: Its name on the terminal.
+        test_options: Further options of ``rgbx test``.
+
+    Returns:
+        Why it failed; empty if the scores are there.
+    """
+    folder = job.folder
+    with folder.lock(title) as lock:
+        state, _ = folder.state(job.settings)  # another process may have been at work
+        if state == "done":
+            return ""
+        _write_overlay(job)
+        if state != "trained":
+            reason = _fit(job, lock)
+            if reason:
+                return reason
+        checkpoint = folder.chosen
+        if checkpoint is None:
+            reason = "training left no checkpoint (--trainer.fast_dev_run writes none)"
+            folder.write("failed", job.settings, reason=reason)
+            return reason
+        output = folder.run / f"test_{checkpoint.stem}"
+        argv = ["test", *job.options, "--ckpt_path", str(checkpoint), "--output", str(output)]
+        reason = _process([*argv, *test_options], folder, lock)
+        status = "trained" if reason else "done"
+        folder.write(status, job.settings, **({"reason": reason} if reason else {}))
+        return reason
+
+
+def _write_overlay(job: Job) -> None:
+    """Write the configuration that leads a job's logs into its folder."""
+    job.folder.path.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(logger_overlay(job.loggers, job.folder.path), sort_keys=False)
+    (job.folder.path / "overlay.yaml").write_text(text, encoding="utf-8")
+
+
+def _fit(job: Job, lock: int) -> str:
+    folder = job.folder
+    folder.write("running", job.settings)
+    argv = ["fit", *job.options]
+    if folder.last:
+        folder.keep_metrics()
+        argv += ["--ckpt_path", str(folder.last)]
+    reason = _process(argv, folder, lock)
+    folder.join_metrics()
+    status = "failed" if reason else "trained"
+    folder.write(status, job.settings, **({"reason": reason} if reason else {}))
+    return reason
+
+
+def _process(argv: Sequence[str], folder: RowFolder, lock: int) -> str:
+    """Run one ``rgbx`` command; what it complains of is shown, and kept in a log beside the run.
+
+    Returns:
+        Why it failed, or an empty text.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "RGBX_RUN_VERSION"}
+    package = str(Path(rgbx.__file__).parents[1])  # the same rgbx, wherever this one was started
+    known = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = os.pathsep.join((package, known)) if known else package
+    log = folder.path / f"{argv[0]}.log"
+    with log.open("ab") as file:
+        start = file.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rgbx", *argv],
+            stderr=file,  # a file, not a pipe: it outlives this process
+            env=environment,
+            pass_fds=(lock,),
+        )
+    folder.note_owner(process.pid)
+    try:
+        _follow(process, log, start)
+    except KeyboardInterrupt:
+        _stop(process)
+        raise
+    return _reason(process.returncode, log, start)
+
+
+def _follow(process: subprocess.Popen[bytes], log: Path, start: int) -> None:
+    """Show what a process writes into its log until it ends."""
+    with log.open("rb") as file:
+        file.seek(start)
+        ended = False
+        while not ended:
+            ended = process.poll() is not None
+            if text := file.read():
+                sys.stderr.write(text.decode("utf-8", "replace"))
+                sys.stderr.flush()
+            if not ended:
+                time.sleep(0.1)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Let a process that got the same Ctrl-C end by itself, then end it."""
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _reason(status: int, log: Path, start: int) -> str:
+    """Why a process failed, in one clause."""
+    if status == 0:
+        return ""
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = " (memory may have run out)" if -status == signal.SIGKILL else ""
+        return f"it was killed by {name}{hint}"
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - _KEPT))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    said = lines[-1].strip() if lines else f"exit status {status}"
+    return said.removeprefix("rgbx: error: ").rstrip(".")
+
+
+def _pairs(extra: Sequence[str]) -> list[tuple[str, Any]]:
+    """Options as (key, value); an option without a value has the value True."""
+    found: list[tuple[str, Any]] = []
+    for token in extra:
+        if token.startswith("--"):
+            key, equals, value = token[2:].partition("=")
+            found.append((key, _value(value) if equals else True))
+        elif found:
+            found[-1] = (found[-1][0], _value(token))
+    return [(key, value) for key, value in found if key != "config"]
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _plain_key(key: str) -> str:
+    return key.replace(".init_args.", ".")
