@@ -189,14 +189,17 @@ def _settle_changed(jobs: "Sequence[Job]", redo: bool, dry_run: bool) -> None:
 
 def _check_commands(jobs: "Sequence[Job]") -> None:
     """Parse the command line of every row before the first one trains; seeds share it."""
+    for job in {job.row.name: job for job in jobs}.values():
+        _check_command(job)
+
+
+def _check_command(job: "Job") -> None:
     from rgbx.cli.parsed import parse_fit
 
-    name = ""
     try:
-        for name, job in {job.row.name: job for job in jobs}.items():
-            parse_fit(job.checked)
+        parse_fit(job.checked)
     except RGBXError as error:
-        raise RGBXError(f"Row {name!r}: {error}") from error
+        raise RGBXError(f"Row {job.row.name!r}: {error}") from error
 
 
 def _run(jobs: "Sequence[Job]", test_options: Sequence[str]) -> dict[str, str]:

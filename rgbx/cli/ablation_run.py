@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import rgbx
 from rgbx.cli.ablation_file import AblationRow, as_options, slug
@@ -136,7 +137,7 @@ def run_job(job: Job, title: str, test_options: Sequence[str] = ()) -> str:
             return reason
         output = folder.run / f"test_{checkpoint.stem}"
         argv = ["test", *job.options, "--ckpt_path", str(checkpoint), "--output", str(output)]
-        reason = _process([*argv, *test_options], folder, lock)
+        reason = _process([*argv, *test_options], folder, lock, quiet=True)
         status = "trained" if reason else "done"
         folder.write(status, job.settings, **({"reason": reason} if reason else {}))
         return reason
@@ -163,28 +164,46 @@ def _fit(job: Job, lock: int) -> str:
     return reason
 
 
-def _process(argv: Sequence[str], folder: RowFolder, lock: int) -> str:
+def _environment() -> dict[str, str]:
+    """Of the processes: the same rgbx, wherever this one was started from."""
+    environment = {k: v for k, v in os.environ.items() if k != "RGBX_RUN_VERSION"}
+    package = str(Path(rgbx.__file__).parents[1])
+    known = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = os.pathsep.join((package, known)) if known else package
+    # a run goes on in its own folder, and its metrics are kept: see RowFolder.keep_metrics
+    ignored = ("ignore:Experiment logs directory", "ignore:Checkpoint directory")
+    environment["PYTHONWARNINGS"] = ",".join(ignored)
+    return environment
+
+
+def _process(argv: Sequence[str], folder: RowFolder, lock: int, quiet: bool = False) -> str:
     """Run one ``rgbx`` command; what it complains of is shown, and kept in a log beside the run.
+
+    Args:
+        argv: The command.
+        folder: Gets the log.
+        lock: File descriptor that the process inherits.
+        quiet: Keep all that it says in the log.
 
     Returns:
         Why it failed, or an empty text.
     """
-    environment = {k: v for k, v in os.environ.items() if k != "RGBX_RUN_VERSION"}
-    package = str(Path(rgbx.__file__).parents[1])  # the same rgbx, wherever this one was started
-    known = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = os.pathsep.join((package, known)) if known else package
     log = folder.path / f"{argv[0]}.log"
     with log.open("ab") as file:
         start = file.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "rgbx", *argv],
+            stdout=file if quiet else None,
             stderr=file,  # a file, not a pipe: it outlives this process
-            env=environment,
+            env=_environment(),
             pass_fds=(lock,),
         )
     folder.note_owner(process.pid)
     try:
-        _follow(process, log, start)
+        if quiet:
+            _wait(process, f"testing; log: {log}")
+        else:
+            _follow(process, log, start)
     except KeyboardInterrupt:
         _stop(process)
         raise
@@ -203,6 +222,14 @@ def _follow(process: subprocess.Popen[bytes], log: Path, start: int) -> None:
                 sys.stderr.flush()
             if not ended:
                 time.sleep(0.1)
+
+
+def _wait(process: subprocess.Popen[bytes], text: str) -> None:
+    """Wait with a line that shows for how long."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as progress:
+        progress.add_task(text, total=None)
+        process.wait()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
