@@ -1,4 +1,4 @@
-# make demo | make demo-samsod | make demo-stable-sam | make test | make check | make install
+# make demo | make demo-samsod | make demo-stable-sam | make demo-unirgb-ir | make test | make check | make install
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM2_BUILD_CUDA = 0
 
-.PHONY: install demo demo-ablation demo-samsod demo-stable-sam test check clean
+.PHONY: install demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir test check clean
 install: $(STAMP)
 
 # torch first: sam2 is built from source against the torch that is installed, not a second one
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # one thread: more only wait for each other on a model this small
-demo demo-ablation demo-samsod demo-stable-sam: export OMP_NUM_THREADS = 1
+demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir: export OMP_NUM_THREADS = 1
 NEWEST = $$(ls -td $(DEMO)/runs/tasseg_mfnet/version_*/checkpoints/best.ckpt | head -1)
 
 demo: install
@@ -60,6 +60,23 @@ demo-stable-sam: install
 	    $(BIN)/rgbx test --config $(PROMPTED) --ckpt_path $$run/checkpoints/best.ckpt \
 	        --save_predictions true --visualize_attention true --output $(DEMO)/result_stable_sam && \
 	    echo "masks: $(DEMO)/result_stable_sam/sheet.png   attention: .../attention/"
+
+# both tasks of UniRGB-IR; then the classes once more with noise for the infrared picture
+demo-unirgb-ir: install
+	$(BIN)/rgbx make-demo-data --layout mfnet --root $(DEMO)/MFNet --force
+	$(BIN)/rgbx make-demo-data --layout vt5000 --root $(DEMO)/VT --force
+	for data in mfnet vt5000; do \
+	    config=configs/demo/unirgb_ir_$$data.yaml; \
+	    $(BIN)/rgbx fit --config $$config || exit 1; \
+	    run=$$(ls -td $(DEMO)/runs/unirgb_ir_$$data/version_* | head -1); \
+	    $(BIN)/rgbx test --config $$config --ckpt_path $$run/checkpoints/best.ckpt \
+	        --save_predictions true --output $(DEMO)/result_unirgb_ir_$$data || exit 1; \
+	done
+	run=$$(ls -td $(DEMO)/runs/unirgb_ir_mfnet/version_* | head -1) && \
+	    $(BIN)/rgbx test --config configs/demo/unirgb_ir_mfnet.yaml --data.blank x \
+	        --data.blank_with noise --ckpt_path $$run/checkpoints/best.ckpt \
+	        --output $(DEMO)/result_unirgb_ir_noise
+	@echo "pictures: $(DEMO)/result_unirgb_ir_mfnet/sheet.png, $(DEMO)/result_unirgb_ir_vt5000/sheet.png"
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile

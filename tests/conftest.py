@@ -16,6 +16,20 @@ torch.set_num_threads(1)  # more threads only wait for each other on tiny models
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture
+def put():
+    """Write an array as an image file, making the folder; returns the path."""
+    import numpy as np
+    from PIL import Image
+
+    def write(path: Path, array, **options) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(array)).save(path, **options)
+        return path
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def samples() -> Path:
     """Real image pairs; cases that need them are skipped where they are not on disk."""

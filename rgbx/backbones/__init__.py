@@ -17,5 +17,6 @@ __all__ = [
     "sam2",
     "sam2_parts",
     "vit",
+    "vit_parts",
     "weights",
 ]

@@ -56,21 +56,15 @@ def read_pickle(path: Path) -> Any:
     return _tensors(inner)
 
 
-def log_stand_ins() -> list[tuple[Callable[..., Any], str]]:
+def log_stand_ins() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """What `torch.serialization.safe_globals` must know to step over mmengine's training log.
 
     Returns:
         Pairs of a harmless stand-in and the name in the file. Nothing of mmengine is needed.
     """
-    codecs: list[tuple[Callable[..., Any], str]] = [
-        (found, f"{module}.{name}") for (module, name), found in _ALLOWED.items()
-    ]
-    kinds: list[tuple[Callable[..., Any], str]] = [
-        (kind, f"numpy.dtypes.{kind.__name__}") for kind in _number_types()
-    ]
     return [
-        *codecs,
-        *kinds,
+        *((found, f"{module}.{name}") for (module, name), found in _ALLOWED.items()),
+        *((kind, f"numpy.dtypes.{kind.__name__}") for kind in _number_types()),
         (_TrainingLog, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_nothing, "builtins.getattr"),  # the log names its own methods
     ]

@@ -10,7 +10,8 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from torch import Tensor, nn
 
 from rgbx.backbones.init import randomise, smooth_filters
-from rgbx.backbones.vit import ViT, ViTConfig, join_qkv, split_qkv
+from rgbx.backbones.vit import ViT, join_qkv, split_qkv
+from rgbx.backbones.vit_parts import ViTConfig
 from rgbx.backbones.weights import Weights, load_strict, read_state
 from rgbx.errors import RGBXError, WeightsError
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rgbx.blocks.deformable_core import deformable_attention
 from rgbx.errors import RGBXError
 
 __all__ = ["DeformableAttention", "deformable_attention", "reference_points"]
@@ -26,39 +26,6 @@ def reference_points(h: int, w: int, device: torch.device | str | None = None) -
     y = (torch.arange(h, device=device, dtype=torch.float32) + 0.5) / h
     x = (torch.arange(w, device=device, dtype=torch.float32) + 0.5) / w
     return torch.stack([x.repeat(h), y.repeat_interleave(w)], dim=-1)
-
-
-def deformable_attention(
-    value: Tensor, levels: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
-) -> Tensor:
-    """Weighted sum of values read between the cells of several maps.
-
-    Reading is bilinear with the cells' centres at (k + 0.5) / size and zeros outside. Everything
-    is computed in float32 (float64 stays float64), whatever autocast says: in bfloat16 a location
-    on a large map would be off by whole cells.
-
-    Args:
-        value: (B, N, M, c), the maps of all levels one after the other, each row-major.
-        levels: (h, w) of every level; their h * w add up to N.
-        locations: (B, Q, M, L, K, 2), (x, y) as shares of a level's width and height.
-        weights: (B, Q, M, L, K).
-
-    Returns:
-        (B, Q, M * c) in value's dtype.
-    """
-    dtype = torch.promote_types(value.dtype, torch.float32)
-    batch, _, heads, width = value.shape
-    queries = locations.shape[1]
-    with torch.autocast(value.device.type, enabled=False):
-        total = value.new_zeros(batch * heads, width, queries, dtype=dtype)
-        maps = value.to(dtype).split([h * w for h, w in levels], dim=1)
-        for level, ((h, w), cells) in enumerate(zip(levels, maps, strict=True)):
-            grid = (2 * locations[:, :, :, level].to(dtype) - 1).transpose(1, 2).flatten(0, 1)
-            share = weights[:, :, :, level].to(dtype).transpose(1, 2).flatten(0, 1)
-            image = cells.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
-            read = F.grid_sample(image, grid, align_corners=False)
-            total = total + (read * share[:, None]).sum(-1)
-    return total.view(batch, heads * width, queries).transpose(1, 2).to(value.dtype)
 
 
 class DeformableAttention(nn.Module):

@@ -24,7 +24,7 @@ options of the data set:
 examples:
   rgbx check-data --config configs/tasseg_mfnet.yaml
   rgbx check-data --config configs/tasseg_mfnet.yaml --data.root /data/MFNet
-  rgbx check-data --data MFNet --data.root /data/MFNet -o check
+  rgbx check-data --data MFNet --data.root /data/MFNet -o check --statistics true
 
 exit status: 0 fine, 1 something would break training (one line each), 2 wrong usage
 """
@@ -49,7 +49,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where report.json and contact_sheet.png go (default %(default)s)",
     )
+    parser.add_argument(
+        "--statistics",
+        type=_flag,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="true|false",
+        help="also print class frequencies, ENet weights, and means and deviations of rgb and x",
+    )
     return parser
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     data = _instantiate([*_from_configs(arguments.config), *rest])
     from rgbx.data.check import check, contact_sheet
 
-    report = check(data)
+    report = check(data, statistics=arguments.statistics)
+    if arguments.statistics:
+        from rgbx.cli.data_statistics import print_statistics
+
+        print_statistics(report)
     _print(data, report)
     arguments.output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report.as_dict(), indent=2)
@@ -125,7 +144,7 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
     console = Console()
     console.print(_split_table(report))
     console.print(_class_table(report))
-    given = f"normalised with mean {data.x_mean:.3f}, deviation {data.x_std:.3f}"
+    given = f"normalised with mean {_numbers(data.x_mean)}, deviation {_numbers(data.x_std)}"
     for split, found in report.splits.items():
         if found.x_count:
             measured = f"{found.x_mean:.3f}, deviation {found.x_std:.3f}"
@@ -139,6 +158,11 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
     console.print(f"{report.data} in {report.root}: {verdict}", soft_wrap=True)
     if "val" not in report.splits or report.splits["val"].pairs:
         console.print(f"checkpoints are chosen on {data.choice}", soft_wrap=True)
+
+
+def _numbers(value: "float | tuple[float, ...]") -> str:
+    values = value if isinstance(value, tuple) else (value,)
+    return ", ".join(f"{v:.3f}" for v in values)
 
 
 def _split_table(report: "Report") -> Any:

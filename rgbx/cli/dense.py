@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -81,7 +82,7 @@ def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None
 def _row(image: BatchImage, rgb: Picture, prediction: Picture) -> Row:
     pictures, titles = [rgb], [image.place]
     if "x" in image.batch:
-        pictures.append(sized(_stretched(image["x"][0]), rgb.shape[:2]))
+        pictures.append(sized(_seen(image["x"], image.data), rgb.shape[:2]))
         titles.append("X")
     pictures.append(prediction)
     titles.append("prediction")
@@ -93,8 +94,14 @@ def _row(image: BatchImage, rgb: Picture, prediction: Picture) -> Row:
     return pictures, titles
 
 
-def _stretched(x: Tensor) -> Picture:
-    """X (h,w) of any range as 8-bit grey, darkest to brightest."""
-    values = x.float().cpu().numpy()
+def _seen(x: Tensor, data: RGBXDataModule) -> Picture:
+    """X (3,h,w) as 8-bit grey (h,w), darkest to brightest; in colour if its channels differ."""
+    channels = x.float().cpu().numpy()
+    if (channels == channels[:1]).all():
+        return _stretched(channels[0])
+    return _stretched(data.statistics.restore_x(channels.transpose(1, 2, 0)))
+
+
+def _stretched(values: NDArray[np.float32]) -> Picture:
     low, high = float(values.min()), float(values.max())
     return ((values - low) / max(high - low, 1e-8) * 255).round().astype(np.uint8)

@@ -86,7 +86,26 @@ def explain(message: str) -> str:
         name, what = inner[-1]
         path = name if name == key else f"{key}.{name}"
         return f"`{path}` in the configuration does not fit: {' '.join(what.split())}."
-    return "The configuration cannot be read: " + " ".join(message.split())
+    return _no_kind_fits(key, message) or "The configuration cannot be read: " + " ".join(
+        message.split()
+    )
+
+
+def _no_kind_fits(key: str | None, message: str) -> str | None:
+    """The innermost of nested complaints that a value is none of several plain kinds."""
+    found = re.findall(
+        r'Parser key "([\w.]+)":\s+Does not validate against any of the Union subtypes\s+'
+        r"Subtypes: \[(.*?)\]\s+Errors:.*?Given value: (.*?)\s*(?:\n| - |$)",
+        message[message.rfind('Parser key "') :],
+        re.DOTALL,
+    )
+    if not found or "rgbx." in found[-1][1]:
+        return None
+    name, kinds, value = found[-1]
+    words = re.sub(r"<class '([\w.]+)'>", r"\1", kinds).replace("collections.abc.", "")
+    words = words.replace("NoneType", "null").replace("Sequence", "list")
+    path = name if name == key else f"{key}.{name}"
+    return f"`{path}` is {value}, which is none of: {words}."
 
 
 def _search(pattern: str, text: str) -> str | None:

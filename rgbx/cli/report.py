@@ -91,7 +91,8 @@ def _result(
     if trained_on.get("choice"):
         protocol["choice"] = trained_on["choice"]
     if data.blank:
-        protocol["ablation"] = f"{data.blank} was blanked (replaced by its mean) in every image"
+        instead = "its mean" if data.blank_with == "mean" else "noise"
+        protocol["ablation"] = f"{data.blank} was blanked (replaced by {instead}) in every image"
     return make_result(
         paper=paper_of(model),
         model=ModelRecord(path_of(model), dict(model.hparams)),

@@ -23,7 +23,8 @@ def main(argv: Sequence[str]) -> int:
     if options.action == "list":
         return _list(Path(options.dir))
     if options.action == "convert":
-        return _convert(Path(options.released), Path(options.out))
+        convert = {"samsod": _convert_samsod, "unirgb_ir": _convert_unirgb_ir}[options.paper]
+        return convert(Path(options.released), Path(options.out))
     return _fetch(options.name, Path(options.dir))
 
 
@@ -37,23 +38,23 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("list", parents=[folder], help="show names, sizes and which are there")
     fetch = actions.add_parser("fetch", parents=[folder], help="download and verify one file")
     fetch.add_argument("name", metavar="NAME", help="a name that `rgbx weights list` shows")
-    convert = actions.add_parser(
-        "convert", help="turn a paper's released file into an rgbx checkpoint"
-    )
-    convert.add_argument("paper", choices=["samsod"], help="whose file it is")
+    convert = actions.add_parser("convert", help="turn a paper's released file into one for rgbx")
+    convert.add_argument("paper", choices=["samsod", "unirgb_ir"], help="whose file it is")
     convert.add_argument("released", metavar="RELEASED", help="the authors' file (.pth)")
-    convert.add_argument("out", metavar="OUT", help="the checkpoint to write (.ckpt)")
+    convert.add_argument(
+        "out", metavar="OUT", help="the file to write (.ckpt, or .pth for a backbone)"
+    )
     return parser
 
 
 def _list(folder: Path) -> int:
     from rgbx.backbones.known import KNOWN
 
-    print(f"{'name':<20} {'size':>9}  {'fits':<32} {'sha256':<8} in {folder}")
+    print(f"{'name':<25} {'size':>9}  {'fits':<32} {'sha256':<8} in {folder}")
     for entry in KNOWN.values():
         size = f"{entry.size / 1e6:,.0f} MB" if entry.size else "unknown"
         known = "known" if entry.sha256 else "unknown"
-        print(f"{entry.name:<20} {size:>9}  {entry.fits:<32} {known:<8} {_state(entry, folder)}")
+        print(f"{entry.name:<25} {size:>9}  {entry.fits:<32} {known:<8} {_state(entry, folder)}")
     print("\nGet one with: rgbx weights fetch NAME")
     return 0
 
@@ -84,7 +85,7 @@ def _fetch(name: str, folder: Path) -> int:
     return 0
 
 
-def _convert(released: Path, out: Path) -> int:
+def _convert_samsod(released: Path, out: Path) -> int:
     from rgbx.models.samsod.convert import convert_released
 
     done = convert_released(released, out)
@@ -92,4 +93,20 @@ def _convert(released: Path, out: Path) -> int:
     print(f"left out: {done.left_out} (SAM 2's memory for video). It needs no other file:\n")
     options = f"--model.encoder {done.encoder} --model.weights null --ckpt_path {out}"
     print(f"  rgbx test --config configs/samsod_vt5000.yaml {options}")
+    return 0
+
+
+def _convert_unirgb_ir(released: Path, out: Path) -> int:
+    from rgbx.models.unirgb_ir.convert import convert_released
+
+    done = convert_released(released, out)
+    print(
+        f"{out}: UniRGB-IR's backbone, a ViT of width {done.dim} with {done.depth} blocks and its"
+    )
+    print(f"adapters, {done.converted} tensors; its relative tables are made for img_size")
+    print(
+        f"{done.img_size} (another one resizes them). Left out: {done.left_out} (neck and heads)."
+    )
+    print("In the configuration write:\n")
+    print(f"  weights:\n    path: {out}")
     return 0

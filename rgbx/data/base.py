@@ -1,8 +1,9 @@
 """The data module that all data sets share: options, checks, loaders."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
@@ -11,8 +12,8 @@ from torch.utils.data import DataLoader
 from rgbx.data.dataset import Batch, RGBXDataset, Sample
 from rgbx.data.frequencies import class_frequencies
 from rgbx.data.loaders import ordered_loader, training_loader
-from rgbx.data.normalise import Statistics, Triple
-from rgbx.data.options import as_numbers, mistakes
+from rgbx.data.normalise import Statistics
+from rgbx.data.options import as_numbers, as_triple, mistakes
 from rgbx.data.source import Source
 from rgbx.data.transforms import EvalTransform, TrainTransform
 from rgbx.errors import DataError, RGBXError
@@ -50,8 +51,8 @@ class RGBXDataModule(Source, LightningDataModule):
         x_mean: replaces the data set's mean of x; one number for all channels, or three. Means and
             deviations are for pixels in [0, 1]. With three, an x of one channel becomes three.
         x_std: replaces the data set's deviation of x, likewise.
-        rgb_mean: replaces the mean of red, green and blue (by default ImageNet's).
-        rgb_std: replaces their deviation.
+        rgb_mean: replaces the mean of red, green and blue (ImageNet's), likewise.
+        rgb_std: replaces their deviation, likewise.
         x_channels: 1 reads x as grey and repeats it; 3 reads its colours (pseudo-coloured thermal),
             and repeats where a file has one channel only.
         blank_with: what `blank` puts in the modality's place: its mean, or standard normal noise
@@ -75,11 +76,11 @@ class RGBXDataModule(Source, LightningDataModule):
         blank: Literal["rgb", "x"] | None = None,
         on_bad: Literal["error", "skip"] = "error",
         val_share: float = 0.1,
-        x_mean: float | tuple[float, float, float] | None = None,
-        x_std: float | tuple[float, float, float] | None = None,
+        x_mean: float | Sequence[float] | None = None,
+        x_std: float | Sequence[float] | None = None,
         enhance: bool = False,
-        rgb_mean: tuple[float, float, float] | None = None,
-        rgb_std: tuple[float, float, float] | None = None,
+        rgb_mean: float | Sequence[float] | None = None,
+        rgb_std: float | Sequence[float] | None = None,
         x_channels: Literal[1, 3] = 1,
         blank_with: Literal["mean", "noise"] = "mean",
     ) -> None:
@@ -104,9 +105,9 @@ class RGBXDataModule(Source, LightningDataModule):
         if x_std is not None:
             self.x_std = as_numbers(x_std)
         if rgb_mean is not None:
-            self.rgb_mean = cast(Triple, as_numbers(rgb_mean))
+            self.rgb_mean = as_triple(rgb_mean)
         if rgb_std is not None:
-            self.rgb_std = cast(Triple, as_numbers(rgb_std))
+            self.rgb_std = as_triple(rgb_std)
         if bad := mistakes(self):
             raise RGBXError(f"{type(self).__name__} cannot work with {'; '.join(bad)}")
         self._sets: dict[str, RGBXDataset] = {}

@@ -12,8 +12,10 @@ from tqdm import tqdm
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.check_report import Picture, Report, SplitReport
 from rgbx.data.files import SampleError, read_raw
+from rgbx.data.frequencies import count_ids
 from rgbx.data.records import Problem, Record
-from rgbx.data.transforms import IGNORE, resize_image
+from rgbx.data.split_statistics import SplitStatistics
+from rgbx.data.transforms import resize_image
 from rgbx.errors import DataError
 from rgbx.pictures import legend, overlay, panel
 
@@ -26,7 +28,9 @@ _NOTES = {
 }
 
 
-def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Report:
+def check(
+    data: RGBXDataModule, samples: int = 3, progress: bool = True, statistics: bool = False
+) -> Report:
     """Read every file of every split with labels.
 
     Nothing stops the pass: each problem becomes a line that names its file.
@@ -35,11 +39,12 @@ def check(data: RGBXDataModule, samples: int = 3, progress: bool = True) -> Repo
         data: the data set.
         samples: number of samples per split kept for the contact sheet.
         progress: show a progress bar.
+        statistics: add up means, deviations and class shares of the usable pairs.
 
     Raises:
         RGBXError: the data module's own options do not suffice.
     """
-    splits = {split: _check_split(data, split, samples, progress) for split in data.splits}
+    splits = {s: _check_split(data, s, samples, progress, statistics) for s in data.splits}
     report = Report(
         type(data).__name__, str(data.root), data.class_names, splits, [], _overlaps(splits)
     )
@@ -89,8 +94,11 @@ def _overlaps(splits: Mapping[str, SplitReport]) -> list[str]:
     ]
 
 
-def _check_split(data: RGBXDataModule, split: str, samples: int, progress: bool) -> SplitReport:
+def _check_split(
+    data: RGBXDataModule, split: str, samples: int, progress: bool, statistics: bool
+) -> SplitReport:
     report = SplitReport(expected=data.expected.get(split))
+    report.statistics = SplitStatistics(data.class_names) if statistics else None
     report.pixels = np.zeros(data.num_classes + 1, dtype=np.int64)
     report.images = np.zeros(data.num_classes, dtype=np.int64)
     try:
@@ -109,7 +117,7 @@ def _check_split(data: RGBXDataModule, split: str, samples: int, progress: bool)
 def _check_record(data: RGBXDataModule, record: Record, report: SplitReport, shown: bool) -> None:
     report.names.add(record.rgb)
     problems = data.inspect(record)
-    rgb = x = mask = None
+    rgb = x = mask = counts = None
     try:
         rgb, x = data.read_images(record)
     except SampleError as error:
@@ -122,11 +130,15 @@ def _check_record(data: RGBXDataModule, record: Record, report: SplitReport, sho
     if x is not None and record.x is not None:
         _add_x(report, x, record.x)
     if mask is not None and record.mask is not None:
-        _add_mask(report, mask)
+        counts = count_ids(mask, data.num_classes)
+        report.pixels += counts
+        report.images += counts[:-1] > 0
         if data.binary and record.labelled is None:
             _audit_two_class(report, record.mask, mask)
     if not problems:
         report.pairs += 1
+        if report.statistics is not None and rgb is not None:
+            report.statistics.add(rgb, x, None if counts is None else counts[:-1])
         if shown and rgb is not None and mask is not None:
             report.rows += _row(data, record.name, rgb, x, mask)
 
@@ -143,13 +155,6 @@ def _add_x(report: SplitReport, x: NDArray[np.float32], path: Path) -> None:
     report.x_count += x.size
     report.x_low = min(report.x_low, float(x.min()))
     report.x_high = max(report.x_high, float(x.max()))
-
-
-def _add_mask(report: SplitReport, mask: Picture) -> None:
-    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
-    report.pixels[:-1] += counts[: report.pixels.size - 1]
-    report.pixels[-1] += counts[IGNORE]
-    report.images += counts[: report.images.size] > 0
 
 
 def _audit_two_class(report: SplitReport, path: Path, mask: Picture) -> None:
@@ -174,12 +179,12 @@ def _row(
     """Small copies of one sample for the contact sheet."""
     factor = min(1.0, 320 / rgb.shape[1])
     size = (max(1, round(rgb.shape[0] * factor)), max(1, round(rgb.shape[1] * factor)))
-    grey = np.zeros(size, np.float32) if x is None else resize_image(x, size)
+    second = np.zeros(size, np.float32) if x is None else resize_image(x, size)
     painted = overlay(rgb, mask, data.palette)
     pictures = [resize_image(p.astype(np.float32), size) for p in (rgb, painted)]
     visible, laid = (np.rint(p).astype(np.uint8) for p in pictures)
-    thermal = np.rint(grey * 255).astype(np.uint8)
-    return [(f"{name} rgb", visible), ("x", thermal), ("labels", laid)]
+    shown = np.rint(second * 255).astype(np.uint8)
+    return [(f"{name} rgb", visible), ("x", shown), ("labels", laid)]
 
 
 def contact_sheet(data: RGBXDataModule, report: Report) -> Image.Image | None:

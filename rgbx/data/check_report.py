@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgbx.data.records import Problem
+from rgbx.data.split_statistics import SplitStatistics
 
 __all__ = ["Report", "SplitReport"]
 
@@ -34,6 +35,7 @@ class SplitReport:
         names: visible pictures, to find samples that are in two splits.
         remarks: what is odd about the split as a whole.
         rows: (title, picture) of a few samples: rgb, x, mask over rgb.
+        statistics: means, deviations and class shares of the usable pairs, where asked for.
     """
 
     pairs: int = 0
@@ -51,6 +53,7 @@ class SplitReport:
     grey_masks: dict[str, float] = field(default_factory=dict)
     names: set[Path] = field(default_factory=set)
     rows: list[tuple[str, Picture]] = field(default_factory=list)
+    statistics: SplitStatistics | None = None
 
     @property
     def kinds(self) -> Counter[str]:
@@ -115,4 +118,5 @@ class Report:
             "x_mean": report.x_mean,
             "x_std": report.x_std,
             "grey_masks": report.grey_masks,
+            **({"statistics": report.statistics.as_dict()} if report.statistics else {}),
         }

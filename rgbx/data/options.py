@@ -10,7 +10,7 @@ from rgbx.data.normalise import Triple
 if TYPE_CHECKING:
     from rgbx.data.base import RGBXDataModule
 
-__all__ = ["as_numbers", "mistakes"]
+__all__ = ["as_numbers", "as_triple", "mistakes"]
 
 
 def as_numbers(value: float | Sequence[float]) -> float | Triple:
@@ -18,6 +18,12 @@ def as_numbers(value: float | Sequence[float]) -> float | Triple:
     if np.ndim(value) == 0:
         return cast(float, value)
     return cast(Triple, tuple(float(v) for v in cast(Sequence[float], value)))
+
+
+def as_triple(value: float | Sequence[float]) -> Triple:
+    """The same, one number repeated for each channel."""
+    numbers = as_numbers(value)
+    return numbers if isinstance(numbers, tuple) else (numbers, numbers, numbers)
 
 
 def mistakes(data: "RGBXDataModule") -> list[str]:
@@ -46,12 +52,10 @@ def mistakes(data: "RGBXDataModule") -> list[str]:
 
 def _mistake(name: str, value: float | Sequence[float]) -> list[str]:
     """What is wrong with a mean or deviation; they are for values in [0, 1]."""
-    single = not isinstance(value, Sequence)
-    values = [value] if not isinstance(value, Sequence) else list(value)
-    shown = f"{name} {values[0] if single else values}"
-    if len(values) != 3 and not (single and name.startswith("x_")):
-        wanted = "one number or three" if name.startswith("x_") else "three numbers"
-        return [f"{shown} (give {wanted})"]
+    values = value if isinstance(value, Sequence) else (value,)
+    shown = f"{name} {list(values) if isinstance(value, Sequence) else value}"
+    if isinstance(value, Sequence) and len(value) != 3:
+        return [f"{shown} (give one number or three)"]
     scale = "pixels count from 0 to 1; divide what is on the scale of 255"
     if name.endswith("_mean") and not all(0 <= v <= 1 for v in values):
         return [f"{shown} (give 0 to 1: {scale})"]

@@ -7,6 +7,7 @@ from rgbx.models.samsod import SAMSOD
 from rgbx.models.semantic import SemanticModule
 from rgbx.models.stable_sam import StableSAM
 from rgbx.models.taseg import TASeg
+from rgbx.models.unirgb_ir import UniRGBIRSaliency, UniRGBIRSemantic
 
 __all__ = [
     "SAMSOD",
@@ -16,4 +17,6 @@ __all__ = [
     "SemanticModule",
     "StableSAM",
     "TASeg",
+    "UniRGBIRSaliency",
+    "UniRGBIRSemantic",
 ]

@@ -54,6 +54,10 @@ def fit(root, *extra):
             ["--data.size", "[96, 130]"],
             "needs multiples of 16; the next valid size is .96, 144",
         ),
+        (
+            ["--data.x_mean", "abc"],
+            r"`data\.x_mean` is abc, which is none of: float, list\[float\]",
+        ),
         (["--trainer.devices", "64"], r"devices is 64, but this machine has \d+ CPU cores"),
         (["--model.lora_rank", "-1"], r"LoRA rank must be at least 1, got -1"),
         (["--config", "absent.yaml"], r"no configuration file .*absent\.yaml"),

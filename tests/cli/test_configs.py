@@ -45,6 +45,8 @@ def test_the_experiments_of_the_readme_are_shipped():
     promptable = ("", "_12ep", "_vit_b", "_lowshot")
     assert {f"stable_sam_hqseg44k{name}.yaml" for name in promptable} <= set(EXPERIMENTS)
     assert "demo/stable_sam.yaml" in EXPERIMENTS
+    assert {f"unirgb_ir_{name}.yaml" for name in ("mfnet", "pst900", "vt5000")} <= set(EXPERIMENTS)
+    assert {f"demo/unirgb_ir_{name}.yaml" for name in ("mfnet", "vt5000")} <= set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("config", EXPERIMENTS)
@@ -121,3 +123,59 @@ def test_stable_sams_settings_are_in_the_files(config):
     assert [mixture[kind] for kind in ("box", "noisy_box", "points", "coarse_mask")] == [1] * 4
     assert (mixture["counts"], mixture["min_iou"]) == ([1, 3, 5, 10], 0.5)
     assert data.get("low_shot") == (220 if "lowshot" in config else None)
+
+
+# as the authors state them, on the scale of 0 to 255
+UNIRGB_IR_STATISTICS = {
+    "MFNet": {
+        "rgb_mean": [56.49899560, 65.97552241, 58.65733690],
+        "rgb_std": [58.10148818, 59.04825892, 60.30034803],
+        "x_mean": 100.82957526,
+        "x_std": 47.12476753,
+    },
+    "PST900": {},
+    "VT5000": {
+        "rgb_mean": [135.73938737, 157.85305160, 140.73351561],
+        "rgb_std": [62.22105260, 60.33881856, 61.50345982],
+        "x_mean": [192.20718706, 92.03320704, 87.13236662],
+        "x_std": [61.55407186, 68.75750769, 53.08267292],
+    },
+}
+
+
+@pytest.mark.parametrize("config", full("unirgb_ir"))
+def test_unirgb_irs_settings_are_in_the_files(config):
+    values = yaml.safe_load((CONFIGS / config).read_text())
+    model, data = values["model"]["init_args"], values["data"]["init_args"]
+    trainer, saliency = values["trainer"], "vt5000" in config
+    side = 416 if saliency else 768
+    assert (model["encoder"], model["img_size"], data["size"]) == ("vit_b", side, [side, side])
+    assert (model["norm"], model["num_stages"], model["drop_path"]) == ("bn", 4, 0.3)
+    assert (model["train_rel_pos"], model["main_modality"]) == (True, "rgb")
+    assert model["aux_weight"] == 0.4
+    own = dict.fromkeys(("bce_weight", "iou_weight", "ssim_weight"), 1.0)
+    own = own if saliency else {"class_weights": "enet"}
+    assert {name: model[name] for name in own} == own
+    assert model["optimizer"] == {
+        "class_path": "torch.optim.SGD",
+        "init_args": {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4},
+    }
+    schedule = {"power": 0.9, "warmup_epochs": 0.0, "final": 0.01}
+    assert model["schedule"] == {"class_path": "Poly", "init_args": schedule}
+    assert trainer["max_steps"] == (20_000 if saliency else 80_000) and "max_epochs" not in trainer
+    batch = trainer["devices"] * trainer.get("accumulate_grad_batches", 1) * data["batch_size"]
+    assert batch == (64 if saliency else 4)
+    assert trainer["precision"] == "32-true"
+    assert (data["flip"], data["scale"], data["jitter"]) == (0.5, [1.0, 1.0], 0.0)
+    assert data.get("x_channels", 1) == (3 if saliency else 1)
+    assert data.get("enhance", False) is False and data.get("choose_on_test", False) is False
+    stated = UNIRGB_IR_STATISTICS[values["data"]["class_path"]]
+    assert {"rgb_mean", "rgb_std", "x_mean", "x_std"} & set(data) == set(stated)
+    for name, numbers in stated.items():
+        scaled = torch.tensor(numbers) / 255
+        torch.testing.assert_close(torch.tensor(data[name]), scaled, rtol=0, atol=6e-7)
+    best = trainer["callbacks"][0]["init_args"]
+    assert (best["monitor"], best["mode"]) == (
+        ("val/MAE", "min") if saliency else ("val/miou", "max")
+    )
+    assert best["every_n_epochs"] == trainer["check_val_every_n_epoch"]

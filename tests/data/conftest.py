@@ -4,19 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-
-@pytest.fixture
-def put():
-    """Write an array as an image file, making the folder; returns the path."""
-
-    def write(path: Path, array, **options) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.asarray(array)).save(path, **options)
-        return path
-
-    return write
 
 
 @pytest.fixture

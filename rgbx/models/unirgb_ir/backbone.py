@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rgbx.backbones.freeze import freeze
-from rgbx.backbones.vit import ViT, ViTConfig
+from rgbx.backbones.vit import ViT
+from rgbx.backbones.vit_parts import ViTConfig
 from rgbx.blocks.conv import Norm
 from rgbx.blocks.deformable import reference_points
 from rgbx.errors import RGBXError

@@ -43,7 +43,7 @@ class MLAHead(nn.Module):
         )
         self.conv_seg = nn.Conv2d(num_maps * width, num_classes, 1)
         nn.init.normal_(self.conv_seg.weight, std=0.01)
-        nn.init.zeros_(self.conv_seg.bias)
+        nn.init.zeros_(self.conv_seg.get_parameter("bias"))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Logits (B, K, 4h, 4w) of n maps (B, dim, h, w) in the neck's order."""

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from rgbx.backbones.weights import Weights
 from rgbx.blocks.conv import Norm
 from rgbx.models.base import resize
-from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone, build_backbone
+from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
+from rgbx.models.unirgb_ir.build import build_backbone
 from rgbx.models.unirgb_ir.head import MLAHead
 from rgbx.models.unirgb_ir.neck import MLANeck
 
@@ -104,6 +105,7 @@ def build_network(
 
 def _classifier(channels: int, num_classes: int) -> nn.Conv2d:
     layer = nn.Conv2d(channels, num_classes, 1)
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
+    weight, bias = layer.parameters()
+    nn.init.normal_(weight, std=0.01)
+    nn.init.zeros_(bias)
     return layer

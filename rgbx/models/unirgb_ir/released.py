@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from rgbx.backbones.plain_vit import from_official, to_official
 from rgbx.backbones.weights import refuse_misfit
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 
-__all__ = ["export_released", "load_released", "official_part"]
+__all__ = ["export_released", "load_released", "match_released", "official_part"]
 
 #: where a whole released model keeps the part
 _PREFIXES = ("module.", "backbone.", "neck.", "decode_head.")
@@ -21,8 +22,7 @@ def load_released(
 ) -> int:
     """Copy official tensors into a backbone, an `MLANeck`, an `MLAHead` or a part of them.
 
-    All of them must fit. BatchNorm's running statistics may be absent all together (parameters
-    only): then they are set to mean 0 and variance 1; its counters may always be absent.
+    All of them must fit, see `match_released`.
 
     Args:
         module: receives the values.
@@ -36,18 +36,41 @@ def load_released(
     Raises:
         WeightsError: lists what is missing, unexpected and of another shape.
     """
+    fitted, left_out = match_released(module, state_dict, source)
+    module.load_state_dict(_own_names(module, fitted))
+    return left_out
+
+
+def match_released(
+    module: nn.Module, state_dict: Mapping[str, Tensor], source: str
+) -> tuple[dict[str, Tensor], int]:
+    """Tensors for all official names of a module, and nothing else.
+
+    BatchNorm's running statistics may be absent all together (parameters only): then they are
+    mean 0 and variance 1; its counters may always be absent.
+
+    Args:
+        module: what they must fit; only names and shapes are looked at (meta device will do).
+        state_dict: see `load_released`.
+        source: where they come from, for the message.
+
+    Returns:
+        The tensors by official name, and how many were left out as parts of a whole model.
+
+    Raises:
+        WeightsError: see `load_released`.
+    """
     expected = export_released(module)
     given = official_part(state_dict, expected)
     left_out = len(state_dict) - len(given)
     live = {name: tensor for name, tensor in expected.items() if _kind(name) in _STATISTICS}
     if live and not any(name in given for name in live):
-        fresh = {n: t.new_full(t.shape, float(n.endswith("_var"))) for n, t in live.items()}
+        fresh = {n: torch.full(t.shape, float(n.endswith("_var"))) for n, t in live.items()}
         given = given | fresh
-    counters = {n: t.new_zeros(()) for n, t in expected.items() if _kind(n) == _COUNTER}
-    given = counters | given
+    counters = [name for name in expected if _kind(name) == _COUNTER]
+    given = dict.fromkeys(counters, torch.tensor(0)) | given
     refuse_misfit(expected, given, source, type(module).__name__)
-    module.load_state_dict(_own_names(module, given))
-    return left_out
+    return given, left_out
 
 
 def export_released(module: nn.Module) -> dict[str, Tensor]:

@@ -10,8 +10,8 @@ from rgbx.errors import RGBXError
 from rgbx.losses import binary_cross_entropy, iou, ssim
 from rgbx.models.base import OptimizerFactory, as_weights
 from rgbx.models.saliency import IGNORE, SaliencyModule
+from rgbx.models.unirgb_ir.module import UniRGBIRTask
 from rgbx.models.unirgb_ir.network import build_network
-from rgbx.models.unirgb_ir.task import UniRGBIRTask
 from rgbx.optim.schedules import Poly, Schedule
 
 __all__ = ["UniRGBIRSaliency"]

@@ -12,8 +12,8 @@ from rgbx.losses import weighted_cross_entropy
 from rgbx.models.base import OptimizerFactory, as_weights
 from rgbx.models.semantic import MFNET_CLASSES, SemanticModule
 from rgbx.models.unirgb_ir.class_weights import ClassWeights, enet_weights, given_weights
+from rgbx.models.unirgb_ir.module import UniRGBIRTask
 from rgbx.models.unirgb_ir.network import build_network
-from rgbx.models.unirgb_ir.task import UniRGBIRTask
 from rgbx.optim.schedules import Poly, Schedule
 
 __all__ = ["UniRGBIRSemantic"]
