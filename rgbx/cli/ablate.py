@@ -89,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if row.runnable
         for seed in dict.fromkeys(arguments.seeds)
     ]
-    _settle_changed(jobs, arguments.redo, arguments.dry_run)
     _check_commands(jobs)
+    _settle_changed(jobs, arguments.redo, arguments.dry_run)
     from rgbx.cli.ablation_report import print_plan, show_table, write_table
 
     if arguments.dry_run:

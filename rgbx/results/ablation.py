@@ -84,7 +84,7 @@ def ablation_table(
     for entry in entries:
         measured = [[_rate(run, column) for run in entry.runs] for column in columns]
         cells = [rate_over_seeds(values, unit) for values in measured]
-        rows.append(Row((entry.name, "rgbx", *cells), rule=bool(rows)))
+        rows.append(Row((entry.name, "rgbx", *cells), rule=bool(rows and parts)))
         rates.append([mean_of(values) for values in measured])
         if published and (found := _printed(published, parts, entry, columns, unit)):
             texts, numbers = found

@@ -114,7 +114,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
         if len(places) > 1:
             details = _details([runs[i] for i in places])
             for place, detail in zip(places, details, strict=True):
-                labels[place] = f"{name} ({detail})"
+                labels[place] = f"{name} ({detail})" if detail else name
     return labels
 
 
@@ -126,7 +126,7 @@ def _details(runs: Sequence[Run]) -> list[str]:
     differing = [key for key in keys if len({one.get(key, "-") for one in texts}) > 1]
     if 0 < len(differing) <= _SHOWN:
         found = [
-            ", ".join(f"{key.rpartition('.')[2]} {one.get(key, '-')}" for key in differing)
+            ", ".join(f"{k.rpartition('.')[2]} {one[k]}" for k in differing if k in one)
             for one in texts
         ]
         if len(set(found)) == len(found):
