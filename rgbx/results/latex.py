@@ -4,6 +4,7 @@ from rgbx.results.tables import Row, Table
 
 __all__ = ["to_latex", "to_latex_float"]
 
+_MANY = 9  # columns from which the letters are smaller
 _NEEDS = r"% needs \usepackage{booktabs}"
 _ESCAPED = str.maketrans(
     {
@@ -37,10 +38,12 @@ def to_latex_float(table: Table, wide: bool = False) -> str:
         wide: Let it span both columns of a page (``table*``).
     """
     environment = "table*" if wide else "table"
+    small = len(table.columns) > _MANY
+    font = r"\scriptsize\setlength{\tabcolsep}{2pt}" if small else r"\footnotesize"
     lines = [
         _NEEDS,
         rf"\begin{{{environment}}}[tb]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\centering{font}",
         rf"\caption{{{_escape(table.title)}}}",
         *_tabular(table),
     ]

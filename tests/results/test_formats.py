@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -75,6 +77,23 @@ def test_latex_float_is_balanced_and_shows_its_notes(table):
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicol" not in line]
     assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [4, 4, 4]
     assert r"\begin{table*}" in to_latex_float(table, wide=True)
+
+
+@pytest.mark.parametrize("kind", ["article", "[twocolumn]article"])
+def test_latex_compiles_in_a_standard_document(table, tmp_path, kind):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex on this machine")
+    option, _, name = kind.rpartition("]")
+    (tmp_path / "t.tex").write_text(
+        rf"\documentclass{option + ']' if option else ''}{{{name}}}\usepackage{{booktabs}}"
+        "\n\\begin{document}\n"
+        f"{to_latex(table)}{to_latex_float(table)}{to_latex_float(table, wide=True)}"
+        "\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "t.pdf").stat().st_size > 1000
 
 
 def test_latex_cells_that_begin_with_a_bracket_are_guarded():
