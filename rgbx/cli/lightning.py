@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rgbx.cli.attention import FOLDER as ATTENTION
 from rgbx.cli.attention import AttentionWriter
 from rgbx.cli.messages import RGBXParser, class_at, quieten
+from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.report import report_test
 from rgbx.cli.settings import run_settings
@@ -150,6 +151,9 @@ class RGBXCLI(LightningCLI):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "predict" or config.get("save_predictions"):
             callbacks.append(PredictionWriter(self.output_folder))
+        if self.subcommand == "test":
+            saved = bool(config.save_predictions)
+            callbacks.append(ImageRecorder(self.output_folder, saved))
         if config.get("visualize_attention"):
             callbacks.append(AttentionWriter(self.output_folder))
         return trainer
