@@ -82,7 +82,9 @@ class Job:
         settings: dict[str, Any] = {}
         loggers: Any = None
         for _, content in configs:
-            settings |= flat({k: content.get(k) or {} for k in ("model", "data", "trainer")})
+            settings |= flat(
+                {k: content[k] for k in ("model", "data", "trainer") if content.get(k)}
+            )
             loggers = (content.get("trainer") or {}).get("logger", loggers)
         settings |= flat(base) | flat(row.overrides)
         settings |= {_plain_key(key): value for key, value in _pairs(extra)}

@@ -83,6 +83,8 @@ class RowFolder:
         if not record:
             return "new", ""
         difference = _difference(record["settings"], json.loads(json.dumps(settings, default=str)))
+        if difference and not (self.last or self.test):
+            return "new", ""  # it came to nothing, so nothing is lost
         if difference:
             return "changed", difference
         if record["status"] == "done" and self.test:
@@ -160,7 +162,8 @@ class RowFolder:
 def _read_csv(path: Path) -> list[dict[str, str]]:
     """Complete lines alone: the last one may be cut off."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit()]
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    return [row for row in rows if row.get("step", "").isdigit()]
 
 
 def _try_lock(descriptor: int) -> bool:

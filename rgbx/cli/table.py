@@ -15,6 +15,7 @@ __all__ = ["FORMATS", "format_tables", "main", "print_tables", "write_text"]
 #: format -> suffix of its files
 FORMATS = {"md": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
 _PAGE_COLUMNS = 12  # number columns of a table in LaTeX
+_PAGE_WIDTH = 88  # characters of its lines, in small letters on a page of standard width
 
 _EPILOG = """\
 examples:
@@ -132,7 +133,7 @@ def format_tables(tables: "Sequence[Table]", kind: str, title: str = "rgbx resul
     if kind == "html":
         return html_page(tables, title)
     if kind == "latex":
-        parts = [part for table in tables for part in narrowed(table, columns=_PAGE_COLUMNS)]
+        parts = [p for table in tables for p in narrowed(table, _PAGE_WIDTH, _PAGE_COLUMNS)]
         return "\n".join(to_latex_float(part, wide=_is_wide(part)) for part in parts)
     render = to_markdown if kind == "md" else to_csv
     return "\n".join(render(table) for table in tables)

@@ -152,8 +152,10 @@ def _measured(rows: Sequence[JoinedRow], columns: Sequence[JoinedColumn], unit: 
 
 
 def _source(row: JoinedRow) -> str:
-    counts = {len(runs) for runs in row.runs.values()}
-    return "rgbx" if counts == {1} else f"rgbx, {'/'.join(map(str, sorted(counts)))} seeds"
+    counts = sorted({len(runs) for runs in row.runs.values()})
+    if counts == [1]:
+        return "rgbx"
+    return f"rgbx, {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
 
 
 def _rates(row: JoinedRow, column: JoinedColumn) -> list[float]:
