@@ -21,12 +21,15 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "blocks": {"errors"},
     "data": {"errors", "pictures", "prompts"},
     "results": {"errors"},
+    "sweep": {"errors"},
+    "report": {"errors", "curves", "results"},
     "models": {
         *("errors", "backbones", "blocks", "losses", "point_loss", "prompts", "metrics", "optim"),
     },
     "cli": {
         *("errors", "pictures", "curves", "prompts", "data", "models", "results", "backbones"),
-        *("optim", "metrics"),
+        "sweep",
+        *("optim", "metrics", "report"),
     },
 }
 

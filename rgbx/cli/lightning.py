@@ -18,6 +18,7 @@ from rgbx.cli.attention import AttentionWriter
 from rgbx.cli.messages import RGBXParser, class_at, quieten
 from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
+from rgbx.cli.python_values import without_python
 from rgbx.cli.report import report_test
 from rgbx.cli.settings import run_settings
 from rgbx.data import PromptableDataModule
@@ -69,7 +70,7 @@ class RGBXCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """As the base, without its warning about being called from Python."""
         assert isinstance(args, list)
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args([without_python(argument) for argument in args])
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The data set decides how many classes there are and what they are called."""

@@ -1,6 +1,7 @@
 """The task base for salient objects: one map in [0, 1] per image, per-image scores."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from rgbx.optim.schedules import Schedule
 __all__ = ["SaliencyModule", "saliency_loss"]
 
 IGNORE = 255
+_VALIDATED = ("maxF", "meanF", "MAE", "IoU")
 
 
 class SaliencyModule(RGBXModule, ABC):
@@ -49,6 +51,15 @@ class SaliencyModule(RGBXModule, ABC):
             for logit, size in zip(logits, sizes, strict=True)
         ]
 
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the scores that validation logs.
+
+        Args:
+            arguments: of the constructor.
+        """
+        return tuple(f"val/{name}" for name in _VALIDATED)
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score one validation batch at network size, on labelled pixels."""
         masks = batch["mask"]
@@ -62,7 +73,7 @@ class SaliencyModule(RGBXModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the whole set (summed over ranks)."""
         scores = self.validation_scores.compute()
-        for name in ("maxF", "meanF", "MAE", "IoU"):
+        for name in _VALIDATED:
             self.log(f"val/{name}", scores[name], prog_bar=name == "maxF", sync_dist=True)
         self.validation_scores.reset()
 
