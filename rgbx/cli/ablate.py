@@ -10,7 +10,7 @@ from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
     from rgbx.cli.ablation_file import Ablation, AblationRow
-    from rgbx.cli.ablation_run import Job
+    from rgbx.cli.ablation_job import Job
 
 __all__ = ["main"]
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = _chosen(ablation, arguments.row)
     output = arguments.output or Path(ablation.output)
     configs = _configs(arguments, ablation)
-    from rgbx.cli.ablation_run import Job
+    from rgbx.cli.ablation_job import Job
 
     jobs = [
         Job.of(row, seed, output, configs, ablation.base, extra)
@@ -163,7 +163,7 @@ def _configs(
     from rgbx.cli.ablation_file import read_yaml
 
     paths = arguments.config or [arguments.file.parent / ablation.config]
-    found = []
+    found: list[tuple[Path, Mapping[str, Any]]] = []
     for path in paths:
         content = read_yaml(path)
         if not isinstance(content, dict):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rgbx.cli.ablation_file import Ablation, AblationRow
-from rgbx.cli.ablation_run import Job
+from rgbx.cli.ablation_job import Job
 from rgbx.cli.table import FORMATS, format_tables, print_tables, write_text
 from rgbx.results import AblationEntry, Run, Table, ablation_table, load_published, read_result
 

@@ -15,7 +15,7 @@ import yaml
 
 import rgbx.models
 from rgbx.cli.ablation_file import AblationRow, read_ablation, slug
-from rgbx.cli.ablation_run import Job, logger_overlay
+from rgbx.cli.ablation_job import Job, logger_overlay
 from rgbx.cli.ablation_state import RowFolder
 from rgbx.cli.parsed import parse_fit
 from rgbx.results import load_published, tables_named
@@ -118,8 +118,8 @@ def test_settings_are_flat_and_the_last_word_wins(tmp_path):
         **{"data.root": "here", "trainer.max_epochs": 3},
     }
     assert job.checked == [
-        *("--config", str(config), "--model.a", "4", "--model.opt.init_args.lr", "2"),
-        *("--model.mix", '{"x": 0}', *extra, "--seed_everything", "1"),
+        *("--config", str(config), "--model.a", "4", *extra, "--model.opt.init_args.lr", "2"),
+        *("--model.mix", '{"x": 0}', "--seed_everything", "1"),
     ]
 
 
