@@ -14,6 +14,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "curves": set(),
     "losses": {"errors"},
     "point_loss": set(),
+    "profile": set(),
     "prompts": {"errors"},
     "metrics": {"errors"},
     "optim": {"errors", "curves"},
@@ -29,7 +30,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "cli": {
         *("errors", "pictures", "curves", "prompts", "data", "models", "results", "backbones"),
         "sweep",
-        *("optim", "metrics", "report"),
+        *("optim", "metrics", "report", "profile"),
     },
 }
 
@@ -74,6 +75,7 @@ def test_no_paper_imports_another():
         ["--version"],
         ["--help"],
         ["check-data", "--help"],
+        ["profile", "--help"],
         ["weights", "--help"],
         ["weights", "convert", "--help"],
     ],
