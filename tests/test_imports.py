@@ -78,6 +78,8 @@ def test_no_paper_imports_another():
         ["profile", "--help"],
         ["weights", "--help"],
         ["weights", "convert", "--help"],
+        ["table", "--help"],
+        ["ablate", "--help"],
     ],
     ids=" ".join,
 )
