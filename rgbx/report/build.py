@@ -1,9 +1,9 @@
 """From places to a report on disk."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rgbx.errors import RGBXError
@@ -13,13 +13,14 @@ from rgbx.report.find import Tested, Trained, find_sources
 from rgbx.report.gallery import make_gallery, worst
 from rgbx.report.images import ImageRow, read_images
 from rgbx.report.page import Page, RunCard, render_page
+from rgbx.report.pictures import palette
 from rgbx.report.training import Log, read_log, read_training
 from rgbx.results import JoinedOptions, Run, joined_tables
 
 __all__ = ["Options", "Written", "build_report"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Options:
     """What a report shows.
 
@@ -36,7 +37,7 @@ class Options:
     published: str = "all"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Written:
     """What was done.
 
@@ -100,10 +101,16 @@ def _page(
         if not any(run.name == t.name or t.folder.is_relative_to(run.folder) for t in tested):
             notes[run.name].append("no test.json: not tested, or tested elsewhere")
     runs = _results(tested, notes)
-    _fill_scores(page, runs, options)
+    # in the tables seeds are one row, which names of their own would keep apart
+    given = [dataclasses.replace(t.run, name=t.given) for t in tested if t.run is not None]
+    _fill_tables(page, given, options)
+    page.classes = class_bars(runs)
+    page.subsets = subset_bars(runs)
+    page.prompts = prompt_bars(runs)
     page.thresholds, problems = threshold_charts(tested, page.styles)
     page.table_notes += problems
     rows = _rows(tested, notes)
+    page.legends = _legends(tested, rows)
     _fill_gallery(page, rows, options, progress)
     page.cards = [_card(name, page, trained, tested, notes[name]) for name in names]
     said = [f"{name}: {note}." for name, found in notes.items() for note in found]
@@ -127,17 +134,14 @@ def _results(tested: Sequence[Tested], notes: dict[str, list[str]]) -> list[Run]
     return [test.run for test in tested if test.run is not None]
 
 
-def _fill_scores(page: Page, runs: Sequence[Run], options: Options) -> None:
-    """Tables and bars; runs of different protocols come in tables of their own."""
-    if runs:
-        try:
-            choice = JoinedOptions(group=True, published=options.published)
-            page.tables = joined_tables(runs, choice)
-        except RGBXError as error:
-            page.table_notes.append(str(error))
-    page.classes = class_bars(runs)
-    page.subsets = subset_bars(runs)
-    page.prompts = prompt_bars(runs)
+def _fill_tables(page: Page, runs: Sequence[Run], options: Options) -> None:
+    """Results beside published rows; runs of different protocols in tables of their own."""
+    if not runs:
+        return
+    try:
+        page.tables = joined_tables(runs, JoinedOptions(group=True, published=options.published))
+    except RGBXError as error:
+        page.table_notes.append(str(error))
 
 
 def _rows(tested: Sequence[Tested], notes: dict[str, list[str]]) -> list[ImageRow]:
@@ -147,6 +151,21 @@ def _rows(tested: Sequence[Tested], notes: dict[str, list[str]]) -> list[ImageRo
         rows += found
         notes[test.name] += problems
     return rows
+
+
+def _legends(
+    tested: Sequence[Tested], rows: Sequence[ImageRow]
+) -> dict[str, list[tuple[str, str]]]:
+    """The classes of every data set in the colours of its predictions."""
+    first = {row.test: row.prediction for row in reversed(rows) if row.prediction}
+    found = {}
+    for test in tested:
+        if test.run is not None and test.name in first:
+            data = test.run.result.data
+            colours = palette(first[test.name], len(data.class_names))
+            if colours:
+                found[data.dataset] = list(zip(data.class_names, colours, strict=False))
+    return found
 
 
 def _fill_gallery(page: Page, rows: Sequence[ImageRow], options: Options, progress: bool) -> None:

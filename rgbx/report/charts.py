@@ -17,6 +17,8 @@ __all__ = ["Charts", "surgery_charts", "threshold_charts", "training_charts"]
 #: scores of validation that decide which checkpoint is best come first
 _FIRST = ("miou", "maxF", "mIoU", "mDice", "BER", "meanF", "mSF", "mBIoU")
 
+_WINDOWS = 60  # points per line of a noisy quantity; each is the mean over one stretch of the run
+
 Line = tuple[list[float], list[float]]
 
 
@@ -147,7 +149,8 @@ def surgery_charts(logs: Mapping[str, Log]) -> list[Charts]:
     for run, log in logs.items():
         panels = _surgery_panels(log.lines)
         drawn = tuple(
-            line_chart(panel, {name: i for i, name in enumerate(panel.lines)}) for panel in panels
+            line_chart(panel, {name: i for i, name in enumerate(panel.lines)}, True, _WINDOWS)
+            for panel in panels
         )
         if drawn:
             charts.append(Charts(run, drawn))

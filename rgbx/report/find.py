@@ -43,12 +43,14 @@ class Tested:
         folder: Where it is.
         run: What ``test.json`` says, or None.
         problem: Why there is none, as a sentence; empty if there is.
+        given: What the user calls it, or empty.
     """
 
     name: str
     folder: Path
     run: Run | None
     problem: str = ""
+    given: str = ""
 
 
 def find_sources(places: Sequence[str]) -> tuple[list[Trained], list[Tested]]:
@@ -88,11 +90,12 @@ def find_sources(places: Sequence[str]) -> tuple[list[Trained], list[Tested]]:
     names = _names(runs, {owners[folder]: name for folder, name in tests.items()})
     tested = []
     for folder, found in read.items():
-        name = names[owners[folder]]
+        name, given = names[owners[folder]], tests[folder]
         if isinstance(found, str):
-            tested.append(Tested(name, folder, None, found))
+            tested.append(Tested(name, folder, None, found, given))
         else:
-            tested.append(Tested(name, folder, dataclasses.replace(found, name=name)))
+            run = dataclasses.replace(found, name=name)
+            tested.append(Tested(name, folder, run, given=given))
     return [Trained(names[folder], folder) for folder in runs], tested
 
 

@@ -57,7 +57,7 @@ class Page:
         gallery: The images.
         gallery_notes: What the gallery lacks.
         styles: Name of a run -> number of its colour.
-        legends: Name of a data set -> (class, colour) pairs.
+        legends: Name of a data set -> (class, its colour in predictions) pairs.
     """
 
     title: str
@@ -73,6 +73,7 @@ class Page:
     gallery: Gallery = field(default_factory=lambda: Gallery([]))
     gallery_notes: list[str] = field(default_factory=list)
     styles: dict[str, int] = field(default_factory=dict)
+    legends: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
 
 def render_page(page: Page) -> str:

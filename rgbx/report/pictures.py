@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["ERRORS", "Size", "encode", "error_map", "photo", "second", "shown"]
+__all__ = ["ERRORS", "Size", "encode", "error_map", "palette", "photo", "second", "shown"]
 
 Pixels = NDArray[np.uint8]
 
@@ -79,6 +79,17 @@ def shown(path: Path, side: int) -> Image.Image | None:
     table[: len(known)] = known
     table[_IGNORE] = _IGNORE_COLOUR
     return _fitted(Image.fromarray(table[ids]), side, smooth=False)
+
+
+def palette(path: Path, count: int) -> list[str]:
+    """Colours of the first class ids of a prediction, as ``#rrggbb``; none if it has no ids."""
+    try:
+        with Image.open(path) as file:
+            colours = (file.getpalette() or []) if file.mode == "P" else []
+    except _BAD:
+        return []
+    triples = [colours[3 * i : 3 * i + 3] for i in range(min(count, len(colours) // 3))]
+    return ["#" + "".join(f"{value:02x}" for value in triple) for triple in triples]
 
 
 def error_map(prediction: Path, truth: Path, side: int) -> Image.Image | None:

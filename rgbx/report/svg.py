@@ -25,22 +25,27 @@ def thinned(xs: Sequence[float], ys: Sequence[float], points: int = _POINTS) -> 
     return [_mean(xs[part]) for part in stretches], [_mean(ys[part]) for part in stretches]
 
 
-def line_chart(panel: Panel, styles: Mapping[str, int]) -> str:
-    """A ``<figure>`` with the chart and, if there are several names, a legend.
+def line_chart(
+    panel: Panel, styles: Mapping[str, int], legend: bool = False, points: int = _POINTS
+) -> str:
+    """A ``<figure>`` with the chart and a legend.
 
     Args:
         panel: What to draw; ``log_y`` is not supported and ignored.
         styles: Name of a line -> number of its colour, so that a run has one colour everywhere.
+        legend: Whether there is a legend if there is but one name.
+        points: Per line at most.
     """
-    lines = {name: thinned(*line) for name, line in panel.lines.items()}
+    lines = {name: thinned(*line, points) for name, line in panel.lines.items()}
     xs = _range([x for line in lines.values() for x in line[0]], panel.x_range, room=0)
     ys = _range([y for line in lines.values() for y in line[1]], panel.y_range, room=0.05)
     axes = _Axes(xs, ys)
     drawn = [_drawn(axes, name, line, styles[name]) for name, line in lines.items()]
     label = escape(f"{panel.title}: {panel.y_label} over {panel.x_label}", quote=True)
-    legend = "".join(
+    items = (
         f'<li><span class="swatch s{styles[name] % 8}"></span>{escape(name)}</li>' for name in lines
     )
+    names = f'<ul class="legend">{"".join(items)}</ul>'
     return (
         f'<figure class="chart"><figcaption>{escape(panel.title)}</figcaption>'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}" '
@@ -48,7 +53,7 @@ def line_chart(panel: Panel, styles: Mapping[str, int]) -> str:
         f'data-y="{ys[0]:.8g} {ys[1]:.8g} {_HEIGHT - _BOTTOM} {_TOP}" '
         f'data-label="{escape(panel.x_label, quote=True)}">'
         f"{_grid(axes, panel)}{''.join(drawn)}</svg>"
-        f"{f'<ul class=legend>{legend}</ul>' if len(styles) > 1 else ''}</figure>"
+        f"{names if legend or len(styles) > 1 else ''}</figure>"
     )
 
 
