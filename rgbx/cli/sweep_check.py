@@ -3,10 +3,9 @@
 The parser is the one of ``rgbx fit`` itself, so that what passes here starts there.
 """
 
-import difflib
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import torch
 
@@ -26,7 +25,7 @@ def check_sweep(file: SweepFile, command: Command, extra: Sequence[str]) -> Any:
     Args:
         file: The sweep.
         command: Its command.
-        extra: Options behind it.
+        extra: Further options.
 
     Returns:
         The configuration with the first value of every parameter.
@@ -34,14 +33,12 @@ def check_sweep(file: SweepFile, command: Command, extra: Sequence[str]) -> Any:
     Raises:
         RGBXError: what the command would complain of, or that nobody logs the metric.
     """
+    first, last = ({p.path: p.ends[end] for p in file.parameters} for end in (0, 1))
     try:
-        parse_fit([*command.options({}), *extra])
+        config = parse_fit(command.options(first, extra))
+        parse_fit(command.options(last, extra))
     except RGBXError as error:
-        raise RGBXError(f"The command of {file.path} does not run: {error}") from error
-    for parameter in file.parameters:
-        for value in dict.fromkeys(map(repr, parameter.ends)):
-            _check_parameter(file, command, extra, parameter, value)
-    config = parse_fit([*command.options(_first(file)), *extra])
+        _blame(file, command, extra, error)
     _check_metric(file, config)
     return config
 
@@ -57,20 +54,23 @@ def devices_of(config: Any) -> tuple[str, ...]:
     return tuple(name.strip() for name in named)
 
 
-def _first(file: SweepFile) -> dict[tuple[str, ...], Any]:
-    return {parameter.path: parameter.ends[0] for parameter in file.parameters}
+def _blame(file: SweepFile, command: Command, extra: Sequence[str], error: RGBXError) -> NoReturn:
+    """Say which parameter, if it is one, the parser complains of."""
+    _try(command, {}, extra, f"The command of {file.path} does not run")
+    for parameter in file.parameters:
+        for value in parameter.ends:
+            what = f"Parameter {parameter.name} = {value} of {file.path} cannot be used"
+            _try(command, {parameter.path: value}, extra, what)
+    raise RGBXError(f"The parameters of {file.path} do not go together: {error}") from error
 
 
-def _check_parameter(
-    file: SweepFile, command: Command, extra: Sequence[str], parameter: Parameter, shown: str
+def _try(
+    command: Command, values: Mapping[tuple[str, ...], Any], extra: Sequence[str], what: str
 ) -> None:
-    value = next(end for end in parameter.ends if repr(end) == shown)
     try:
-        parse_fit([*command.options({parameter.path: value}), *extra])
+        parse_fit(command.options(values, extra))
     except RGBXError as error:
-        raise RGBXError(
-            f"Parameter {parameter.name} = {value} of {file.path} cannot be used: {error}"
-        ) from error
+        raise RGBXError(f"{what}: {error}") from error
 
 
 def _check_metric(file: SweepFile, config: Any) -> None:
@@ -83,11 +83,9 @@ def _check_metric(file: SweepFile, config: Any) -> None:
         return
     known = model.validation_metrics(config.model.init_args)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it logs {', '.join(known)}."
         raise RGBXError(
             f"The metric {name!r} of {file.path} is logged by nobody: validation of "
-            f"{model.__name__} does not know it; {hint}"
+            f"{model.__name__} logs {', '.join(known)}."
         )
     nothing = class_at(config.data.class_path) is HQSeg44K and not config.data.init_args.val_share
     if nothing or config.trainer.get("limit_val_batches") == 0:

@@ -5,12 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from rgbx.cli.sweep_trial import Process, TrialFolder
 from rgbx.errors import RGBXError
 from rgbx.sweep import Command, SweepFile
-from rgbx.sweep.study import SweepStudy, TrialRecord
+from rgbx.sweep.record import TrialRecord
+from rgbx.sweep.study import SweepStudy
 from rgbx.sweep.watch import logged_names, logged_values
 
 __all__ = ["Plan", "run_sweep"]
@@ -30,7 +39,7 @@ class Plan:
     Attributes:
         file: The sweep.
         command: Its command.
-        extra: Further options of ``rgbx fit``, which win.
+        extra: Further options of ``rgbx fit``.
         output: Folder of the trials.
         count: Trials that the study is to hold.
         workers: Trials at a time.
@@ -63,7 +72,7 @@ class _Sweep:
     plan: Plan
     study: SweepStudy
     progress: Progress
-    task: int
+    task: TaskID
     slots: list[_Slot] = field(default_factory=list)
 
     # ------------------------------------------------------------------ starting
@@ -116,9 +125,12 @@ class _Sweep:
         if record.folder and (folder.busy or folder.exit_status is not None):
             slot.process = folder.adopt()
             return
+        if not record.folder and folder.path.exists():  # of a study that is gone
+            folder.row.set_aside()
         self.study.begin(record.number, folder.path)
-        options = self.plan.command.options(self.plan.file.values(record.drawn))
-        slot.process = folder.start([*options, *self.plan.extra], slot.environment)
+        values = self.plan.file.values(record.drawn)
+        options = self.plan.command.options(values, self.plan.extra)
+        slot.process = folder.start(options, slot.environment)
 
     def _place(self, number: int) -> Path:
         return self.plan.output.resolve() / f"trial_{number:04d}"
@@ -232,7 +244,13 @@ def run_sweep(plan: Plan, study: SweepStudy) -> None:
         KeyboardInterrupt: After the trials were ended; they go on with the next sweep.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), transient=True) as progress:
+    console = Console()
+    with Progress(
+        *(*columns, TimeElapsedColumn()),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
         done = sum(record.ended for record in study.records())
         task = progress.add_task("trials", total=plan.count, completed=min(done, plan.count))
         sweep = _Sweep(plan, study, progress, task)

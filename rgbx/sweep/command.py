@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -33,11 +33,14 @@ class Command:
     split: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def options(self, values: Mapping[tuple[str, ...], Any]) -> list[str]:
+    def options(
+        self, values: Mapping[tuple[str, ...], Any], extra: Sequence[str] = ()
+    ) -> list[str]:
         """Options of ``rgbx fit``.
 
         Args:
             values: Path of a parameter -> its value.
+            extra: Further options; the parameters win over a configuration among them.
         """
         arguments: dict[str, Any] = {}
         for path, value in values.items():
@@ -45,7 +48,7 @@ class Command:
             for key in path[:-1]:
                 place = place.setdefault(key, {})
             place[path[-1]] = value
-        found = list(self.before)
+        found = [*self.before, *extra]
         for key, value in arguments.items():
             found += [f"--{key}", str(value)] if self.split else [f"--{key}={value}"]
         return [*found, *self.after]

@@ -131,7 +131,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _read_content(path: Path, content: Mapping[str, Any]) -> SweepFile:
-    _known(content, _KEYS, "the key")
+    _known(content, _KEYS)
     for key in ("method", "metric", "parameters"):
         if key not in content:
             raise RGBXError(f"it lacks {key}")
@@ -162,7 +162,7 @@ def _read_content(path: Path, content: Mapping[str, Any]) -> SweepFile:
 def _read_metric(content: Any) -> Metric:
     if not isinstance(content, Mapping) or not isinstance(content.get("name"), str):
         raise RGBXError("metric needs a name, as validation logs it, and a goal")
-    _known(content, ("name", "goal", "target"), "metric has the key")
+    _known(content, ("name", "goal", "target"), " of metric")
     goal = content.get("goal", "minimize")
     if goal not in ("minimize", "maximize"):
         raise RGBXError(f"goal of metric is {goal!r}; known are minimize, maximize")
@@ -186,7 +186,7 @@ def _read_early(content: Any) -> EarlyStop | None:
         return None
     if not isinstance(content, Mapping) or content.get("type") != "hyperband":
         raise RGBXError("early_terminate needs type: hyperband")
-    _known(content, _EARLY_KEYS, "early_terminate has the key")
+    _known(content, _EARLY_KEYS, " of early_terminate")
     eta = _count(content, "eta", 3)
     assert eta is not None
     if eta < 2:
@@ -211,9 +211,9 @@ def _count(content: Mapping[str, Any], key: str, default: int | None) -> int | N
     return value
 
 
-def _known(content: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+def _known(content: Mapping[str, Any], known: Sequence[str], where: str = "") -> None:
     for key in content:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]}" if near else f"known are {', '.join(known)}"
-            raise RGBXError(f"{what} {key!r} is unknown; {hint}")
+            raise RGBXError(f"the key {key!r}{where} is unknown; {hint}")

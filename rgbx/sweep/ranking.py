@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rgbx.sweep.file import SweepFile
-from rgbx.sweep.study import TrialRecord
+from rgbx.sweep.record import TrialRecord
 
 __all__ = ["draw_importances", "ranked", "ranking_text", "write_importances", "write_ranking"]
 

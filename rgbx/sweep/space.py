@@ -115,6 +115,11 @@ def read_parameters(content: Any, path: tuple[str, ...] = ()) -> tuple[Parameter
 
 def _read_parameter(path: tuple[str, ...], spec: Mapping[str, Any]) -> Parameter:
     name = ".".join(path)
+    kind = spec.get("distribution", "constant")
+    if kind not in _KNOWN:
+        raise RGBXError(
+            f"parameter {name} has the distribution {kind!r}; known are {', '.join(_KNOWN)}"
+        )
     unknown = [str(key) for key in spec if key not in _KEYS]
     if unknown:
         raise RGBXError(
@@ -122,10 +127,6 @@ def _read_parameter(path: tuple[str, ...], spec: Mapping[str, Any]) -> Parameter
             f"known are {', '.join(_KEYS)}"
         )
     kind = spec.get("distribution") or _implied(name, spec)
-    if kind not in _KNOWN:
-        raise RGBXError(
-            f"parameter {name} has the distribution {kind!r}; known are {', '.join(_KNOWN)}"
-        )
     if kind == "constant":
         return Parameter(path, (_given(name, spec, "value"),))
     if kind == "categorical":

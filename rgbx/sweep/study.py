@@ -7,63 +7,23 @@ same number, so that a study holds each trial once however often it was interrup
 import importlib.util
 import json
 import logging
-import math
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rgbx.errors import RGBXError
 from rgbx.sweep.file import SweepFile
 from rgbx.sweep.grid import next_combination
+from rgbx.sweep.record import State, TrialRecord, record_of
 from rgbx.sweep.space import Parameter
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
 
-__all__ = ["State", "SweepStudy", "TrialRecord", "require_optuna"]
+__all__ = ["SweepStudy", "require_optuna"]
 
-State = Literal["waiting", "running", "done", "stopped early", "failed", "void"]
 _NAME = "rgbx sweep"
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial as the study holds it.
-
-    Attributes:
-        number: Counts from 0.
-        state: What became of it; void ones were never begun, or are run again under another number.
-        drawn: Parameter -> label or number that was drawn; constants are left out.
-        values: Scores of its validations, in order; NaN is possible.
-        reason: Why it failed.
-        cuts: Why its process ended from outside, once for each time.
-        folder: Where it lives; empty until its process was started.
-        begun: Whether all of its parameters were drawn.
-    """
-
-    number: int
-    state: State
-    drawn: Mapping[str, Any]
-    values: tuple[float, ...]
-    reason: str
-    cuts: tuple[str, ...]
-    folder: str
-    begun: bool
-
-    @property
-    def ended(self) -> bool:
-        """Whether it counts as one of ``--count``."""
-        return self.state in ("done", "stopped early", "failed")
-
-    def best(self, maximize: bool) -> float | None:
-        """The best finite score, if there is one."""
-        finite = [value for value in self.values if math.isfinite(value)]
-        if not finite:
-            return None
-        return max(finite) if maximize else min(finite)
 
 
 def require_optuna() -> None:
@@ -101,26 +61,33 @@ class SweepStudy:
         self._optuna = optuna
         self._file = file
         self._seed = seed
+        plain = json.loads(json.dumps(settings, default=str))
         try:
             storage.parent.mkdir(parents=True, exist_ok=True)
             self._storage = optuna.storages.RDBStorage(f"sqlite:///{storage.resolve()}")
-            self._study = optuna.create_study(
-                storage=self._storage,
-                study_name=_NAME,
-                direction="maximize" if file.metric.maximize else "minimize",
-                pruner=self._pruner(),
-                load_if_exists=True,
-            )
-            self._refuse_another(storage, json.loads(json.dumps(settings, default=str)))
+            self._study = self._open()
+            if self._is_unused(storage, plain):  # Optuna keeps the ranges of a study for good
+                optuna.delete_study(study_name=_NAME, storage=self._storage)
+                self._study = self._open()
+            self._study.set_user_attr("settings", plain)
         except (OSError, SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
             reason = " ".join(str(getattr(error, "orig", None) or error).split())
             raise RGBXError(f"The study {storage} cannot be used: {reason}.") from error
+
+    def _open(self) -> Any:
+        return self._optuna.create_study(
+            storage=self._storage,
+            study_name=_NAME,
+            direction="maximize" if self._file.metric.maximize else "minimize",
+            pruner=self._pruner(),
+            load_if_exists=True,
+        )
 
     # ------------------------------------------------------------------ reading
     def records(self) -> list[TrialRecord]:
         """All trials by number."""
         void = self._void
-        return [_record(trial, void) for trial in self._study.get_trials(deepcopy=False)]
+        return [record_of(trial, void) for trial in self._study.get_trials(deepcopy=False)]
 
     def importances(self) -> dict[str, float]:
         """Share of each parameter in the differences between trials (PED-ANOVA), largest first.
@@ -130,7 +97,9 @@ class SweepStudy:
         done = [r for r in self.records() if r.state == "done"]
         if len({r.best(self._file.metric.maximize) for r in done}) < 2:
             return {}
-        found = self._optuna.importance.get_param_importances(self._study)
+        importance = self._optuna.importance
+        evaluator = importance.PedAnovaImportanceEvaluator()
+        found = importance.get_param_importances(self._study, evaluator=evaluator)
         return {name: float(share) for name, share in found.items()}
 
     # ------------------------------------------------------------------ writing
@@ -195,7 +164,7 @@ class SweepStudy:
 
     # ------------------------------------------------------------------ inside
     def _read(self, number: int) -> TrialRecord:
-        return _record(self._storage.get_trial(self._trial_id(number)), self._void)
+        return record_of(self._storage.get_trial(self._trial_id(number)), self._void)
 
     @property
     def _void(self) -> list[int]:
@@ -208,25 +177,26 @@ class SweepStudy:
     def _set(self, number: int, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._trial_id(number), key, value)
 
-    def _refuse_another(self, storage: Path, settings: Mapping[str, Any]) -> None:
-        """Another sweep's study stays as it is, unless nothing was scored in it."""
+    def _is_unused(self, storage: Path, settings: Mapping[str, Any]) -> bool:
+        """Whether the study is of another sweep, and holds no score that would be lost.
+
+        Raises:
+            RGBXError: it does hold one.
+        """
         before = self._study.user_attrs.get("settings")
         records = self.records()
-        if before is None and records:
-            raise RGBXError(f"The study {storage} was not begun by `rgbx sweep`.")
-        keys = [k for k in settings if (before or {}).get(k) != settings[k]]
-        if before is not None and keys and any(r.values or r.state == "waiting" for r in records):
+        if before is None:
+            if records:
+                raise RGBXError(f"The study {storage} was not begun by `rgbx sweep`.")
+            return False
+        keys = [key for key in settings if before.get(key) != settings[key]]
+        if keys and any(record.values for record in records):
             raise RGBXError(
                 f"The study {storage} was begun with another {keys[0]} ({_short(before, keys[0])}, "
                 f"now {_short(settings, keys[0])}), so its trials cannot be compared with new "
                 "ones: give another --output, or go back to the old sweep."
             )
-        if keys:
-            for record in records:
-                if record.state == "running":
-                    self.void(record.number)
-            self._study.set_user_attr("void", [record.number for record in records])
-            self._study.set_user_attr("settings", settings)
+        return bool(keys)
 
     def _pruner(self) -> Any:
         early = self._file.early
@@ -251,28 +221,6 @@ class SweepStudy:
             return kinds.FloatDistribution(parameter.low, parameter.high, log=parameter.log)
         multiples, step = parameter.multiples, parameter.step
         return kinds.FloatDistribution(multiples[0] * step, multiples[-1] * step, step=step)
-
-
-def _record(trial: "FrozenTrial", void: Container[int]) -> TrialRecord:
-    notes = trial.user_attrs
-    names: dict[str, State] = {
-        "RUNNING": "running",
-        "WAITING": "waiting",
-        "COMPLETE": "done",
-        "PRUNED": "stopped early",
-        "FAIL": "failed",
-    }
-    fixed = trial.system_attrs.get("fixed_params", {})
-    return TrialRecord(
-        number=trial.number,
-        state="void" if trial.number in void else names[trial.state.name],
-        drawn=notes.get("drawn", fixed),
-        values=tuple(value for _, value in sorted(trial.intermediate_values.items())),
-        reason=notes.get("reason", ""),
-        cuts=tuple(notes.get("cuts", ())),
-        folder=notes.get("folder", ""),
-        begun="drawn" in notes,
-    )
 
 
 def _short(settings: Mapping[str, Any], key: str) -> str:
