@@ -14,7 +14,7 @@ from rgbx.cli.sheet import Draw, Picture, Row, sized
 from rgbx.data.base import RGBXDataModule
 from rgbx.pictures import Colour, colourise, heat, legend, overlay
 
-__all__ = ["DenseOutputs", "prediction_file", "truth_file", "write_truth"]
+__all__ = ["DenseOutputs", "dense_row", "prediction_file", "truth_file", "write_truth"]
 
 _GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
 
@@ -60,16 +60,15 @@ class DenseOutputs:
         """Write one prediction and its overlay; returns the prediction as the sheet shows it."""
         overlaid = _target(self.folder / "overlays" / f"{place}.png")
         target = _target(self.folder / prediction_file(place, prediction))
+        shown = _painted(prediction, data)
         if prediction.is_floating_point():
-            values = prediction.float().cpu().numpy().clip(0, 1)
-            shown = np.rint(values * 255).astype(np.uint8)
             Image.fromarray(shown).save(target)
-            Image.fromarray(heat(rgb, values)).save(overlaid)
+            Image.fromarray(heat(rgb, prediction.float().cpu().numpy().clip(0, 1))).save(overlaid)
             return shown
         ids = prediction.cpu().numpy().astype(np.uint8)
         save_ids(target, ids, data.palette)
         Image.fromarray(overlay(rgb, ids, data.palette)).save(overlaid)
-        return colourise(ids, data.palette)
+        return shown
 
 
 def prediction_file(place: str, prediction: Tensor) -> str:
@@ -111,6 +110,25 @@ def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None
     image = Image.fromarray(ids)
     image.putpalette([int(value) for colour in palette for value in colour])
     image.save(path)
+
+
+def dense_row(image: BatchImage, prediction: Tensor) -> Row:
+    """Picture, X if there is one, prediction, and ground truth if there is one, at one size.
+
+    Args:
+        image: what was predicted.
+        prediction: (h,w) integer ids, or floats in [0, 1].
+    """
+    rgb = sized(image.rgb, tuple(prediction.shape))
+    return _row(image, rgb, _painted(prediction, image.data))
+
+
+def _painted(prediction: Tensor, data: RGBXDataModule) -> Picture:
+    """Ids in their colours, probabilities in grey."""
+    values = prediction.cpu()
+    if values.is_floating_point():
+        return np.rint(values.float().numpy().clip(0, 1) * 255).astype(np.uint8)
+    return colourise(values.numpy().astype(np.uint8), data.palette)
 
 
 def _row(image: BatchImage, rgb: Picture, prediction: Picture) -> Row:

@@ -18,7 +18,13 @@ from rgbx.cli.sheet import CELL, Draw, Picture, Row
 from rgbx.pictures import Colour, draw_prompts, fit, generate_palette, overlay
 from rgbx.prompts import Prompt, evaluation_prompts
 
-__all__ = ["PromptedOutputs", "first_prompt", "prompt_colours", "prompt_mask_file"]
+__all__ = [
+    "PromptedOutputs",
+    "first_prompt",
+    "prompt_colours",
+    "prompt_mask_file",
+    "prompted_row",
+]
 
 COLOURS = 254  # 0 is no mask and 255 would be "ignore"; beyond that colours come again
 LIST = "prompts.json"
@@ -140,6 +146,24 @@ def first_prompt(model: LightningModule, image: BatchImage, kind: str) -> Prompt
         mask_scale=model.hparams.get("mask_prompt_scale", "hq"),
     )
     return prompt
+
+
+def prompted_row(image: BatchImage, prompt: Prompt, kind: str, mask: Tensor) -> Row:
+    """Picture with a prompt, the mask that answers it, and the ground truth.
+
+    Args:
+        image: what was asked about.
+        prompt: in the network's pixels.
+        kind: of the prompt.
+        mask: (h,w), not 0 on the object.
+    """
+    truth = image["mask"].cpu().numpy().reshape(mask.shape) > 0
+    pictures = [
+        _small(image.rgb, image.frame, [prompt], [PROMPT]),
+        _black_and_white(mask.cpu().numpy() != 0),
+        _black_and_white(truth),
+    ]
+    return pictures, [image.place, f"prediction ({kind})", "ground truth"]
 
 
 def prompt_colours(count: int) -> tuple[Colour, ...]:
