@@ -82,6 +82,8 @@ def biased_attention(q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tens
     Returns:
         (B, heads, N, d).
     """
+    if q.device.type == "meta":  # where operations are counted, not done: as they are written above
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=_bias(rel_h, rel_w))
     if q.device.type == "cpu":
         return chunked_attention(q, k, v, rel_h, rel_w)
     return widened_attention(q, k, v, rel_h, rel_w)

@@ -14,7 +14,7 @@ from rgbx.cli.sheet import Draw, Picture, Row, sized
 from rgbx.data.base import RGBXDataModule
 from rgbx.pictures import Colour, colourise, heat, legend, overlay
 
-__all__ = ["DenseOutputs"]
+__all__ = ["DenseOutputs", "dense_row", "prediction_file", "truth_file", "write_truth"]
 
 _GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
 
@@ -24,7 +24,8 @@ class DenseOutputs:
 
     Class ids become ``masks/NAME.png``, a palette image whose raw values are the ids; maps of
     probabilities (any floating type, 0 to 1) become ``maps/NAME.png``, 8-bit grey, rounded.
-    ``overlays/NAME.png`` shows the prediction over the visible picture.
+    ``overlays/NAME.png`` shows the prediction over the visible picture. Where there is a ground
+    truth, ``truth/NAME.png`` has it as it was scored, in the form of the prediction.
 
     Args:
         folder: where to.
@@ -50,26 +51,58 @@ class DenseOutputs:
         shown = self._save(image.place, prediction, rgb, data)
         if self.legend is None:
             self.legend = legend(data.class_names, _GREY if shown.ndim == 2 else data.palette)
+        if "mask" in image.batch:
+            palette = None if prediction.is_floating_point() else data.palette
+            write_truth(self.folder, image, palette)
         return partial(_row, image, rgb, shown)
 
     def _save(self, place: str, prediction: Tensor, rgb: Picture, data: RGBXDataModule) -> Picture:
         """Write one prediction and its overlay; returns the prediction as the sheet shows it."""
-        overlaid = self._file("overlays", place)
+        overlaid = _target(self.folder / "overlays" / f"{place}.png")
+        target = _target(self.folder / prediction_file(place, prediction))
+        shown = _painted(prediction, data)
         if prediction.is_floating_point():
-            values = prediction.float().cpu().numpy().clip(0, 1)
-            shown = np.rint(values * 255).astype(np.uint8)
-            Image.fromarray(shown).save(self._file("maps", place))
-            Image.fromarray(heat(rgb, values)).save(overlaid)
+            Image.fromarray(shown).save(target)
+            Image.fromarray(heat(rgb, prediction.float().cpu().numpy().clip(0, 1))).save(overlaid)
             return shown
         ids = prediction.cpu().numpy().astype(np.uint8)
-        save_ids(self._file("masks", place), ids, data.palette)
+        save_ids(target, ids, data.palette)
         Image.fromarray(overlay(rgb, ids, data.palette)).save(overlaid)
-        return colourise(ids, data.palette)
+        return shown
 
-    def _file(self, kind: str, place: str) -> Path:
-        path = self.folder / kind / f"{place}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)  # names may hold folders ("day/0001")
-        return path
+
+def prediction_file(place: str, prediction: Tensor) -> str:
+    """Where the prediction for an image lies, relative to the folder."""
+    return f"{'maps' if prediction.is_floating_point() else 'masks'}/{place}.png"
+
+
+def truth_file(place: str) -> str:
+    """Where the ground truth of an image lies, relative to the folder."""
+    return f"truth/{place}.png"
+
+
+def write_truth(
+    folder: Path, image: BatchImage, palette: Sequence[Sequence[int]] | None = None
+) -> None:
+    """Write the ground truth of a test image as it was scored.
+
+    Args:
+        folder: of the test.
+        image: its `mask` is (h,w) integer.
+        palette: colours of the class ids, whose raw values are written; without, everything above
+            0 is the object: 0 and 255.
+    """
+    target = _target(folder / truth_file(image.place))
+    mask = image["mask"].cpu().numpy()
+    if palette is None:
+        Image.fromarray(np.where(mask > 0, np.uint8(255), np.uint8(0))).save(target)
+    else:
+        save_ids(target, mask.astype(np.uint8), palette)
+
+
+def _target(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)  # names may hold folders ("day/0001")
+    return path
 
 
 def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None:
@@ -77,6 +110,25 @@ def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None
     image = Image.fromarray(ids)
     image.putpalette([int(value) for colour in palette for value in colour])
     image.save(path)
+
+
+def dense_row(image: BatchImage, prediction: Tensor) -> Row:
+    """Picture, X if there is one, prediction, and ground truth if there is one, at one size.
+
+    Args:
+        image: what was predicted.
+        prediction: (h,w) integer ids, or floats in [0, 1].
+    """
+    rgb = sized(image.rgb, tuple(prediction.shape))
+    return _row(image, rgb, _painted(prediction, image.data))
+
+
+def _painted(prediction: Tensor, data: RGBXDataModule) -> Picture:
+    """Ids in their colours, probabilities in grey."""
+    values = prediction.cpu()
+    if values.is_floating_point():
+        return np.rint(values.float().numpy().clip(0, 1) * 255).astype(np.uint8)
+    return colourise(values.numpy().astype(np.uint8), data.palette)
 
 
 def _row(image: BatchImage, rgb: Picture, prediction: Picture) -> Row:

@@ -15,9 +15,20 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rgbx.cli.attention import FOLDER as ATTENTION
 from rgbx.cli.attention import AttentionWriter
+from rgbx.cli.logged_pictures import ValidationPictures
 from rgbx.cli.messages import RGBXParser, class_at, quieten
+from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
+from rgbx.cli.python_values import without_python
 from rgbx.cli.report import report_test
+from rgbx.cli.run_loggers import (
+    VERSION_VARIABLE,
+    RunConfig,
+    arrange_loggers,
+    own_wandb_run,
+    wandb_beside,
+)
+from rgbx.cli.settings import run_settings
 from rgbx.data import PromptableDataModule
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
@@ -29,7 +40,6 @@ __all__ = ["RGBXCLI", "main"]
 
 #: values that the data module decides; a value in the configuration would be replaced in silence
 LINKED = ("num_classes", "class_names")
-VERSION_VARIABLE = "RGBX_RUN_VERSION"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
     quieten()
     version = os.environ.get(VERSION_VARIABLE)
     try:
-        RGBXCLI(list(argv))
+        with own_wandb_run():
+            RGBXCLI(list(argv))
     except MisconfigurationException as error:
         raise RGBXError(" ".join(str(error).split())) from error
     finally:
@@ -56,6 +67,7 @@ class RGBXCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             parser_class=RGBXParser,
+            save_config_callback=RunConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -67,7 +79,8 @@ class RGBXCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """As the base, without its warning about being called from Python."""
         assert isinstance(args, list)
-        self.config = parser.parse_args(args)
+        plain = [without_python(argument) for argument in args]
+        self.config = parser.parse_args(wandb_beside(plain))
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The data set decides how many classes there are and what they are called."""
@@ -110,7 +123,7 @@ class RGBXCLI(LightningCLI):
         _warn_about_linked_values(config)
         if self.subcommand == "fit":
             _refuse_absent_devices(config.trainer)
-            _same_version_for_all_loggers(config.trainer)
+            arrange_loggers(config.trainer)
             return
         if not config.get("ckpt_path"):
             raise RGBXError(
@@ -147,8 +160,13 @@ class RGBXCLI(LightningCLI):
         self.model.data_info = _describe(self.datamodule)
         trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if self.subcommand == "fit" and ValidationPictures.have_a_place(trainer, self.model):
+            callbacks.append(ValidationPictures())
         if self.subcommand == "predict" or config.get("save_predictions"):
             callbacks.append(PredictionWriter(self.output_folder))
+        if self.subcommand == "test":
+            saved = bool(config.save_predictions)
+            callbacks.append(ImageRecorder(self.output_folder, saved))
         if config.get("visualize_attention"):
             callbacks.append(AttentionWriter(self.output_folder))
         return trainer
@@ -172,6 +190,7 @@ class RGBXCLI(LightningCLI):
         report_test(
             *(self.model, self.datamodule, Path(config.ckpt_path), self.output_folder),
             seed=config.seed_everything,
+            settings=run_settings(config.as_dict()),
         )
         self._say_where_attention_is()
 
@@ -238,31 +257,6 @@ def _refuse_absent_devices(trainer: Any) -> None:
             f"trainer.devices is {devices}, but this machine has {there} "
             f"{'GPUs' if gpus else 'CPU cores'}: lower it, or leave it out."
         )
-
-
-def _same_version_for_all_loggers(trainer: Any) -> None:
-    """Give CSV and TensorBoard one run folder: each would otherwise count the other's as taken."""
-    loggers = trainer.get("logger")
-    loggers = [item for item in _listed(loggers) if hasattr(item, "init_args")]
-    named = [i.init_args for i in loggers if i.init_args.get("name") and "version" in i.init_args]
-    named = [a for a in named if a.version is None and a.get("save_dir")]
-    if not named:
-        return
-    if VERSION_VARIABLE not in os.environ:  # set by rank 0, inherited by the ranks it starts
-        taken = [0]
-        for arguments in named:
-            for path in Path(arguments.save_dir, arguments.name).glob("version_*"):
-                number = path.name.removeprefix("version_")
-                taken.append(int(number) + 1 if number.isdigit() else 0)
-        os.environ[VERSION_VARIABLE] = str(max(taken))
-    for arguments in named:
-        arguments.version = int(os.environ[VERSION_VARIABLE])
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None or isinstance(value, bool):
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _one_device_no_logs(trainer: Any) -> None:

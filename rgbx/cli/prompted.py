@@ -11,13 +11,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rgbx.cli.dense import write_truth
 from rgbx.cli.frame import Frame
 from rgbx.cli.image import BatchImage
 from rgbx.cli.sheet import CELL, Draw, Picture, Row
 from rgbx.pictures import Colour, draw_prompts, fit, generate_palette, overlay
 from rgbx.prompts import Prompt, evaluation_prompts
 
-__all__ = ["PromptedOutputs", "first_prompt", "prompt_colours"]
+__all__ = [
+    "PromptedOutputs",
+    "first_prompt",
+    "prompt_colours",
+    "prompt_mask_file",
+    "prompted_row",
+]
 
 COLOURS = 254  # 0 is no mask and 255 would be "ignore"; beyond that colours come again
 LIST = "prompts.json"
@@ -31,7 +38,7 @@ class PromptedOutputs:
     order of the prompts), ``overlays/NAME.png`` with all masks and prompts of the picture, and
     ``prompts.json``, which has the prompts in pixels of the pictures and the mask of each:
     ``{"NAME": [{"box": [12, 30, 200, 180], "mask": "masks/NAME_0.png"}]}``. A test leaves
-    ``masks/NAME_KIND.png``, the answer to the first prompt of every kind.
+    ``masks/NAME_KIND.png``, the answer to the first prompt of every kind, and ``truth/NAME.png``.
 
     Args:
         folder: where to.
@@ -90,6 +97,7 @@ class PromptedOutputs:
         found = {kind: mask.cpu().numpy() != 0 for kind, mask in masks.items()}
         for kind, mask in found.items():
             self._mask(f"{image.place}_{kind}", mask)
+        write_truth(self.folder, image)
 
         def row() -> Row:
             pictures = [image.rgb]
@@ -115,6 +123,11 @@ class PromptedOutputs:
         return target.relative_to(self.folder).as_posix()
 
 
+def prompt_mask_file(place: str, kind: str) -> str:
+    """Where a test's answer to the first prompt of a kind lies, relative to the folder."""
+    return f"masks/{place}_{kind}.png"
+
+
 def first_prompt(model: LightningModule, image: BatchImage, kind: str) -> Prompt:
     """The first prompt of a kind, as the model drew it for a test image.
 
@@ -133,6 +146,24 @@ def first_prompt(model: LightningModule, image: BatchImage, kind: str) -> Prompt
         mask_scale=model.hparams.get("mask_prompt_scale", "hq"),
     )
     return prompt
+
+
+def prompted_row(image: BatchImage, prompt: Prompt, kind: str, mask: Tensor) -> Row:
+    """Picture with a prompt, the mask that answers it, and the ground truth.
+
+    Args:
+        image: what was asked about.
+        prompt: in the network's pixels.
+        kind: of the prompt.
+        mask: (h,w), not 0 on the object.
+    """
+    truth = image["mask"].cpu().numpy().reshape(mask.shape) > 0
+    pictures = [
+        _small(image.rgb, image.frame, [prompt], [PROMPT]),
+        _black_and_white(mask.cpu().numpy() != 0),
+        _black_and_white(truth),
+    ]
+    return pictures, [image.place, f"prediction ({kind})", "ground truth"]
 
 
 def prompt_colours(count: int) -> tuple[Colour, ...]:

@@ -46,7 +46,12 @@ class _HasCurves(Protocol):
 
 
 def report_test(
-    model: RGBXModule, data: RGBXDataModule, checkpoint: Path, folder: Path, seed: int | None
+    model: RGBXModule,
+    data: RGBXDataModule,
+    checkpoint: Path,
+    folder: Path,
+    seed: int | None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Print benchmark tables, and per-class tables if there are classes; write ``test.json``.
 
@@ -58,8 +63,9 @@ def report_test(
         checkpoint: the file that was tested.
         folder: gets the files.
         seed: of the run.
+        settings: what else makes the run, as dotted keys.
     """
-    result = _result(model, data, checkpoint, seed)
+    result = _result(model, data, checkpoint, seed, settings)
     write_result(folder / "test.json", result)
     written = [folder / "test.json"]
     if isinstance(model, _HasCurves):
@@ -73,7 +79,11 @@ def report_test(
 
 
 def _result(
-    model: RGBXModule, data: RGBXDataModule, checkpoint: Path, seed: int | None
+    model: RGBXModule,
+    data: RGBXDataModule,
+    checkpoint: Path,
+    seed: int | None,
+    settings: Mapping[str, Any] | None,
 ) -> TestResult:
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     trained_on = stored.get("rgbx", {}).get("data", {})
@@ -97,6 +107,7 @@ def _result(
         scores=model.results,
         protocol=protocol,
         seed=seed,
+        settings=settings,
     )
 
 

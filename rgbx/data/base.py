@@ -14,6 +14,7 @@ from rgbx.data.frequencies import class_frequencies
 from rgbx.data.loaders import ordered_loader, training_loader
 from rgbx.data.normalise import Statistics
 from rgbx.data.options import as_numbers, as_triple, mistakes
+from rgbx.data.records import Record
 from rgbx.data.source import Source
 from rgbx.data.transforms import EvalTransform, TrainTransform
 from rgbx.errors import DataError, RGBXError
@@ -126,6 +127,11 @@ class RGBXDataModule(Source, LightningDataModule):
     def split_sizes(self) -> dict[str, int]:
         """Number of samples of every split that has been set up."""
         return {split: len(dataset) for split, dataset in self._sets.items()}
+
+    def records(self, split: str) -> list[Record]:
+        """The samples of a split that has been set up, in the order of its loader; else none."""
+        found = self._sets.get(split)
+        return [] if found is None else found.records
 
     def setup(self, stage: str | None = None) -> None:
         """Find the samples of a stage (Lightning calls this).

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -48,6 +49,7 @@ class Evaluator(nn.Module):
         # A list with an index, as nn.ModuleDict refuses keys such as "train" or "a.b".
         self._index = {key: position for position, key in enumerate(keys)}
         self._metrics = nn.ModuleList(metric.clone() for _ in keys)
+        self._watched: list[tuple[Metric, dict[str, Tensor]]] | None = None
 
     def metric(self, split: str, subset: str = ALL) -> Metric:
         """The metric of one split and subset.
@@ -77,9 +79,37 @@ class Evaluator(nn.Module):
         Raises:
             ValueError: If the split or the subset is unknown.
         """
-        names = (subset, ALL) if subset else (ALL,)
-        for metric in [self.metric(split, name) for name in names]:
+        *parts, whole = [self.metric(split, name) for name in ((subset, ALL) if subset else (ALL,))]
+        for metric in parts:
             metric.update(pred, target)
+        before = _states(whole) if self._watched is not None else {}
+        whole.update(pred, target)
+        if self._watched is not None:
+            added = {name: state - before[name] for name, state in _states(whole).items()}
+            self._watched.append((whole, added))
+
+    def watch(self) -> None:
+        """From now on keep the scores of every update by itself, until :meth:`watched`."""
+        self._watched = []
+
+    def watched(self) -> list[dict[str, Any]]:
+        """The scores of every update since :meth:`watch`, as if it were the whole set.
+
+        What an update added to the sums of its metric is scored, so that nothing is counted twice;
+        the sums must be tensors.
+
+        Returns:
+            Score name -> value, in the order of the updates.
+        """
+        found = []
+        for metric, states in self._watched or ():
+            alone = metric.clone()
+            alone.sync_on_compute = False  # other processes have seen other images
+            for name, value in states.items():
+                setattr(alone, name, value)
+            found.append(_computed(alone))
+        self._watched = None
+        return found
 
     def compute(self, split: str) -> dict[str, dict[str, Any]]:
         """Subset -> score name -> value, for one split; a subset without images gives NaN.
@@ -87,10 +117,7 @@ class Evaluator(nn.Module):
         Raises:
             ValueError: If the split is unknown.
         """
-        with warnings.catch_warnings():
-            # torchmetrics warns of metrics that saw nothing; here that is an ordinary NaN.
-            warnings.filterwarnings("ignore", message=".*was called before the ``update``.*")
-            return {subset: self.metric(split, subset).compute() for subset in (ALL, *self.subsets)}
+        return {subset: _computed(self.metric(split, subset)) for subset in (ALL, *self.subsets)}
 
     def results(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Split -> subset -> score name -> value, for all splits."""
@@ -105,3 +132,16 @@ class Evaluator(nn.Module):
         for name in self.splits if split is None else (split,):
             for subset in (ALL, *self.subsets):
                 self.metric(name, subset).reset()
+
+
+def _computed(metric: Metric) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        # torchmetrics warns of metrics that saw nothing; here that is an ordinary NaN.
+        warnings.filterwarnings("ignore", message=".*was called before the ``update``.*")
+        scores: dict[str, Any] = metric.compute()
+        return scores
+
+
+def _states(metric: Metric) -> dict[str, Tensor]:
+    """Copies of a metric's sums."""
+    return {name: torch.as_tensor(state).clone() for name, state in metric.metric_state.items()}

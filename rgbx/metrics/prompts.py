@@ -10,10 +10,10 @@ from rgbx.metrics.boundary import boundary, boundary_width, edge_iou
 from rgbx.metrics.pixels import mask_iou
 from rgbx.metrics.stability import stability
 
-__all__ = ["PromptScores"]
+__all__ = ["SCORES", "PromptScores"]
 
 _FIXED_POINT = 2**40  # as in SegmentationScores: integer sums are exact in any order
-_SCORES = ("mIoU", "mBIoU", "mSF")
+SCORES = ("mIoU", "mBIoU", "mSF")
 
 
 class PromptScores(Metric):
@@ -65,7 +65,7 @@ class PromptScores(Metric):
         self.empty_union = empty_union
         # one column per score: mSF is counted over fewer images than the other two
         for name in ("sums", "images"):
-            zeros = torch.zeros(len(self.kinds), len(_SCORES), dtype=torch.int64)
+            zeros = torch.zeros(len(self.kinds), len(SCORES), dtype=torch.int64)
             self.add_state(name, default=zeros, dist_reduce_fx="sum")
 
     def update(self, pred: Mapping[str, Tensor], target: Tensor) -> None:
@@ -118,7 +118,7 @@ class PromptScores(Metric):
         return {
             f"{kind}/{name}": value
             for kind, row, seen in zip(self.kinds, values, counts, strict=True)
-            for name, value, images in zip(_SCORES, row, seen, strict=True)
+            for name, value, images in zip(SCORES, row, seen, strict=True)
             if images or name != "mSF"
         }
 

@@ -230,24 +230,25 @@ class RGBXModule(LightningModule):
         return batch["rgb"], x
 
     # ------------------------------------------------------------------ summary
+    def parameters_by_part(self) -> dict[str, int]:
+        """How many parameters there are, everything counted once.
+
+        Returns:
+            Part -> trainable ones, "other" for those that belong to no part, and "frozen".
+        """
+        counts = dict.fromkeys((*self.parts, "other", "frozen"), 0)
+        for name, parameter in self.named_parameters():
+            found = (part for part, pattern in self.parts.items() if re.search(pattern, name))
+            counts[next(found, "other") if parameter.requires_grad else "frozen"] += (
+                parameter.numel()
+            )
+        return {part: n for part, n in counts.items() if n or part == "frozen"}
+
     def parameter_summary(self) -> str:
         """A table of trainable parameters by part, and the frozen rest, in millions."""
-        counts = dict.fromkeys(self.parts, 0)
-        frozen = other = 0
-        for name, parameter in self.named_parameters():
-            if not parameter.requires_grad:
-                frozen += parameter.numel()
-                continue
-            part = next((p for p, pattern in self.parts.items() if re.search(pattern, name)), None)
-            if part is None:
-                other += parameter.numel()
-            else:
-                counts[part] += parameter.numel()
-        if other:
-            counts["other"] = other
-        trained = sum(counts.values())
-        rows = [(part, n) for part, n in counts.items() if n]
-        rows += [("trainable", trained), ("frozen", frozen)]
+        counts = self.parameters_by_part()
+        frozen = counts.pop("frozen")
+        rows = [*counts.items(), ("trainable", sum(counts.values())), ("frozen", frozen)]
         width = max(len(part) for part, _ in rows)
         lines = [f"  {part:<{width}}  {n / 1e6:10.4f} M" for part, n in rows]
         lines.insert(len(lines) - 2, "  " + "-" * (width + 14))

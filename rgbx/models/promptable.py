@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import ALL, Evaluator
-from rgbx.metrics.prompts import PromptScores
+from rgbx.metrics.prompts import SCORES, PromptScores
 from rgbx.models.base import OptimizerFactory, RGBXModule, resize
 from rgbx.models.prompt_evaluation import Questions, masks_at, mean_scores
 from rgbx.optim.schedules import Schedule
@@ -62,6 +62,8 @@ class PromptableModule(RGBXModule, ABC):
     """
 
     needs_x = False
+    #: names of what `decode_measured` may return
+    measured: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -140,6 +142,16 @@ class PromptableModule(RGBXModule, ABC):
         return self.losses(logits, batch["mask"])
 
     # ------------------------------------------------------------------ validation
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the scores that validation logs.
+
+        Args:
+            arguments: of the constructor.
+        """
+        names = (*SCORES, *cls.measured)
+        return tuple(f"val/{kind}/{name}" for kind in arguments["val_kinds"] for name in names)
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score one validation batch at the original size."""
         for answers in self._answers(batch, "val", self._validation):

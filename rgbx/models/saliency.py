@@ -1,7 +1,7 @@
 """The task base for salient objects: one map in [0, 1] per image, per-image scores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from rgbx.optim.schedules import Schedule
 __all__ = ["SaliencyModule", "saliency_loss"]
 
 IGNORE = 255
+_VALIDATED = ("maxF", "meanF", "MAE", "IoU")
+_ADDED = {"shadow": ("BER", "BER_image"), "polyp": ("mDice", "mIoU")}  # by the families of a test
 
 
 class SaliencyModule(RGBXModule, ABC):
@@ -71,6 +73,16 @@ class SaliencyModule(RGBXModule, ABC):
         """
         return _maps(self.logits(*self.inputs(batch)), sizes)
 
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the scores that validation logs.
+
+        Args:
+            arguments: of the constructor.
+        """
+        added = [_ADDED.get(family, ()) for family in arguments.get("scores", ())]
+        return tuple(f"val/{name}" for names in (_VALIDATED, *added) for name in names)
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score one validation batch at network size, on labelled pixels."""
         masks = batch["mask"]
@@ -85,7 +97,7 @@ class SaliencyModule(RGBXModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the whole set (summed over ranks)."""
         scores = self.validation_scores.compute()
-        for name in ("maxF", "meanF", "MAE", "IoU"):
+        for name in _VALIDATED:
             self.log(f"val/{name}", scores[name], prog_bar=name == "maxF", sync_dist=True)
         self.validation_scores.reset()
         for family in self.validation_families:

@@ -1,7 +1,7 @@
 """The task base for semantic segmentation: cross-entropy + Dice style training, set-wise scores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ MFNET_CLASSES = (
     *("unlabelled", "car", "person", "bike", "curve"),
     *("car_stop", "guardrail", "color_cone", "bump"),
 )
+_LOGGED = ("miou", "macc", "miou_image")
 
 
 class SemanticModule(RGBXModule, ABC):
@@ -76,6 +77,15 @@ class SemanticModule(RGBXModule, ABC):
         """`losses` of the logits at input size."""
         return self.losses(self(*self.inputs(batch)), batch["mask"])
 
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the scores that validation logs.
+
+        Args:
+            arguments: of the constructor.
+        """
+        return tuple(f"val/{name}" for name in _LOGGED)
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Count one validation batch at network size."""
         prediction = self(*self.inputs(batch)).argmax(1)
@@ -84,7 +94,7 @@ class SemanticModule(RGBXModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log the whole-set scores (summed over ranks)."""
         scores = self.validation_scores.compute()
-        for name in ("miou", "macc", "miou_image"):
+        for name in _LOGGED:
             self.log(f"val/{name}", scores[name], prog_bar=name == "miou", sync_dist=True)
         self.validation_scores.reset()
 
@@ -117,7 +127,7 @@ class SemanticModule(RGBXModule, ABC):
         self.results = self.evaluator.results()
         for split, subsets in self.results.items():
             for subset, scores in subsets.items():
-                for name in ("miou", "macc", "miou_image"):
+                for name in _LOGGED:
                     self.log(f"{split}/{subset}/{name}", float(scores[name]))
 
     def protocol(self) -> dict[str, str]:

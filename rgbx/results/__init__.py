@@ -1,8 +1,14 @@
 """From a finished test to ``test.json`` and to tables beside published numbers."""
 
+from rgbx.results.ablation import AblationEntry, ablation_table, tables_named
 from rgbx.results.benchmark import benchmark_table, benchmark_tables, combined_tables
 from rgbx.results.families import groups_of
+from rgbx.results.find import Run, find_runs
+from rgbx.results.html import HTML_STYLE, html_page, to_html
+from rgbx.results.joined import JoinedOptions, joined_tables
+from rgbx.results.latex import to_latex, to_latex_float
 from rgbx.results.load import load_published
+from rgbx.results.narrow import narrowed
 from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
 from rgbx.results.published import MEAN, SALIENCY, Cost, Published, PublishedRow, PublishedTable
 from rgbx.results.record import (
@@ -14,38 +20,50 @@ from rgbx.results.record import (
     make_result,
     sha256_of,
 )
-from rgbx.results.render import to_csv, to_latex, to_markdown, to_terminal
+from rgbx.results.render import to_csv, to_markdown, to_terminal
 from rgbx.results.store import read_result, write_result
 from rgbx.results.tables import Row, Table, class_table
 
 __all__ = [
+    "HTML_STYLE",
     "MEAN",
     "SALIENCY",
+    "AblationEntry",
     "CheckpointRecord",
     "ClassScore",
     "Cost",
     "DataRecord",
+    "JoinedOptions",
     "ModelRecord",
     "Published",
     "PublishedRow",
     "PublishedTable",
     "Row",
+    "Run",
     "Table",
     "TestResult",
+    "ablation_table",
     "benchmark_table",
     "benchmark_tables",
     "class_table",
     "combined_tables",
+    "find_runs",
     "groups_of",
     "has_prompts",
+    "html_page",
+    "joined_tables",
     "kind_label",
     "load_published",
     "make_result",
+    "narrowed",
     "prompt_tables",
     "read_result",
     "sha256_of",
+    "tables_named",
     "to_csv",
+    "to_html",
     "to_latex",
+    "to_latex_float",
     "to_markdown",
     "to_terminal",
     "write_result",

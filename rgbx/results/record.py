@@ -87,6 +87,8 @@ class TestResult:
         protocol: Metric -> sentence that says what was averaged over what.
         numbers: Split -> subset -> metric -> rate in [0, 1], NaN where nothing was measured.
         classes: Split -> subset -> one entry per class.
+        settings: What else makes the run (optimiser, schedule, epochs, options of the data), as
+            dotted keys; empty in older files.
     """
 
     __test__: ClassVar[bool] = False  # not a pytest class, whatever its name says
@@ -102,6 +104,7 @@ class TestResult:
     protocol: dict[str, str]
     numbers: dict[str, dict[str, dict[str, float]]]
     classes: dict[str, dict[str, tuple[ClassScore, ...]]]
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def make_result(
@@ -112,6 +115,7 @@ def make_result(
     scores: Mapping[str, Mapping[str, Mapping[str, Any]]],
     protocol: Mapping[str, str],
     seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> TestResult:
     """Put the outcome of a test together, stamped with the date and the versions in use.
 
@@ -124,6 +128,7 @@ def make_result(
             ``iou``, ``accuracy`` and ``support`` become per-class entries, the rest numbers.
         protocol: Metric -> sentence.
         seed: Seed of the run.
+        settings: What else makes the run, as dotted keys with plain values.
     """
     return TestResult(
         rgbx=__version__,
@@ -147,6 +152,7 @@ def make_result(
             }
             for split, subsets in scores.items()
         },
+        settings=dict(settings or {}),
     )
 
 

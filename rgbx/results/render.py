@@ -1,7 +1,8 @@
-"""A :class:`~rgbx.results.tables.Table` in Markdown, CSV, LaTeX, or on the terminal."""
+"""A :class:`~rgbx.results.tables.Table` in Markdown, CSV, or on the terminal."""
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from rich import box
@@ -9,19 +10,21 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rgbx.results.tables import TERMINAL, Table
+from rgbx.results.tables import DEVIATION, TERMINAL, Row, Table
 
-__all__ = ["to_csv", "to_latex", "to_markdown", "to_terminal"]
+__all__ = ["to_csv", "to_markdown", "to_terminal"]
 
 _WIDE = 10  # columns from which the terminal's table is set closer
 
 
 def to_markdown(table: Table) -> str:
-    """The table with aligned columns, this run in bold, the notes as a list below."""
-    lines = [tuple(_markdown(cell) for cell in _full_headings(table))]
-    for row in table.rows:
-        cells = (_markdown(cell) for cell in row.cells)
-        lines.append(tuple(f"**{cell}**" if row.own else cell for cell in cells))
+    """The table with aligned columns, the notes as a list below.
+
+    This run and the best of a column are bold, the second best are underlined (``<ins>``, as
+    Markdown has no mark of its own), lines that papers printed are in italics.
+    """
+    lines = [tuple(_markdown(cell) for cell in table.full_headings)]
+    lines += [_markdown_cells(row, table.text_columns) for row in table.rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
 
     def join(cells: tuple[str, ...]) -> str:
@@ -37,19 +40,23 @@ def to_markdown(table: Table) -> str:
     )
     body = [join(lines[0]), join(rule), *(join(line) for line in lines[1:])]
     notes = ["", *(f"- {_markdown(note)}" for note in table.notes)] if table.notes else []
-    return "\n".join([f"**{table.title}**", "", *body, *notes]) + "\n"
+    return "\n".join([f"**{_markdown(table.title)}**", "", *body, *notes]) + "\n"
 
 
 def to_terminal(table: Table) -> Group:
-    """Something for ``rich.console.Console.print``: this run in bold, the notes dimmed below."""
-    lines = [table.columns, *(row.cells for row in table.rows)]
+    """Something for ``rich.console.Console.print``: the notes dimmed below.
+
+    This run and the best of a column are bold, the second best are underlined, lines that papers
+    printed are dimmed.
+    """
+    lines = [[Text(c) for c in table.columns], *(_terminal_cells(row) for row in table.rows)]
     if table.groups:
         lines = _joined(table, lines)
     # "miou_image day" on three lines keeps seven number columns within 80 characters
     labels = [
         heading
         if index < table.text_columns or table.groups
-        else heading.replace("_", "\n").replace(" ", "\n")
+        else Text(re.sub("[_ ]", "\n", heading.plain))
         for index, heading in enumerate(lines[0])
     ]
     grid = RichTable(
@@ -62,85 +69,84 @@ def to_terminal(table: Table) -> Group:
     )
     for index, label in enumerate(labels):
         left = index < table.text_columns or bool(table.groups)
-        grid.add_column(Text(label), justify="left" if left else "right", no_wrap=True)
-    for row, cells in zip(table.rows, lines[1:], strict=True):
-        grid.add_row(*map(Text, cells), style="bold" if row.own else None)
+        grid.add_column(label, justify="left" if left else "right", no_wrap=True)
+    for i, (row, cells) in enumerate(zip(table.rows, lines[1:], strict=True)):
+        if row.rule and i:
+            grid.add_section()
+        grid.add_row(*cells, style="bold" if row.own else "dim" if row.published else None)
     return Group(grid, Text(), *(Text(f"  {note}", style="dim") for note in table.notes), Text())
 
 
-def _roomy(labels: Sequence[str], lines: Sequence[tuple[str, ...]]) -> bool:
+def _roomy(labels: Sequence[Text], lines: Sequence[Sequence[Text]]) -> bool:
     """Whether few and narrow columns leave room for two characters between them."""
     columns = zip(labels, *lines, strict=True)
-    widths = (max(map(len, [*label.split("\n"), *cells])) for label, *cells in columns)
+    widths = (
+        max(map(len, [*label.plain.split("\n"), *(cell.plain for cell in cells)]))
+        for label, *cells in columns
+    )
     return len(labels) <= _WIDE and sum(width + 2 for width in widths) <= TERMINAL
 
 
-def _joined(table: Table, lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _terminal_cells(row: Row) -> list[Text]:
+    cells = [Text(cell) for cell in row.cells]
+    for place in row.best:
+        cells[place].stylize("bold not dim")
+    for place in row.second:
+        cells[place].stylize("underline")
+    return cells
+
+
+def _joined(table: Table, lines: list[list[Text]]) -> list[list[Text]]:
     """Lines with the cells of each group joined into one, its name above the headings."""
     joined = [line[: table.text_columns] for line in lines]
     for group, start, stop in table.spans:
-        widths = [max(len(line[i]) for line in lines) for i in range(start, stop)]
-        texts = [
-            " " + " ".join(c.rjust(w) for c, w in zip(line[start:stop], widths, strict=True))
-            for line in lines
-        ]
-        texts[0] = f"{group.center(len(texts[0]))}\n{texts[0]}"
-        joined = [(*done, text) for done, text in zip(joined, texts, strict=True)]
+        widths = [max(line[i].cell_len for line in lines) for i in range(start, stop)]
+        widths[0] = max(widths[0], len(group) - sum(widths[1:]) - len(widths) + 1)
+        for place, (line, done) in enumerate(zip(lines, joined, strict=True)):
+            parts = [_right(cell, w) for cell, w in zip(line[start:stop], widths, strict=True)]
+            text = Text(" ") + Text(" ").join(parts)
+            if not place:
+                text = Text(f"{group.center(text.cell_len)}\n") + text
+            done.append(text)
     return joined
 
 
-def _full_headings(table: Table) -> tuple[str, ...]:
-    """Headings that stand alone: the group's name before each of its columns."""
-    if not table.groups:
-        return table.columns
-    groups = ("",) * table.text_columns + table.groups
-    return tuple(
-        f"{group} {name}".strip() for group, name in zip(groups, table.columns, strict=True)
-    )
+def _right(cell: Text, width: int) -> Text:
+    return Text(" " * (width - cell.cell_len)) + cell
 
 
 def to_csv(table: Table) -> str:
-    """Headings and rows as comma-separated values, without title, notes and arrows."""
+    """Headings and rows as comma-separated values, without title, notes, marks and arrows.
+
+    A column with deviations ("77.61 ± 0.32") becomes two, the second named "... std".
+    """
+    columns: list[list[str]] = []
+    for place, heading in enumerate(table.full_headings):
+        name = heading.replace("↓", "")
+        cells = [row.cells[place] for row in table.rows]
+        spread = place >= table.text_columns and any(DEVIATION in cell for cell in cells)
+        halves = [cell.partition(DEVIATION) if spread else (cell, "", "") for cell in cells]
+        columns.append([name, *(mean for mean, _, _ in halves)])
+        if spread:
+            columns.append([f"{name} std", *(deviation for _, _, deviation in halves)])
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(name.replace("↓", "") for name in _full_headings(table))
-    writer.writerows(row.cells for row in table.rows)
+    csv.writer(out, lineterminator="\n").writerows(zip(*columns, strict=True))
     return out.getvalue()
 
 
-def to_latex(table: Table) -> str:
-    """A booktabs ``tabular``, this run in bold, the notes as comments."""
-    numbers = len(table.columns) - table.text_columns
-    lines = [r"\begin{tabular}{" + "l" * table.text_columns + "r" * numbers + "}", r"\toprule"]
-    lines += [*_latex_groups(table), _latex_row(table.columns, bold=False), r"\midrule"]
-    lines += [_latex_row(row.cells, bold=row.own) for row in table.rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*(f"% {line}" for line in (table.title, *table.notes)), *lines]) + "\n"
+def _markdown_cells(row: Row, text_columns: int) -> tuple[str, ...]:
+    cells = [_markdown(cell) for cell in row.cells]
+    if row.own:
+        return tuple(f"**{cell}**" for cell in cells)
+    for place in row.best:
+        cells[place] = f"**{cells[place]}**"
+    for place in row.second:
+        cells[place] = f"<ins>{cells[place]}</ins>"
+    if row.published:
+        cells[:text_columns] = [f"*{cell}*" if cell else "" for cell in cells[:text_columns]]
+    return tuple(cells)
 
 
 def _markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("_", r"\_")
-
-
-_LATEX = str.maketrans(
-    {
-        **{char: f"\\{char}" for char in "&%$#_{}"},
-        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-        "↓": r"$\downarrow$",
-    }
-)
-
-
-def _latex_groups(table: Table) -> list[str]:
-    if not table.groups:
-        return []
-    heads = [
-        rf"\multicolumn{{{b - a}}}{{c}}{{{name.translate(_LATEX)}}}" for name, a, b in table.spans
-    ]
-    rules = " ".join(rf"\cmidrule(lr){{{a + 1}-{b}}}" for _, a, b in table.spans)
-    return [" & ".join([""] * table.text_columns + heads) + r" \\", rules]
-
-
-def _latex_row(cells: tuple[str, ...], bold: bool) -> str:
-    escaped = [cell.translate(_LATEX) for cell in cells]
-    return " & ".join(rf"\textbf{{{cell}}}" if bold else cell for cell in escaped) + r" \\"
+    """The text on one line, with what Markdown would read as markup escaped."""
+    return re.sub(r"([\\|_*<>`\[\]])", r"\\\1", " ".join(text.split()))

@@ -64,7 +64,7 @@ def read_result(path: str | Path) -> TestResult:
         return decode(TestResult, json.loads(text))
     except OSError as error:
         raise RGBXError(f"Cannot read the scores in {path}: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RGBXError(
             f"{path} is no readable JSON ({error}); write it again with `rgbx test`."
         ) from error

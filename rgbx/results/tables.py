@@ -7,6 +7,7 @@ from typing import Literal
 from rgbx.results.record import TestResult
 
 __all__ = [
+    "DEVIATION",
     "MISSING",
     "TERMINAL",
     "Row",
@@ -20,15 +21,29 @@ __all__ = [
 
 MISSING = "-"
 TERMINAL = 80  # characters
+DEVIATION = " ± "  # between a mean over seeds and its standard deviation
 Unit = Literal["percent", "fraction"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of cells; ``own`` marks what this run measured."""
+    """One line of cells.
+
+    Attributes:
+        cells: The texts.
+        own: Whether this is what the run measured; shown in bold.
+        best: Places of the cells that are the best of their columns; shown in bold.
+        second: Places of the second best; shown underlined.
+        published: Whether a paper printed this line; shown set back.
+        rule: Whether a thin line stands above it.
+    """
 
     cells: tuple[str, ...]
     own: bool = False
+    best: tuple[int, ...] = ()
+    second: tuple[int, ...] = ()
+    published: bool = False
+    rule: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,15 @@ class Table:
             else:
                 found.append((group, place, place + 1))
         return found
+
+    @property
+    def full_headings(self) -> tuple[str, ...]:
+        """Headings that stand alone: the group's name before each of its columns."""
+        if not self.groups:
+            return self.columns
+        groups = ("",) * self.text_columns + self.groups
+        pairs = zip(groups, self.columns, strict=True)
+        return tuple(f"{group} {name}".strip() for group, name in pairs)
 
 
 def width_of(table: Table) -> int:

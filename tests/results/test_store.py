@@ -152,3 +152,13 @@ def test_sha256_of_a_file(tmp_path):
     content = bytes(range(256)) * 9000  # more than two blocks
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_files_from_before_the_settings_were_kept_still_read(tmp_path, without_nan):
+    path = tmp_path / "test.json"
+    write_result(path, dataclasses.replace(without_nan, settings={"trainer.max_epochs": 3}))
+    assert read_result(path).settings == {"trainer.max_epochs": 3}
+    content = json.loads(path.read_text())
+    del content["settings"]
+    path.write_text(json.dumps(content))
+    assert read_result(path) == without_nan

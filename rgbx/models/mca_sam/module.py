@@ -1,6 +1,6 @@
 """MCA-SAM, and SAM-Adapter as a setting of it, as a LightningModule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -160,6 +160,12 @@ class MCASAM(SaliencyModule):
             )
         self._contrasted = [layer for layer, _ in contrasted]
         self._mean, self._std = _MEAN, _STD
+
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """As for every model of maps, and what the task adds."""
+        task = arguments.get("task", "camouflage")
+        return super().validation_metrics({**arguments, "scores": SCORES[task]})
 
     def setup(self, stage: str) -> None:
         """Take over how the data module normalised the pictures: views change the pictures."""

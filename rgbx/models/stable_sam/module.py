@@ -76,6 +76,7 @@ class StableSAM(PromptableModule):
         "mask token": r"mask_token$",
         "mask decoder": r"mask_decoder\.",
     }
+    measured: ClassVar[tuple[str, ...]] = ("alpha_1",)
 
     def __init__(
         self,

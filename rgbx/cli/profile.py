@@ -1,0 +1,201 @@
+"""``rgbx profile``: what a configuration costs in parameters, operations, memory and time."""
+
+import argparse
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from rgbx.cli.table import FORMATS, format_tables, print_tables
+from rgbx.errors import RGBXError
+
+if TYPE_CHECKING:
+    from rgbx.cli.built import Built
+    from rgbx.cli.measured import Measured, Request
+    from rgbx.profile import Operations
+
+__all__ = ["main"]
+
+_NAME = 26  # characters of the name of a number
+
+_EPILOG = """\
+Every other option is one of `rgbx fit`: --model.OPTION VALUE, --trainer.precision VALUE, ...
+
+examples:
+  rgbx profile --config configs/samsod_vt5000.yaml
+  rgbx profile --config configs/tasseg_mfnet.yaml --size 480 640 --format latex
+  rgbx profile --config configs/tasseg_mfnet.yaml --model.encoder vit_b --trainer.accelerator cpu
+
+The data set need not be there, and without --ckpt_path neither need weight files: pictures are
+noise and weights random, on which none of the numbers depends.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RGBXError(f"rgbx profile: {message}; see `rgbx profile --help`.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rgbx profile",
+        description="Parameters by part, operations, peak memory and speed of a model.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-c", "--config", action="append", default=[], metavar="FILE", help="of an experiment")
+    add("--ckpt_path", type=Path, metavar="FILE", help="measure with these trained weights")
+    add(
+        "--size",
+        nargs="+",
+        metavar="N",
+        help="height and width of the input, or one number for a square (default: data.size)",
+    )
+    add("--batch", default="1", metavar="N", help="images of a pass (default %(default)s)")
+    add("--passes", metavar="N", help="passes that are timed (default: what fits into 10 seconds)")
+    add("-f", "--format", choices=tuple(FORMATS), help="print the table alone, in this format")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments after ``profile``; the process's own by default.
+
+    Returns:
+        0.
+
+    Raises:
+        RGBXError: the configuration, the size or the checkpoint cannot be used, or there is not
+            enough memory.
+    """
+    arguments, rest = _parser().parse_known_args(argv)
+    if rest and not rest[0].startswith("-"):
+        raise RGBXError(f"{rest[0]} stands alone: give a configuration with --config {rest[0]}.")
+    options = [text for file in arguments.config for text in ("--config", file)] + rest
+    if arguments.size is not None:
+        options += ["--data.size", str(_size(arguments.size))]
+    batch = _count("--batch", arguments.batch)
+    passes = None if arguments.passes is None else _count("--passes", arguments.passes)
+    if arguments.ckpt_path is not None and not arguments.ckpt_path.is_file():
+        raise RGBXError(f"There is no checkpoint {arguments.ckpt_path}.")
+    from rgbx.cli.measured import Request
+
+    _profile(Request(options, arguments.ckpt_path, batch, passes), arguments.format)
+    return 0
+
+
+def _profile(request: "Request", kind: str | None) -> None:
+    """Count, measure and print."""
+    from rgbx.cli.built import Built
+    from rgbx.cli.cost_table import Costs, cost_table
+    from rgbx.cli.measured import measured
+    from rgbx.cli.messages import quieten
+    from rgbx.cli.report import paper_of
+    from rgbx.results import load_published
+
+    quieten()
+    built = Built(request.options, weights=False, device="meta")
+    built.check_size()
+    operations = _operations(built)
+    if kind is None:
+        _print_counts(built, operations)
+    found = measured(request)
+    if found.device == "cpu":
+        warnings.warn(
+            "memory and speed were measured on a CPU: they cannot be compared with a paper's, "
+            "which are a GPU's.",
+            stacklevel=1,
+        )
+    name = f"{type(built.model).__name__} {built.model.hparams.get('encoder', '')}".strip()
+    parts = built.model.parameters_by_part()
+    table = cost_table(
+        Costs(name, built.size, parts, operations, found), load_published(paper_of(built.model))
+    )
+    if kind is None:
+        _print_measured(found)
+        print_tables([table])
+    else:
+        print(format_tables([table], kind, "rgbx profile"), end="")
+
+
+def _operations(built: "Built") -> "Operations":
+    """Of one image with one prompt, on the meta device."""
+    import torch
+
+    from rgbx.cli.answer import answer, made_up
+    from rgbx.profile import count_operations
+
+    model = built.model.eval()
+    try:
+        with torch.device("meta"):
+            question = made_up(model, built.size)
+            return count_operations(lambda: answer(model, question))
+    except RuntimeError as error:  # layers say so of pictures that they cannot take
+        height, width = built.size
+        reason = str(error).splitlines()[0]
+        raise RGBXError(
+            f"{type(model).__name__} cannot see a picture of {height} x {width}: {reason}"
+        ) from error
+
+
+def _print_counts(built: "Built", operations: "Operations") -> None:
+    from rgbx.models import PromptableModule
+
+    parts = built.model.parameters_by_part()
+    total = sum(parts.values())
+    lines = [(part, n / 1e6, "M") for part, n in parts.items() if part != "frozen"]
+    lines += [("trainable", (total - parts["frozen"]) / 1e6, "M")]
+    lines += [("frozen", parts["frozen"] / 1e6, "M"), ("total", total / 1e6, "M")]
+    height, width = built.size
+    print(f"{type(built.model).__name__}: parameters")
+    _print_lines(lines)
+    asked = ", one prompt" if isinstance(built.model, PromptableModule) else ""
+    print(f"\noperations, one image of {height} x {width} (height x width){asked}")
+    kinds = {
+        "convolutions": operations.convolutions,
+        "linear layers": operations.linear,
+        "products inside attention": operations.products,
+        "sampling": operations.sampling,
+        "total": operations.flops,
+    }
+    _print_lines([(kind, n / 2e9, "G MAC") for kind, n in kinds.items() if n])
+    _print_lines([("FLOPs, 2 x MAC", operations.flops / 1e9, "G")])
+    print("  not counted: norms, activations, resizing, Fourier transforms\n", flush=True)
+
+
+def _print_lines(lines: "Sequence[tuple[str, float, str]]") -> None:
+    for name, number, unit in lines:
+        print(f"  {name:<{_NAME}}  {number:12.4f} {unit}")
+
+
+def _print_measured(found: "Measured") -> None:
+    print(f"{found.name}, precision {found.precision}, batch {found.batch}")
+    if found.memory is not None:
+        cpu = found.device == "cpu"
+        how = "by how much a process of its own grew" if cpu else "held by tensors"
+        print(f"  {'peak memory':<{_NAME}}  {found.memory / 1e9:12.4f} GB with weights, {how}")
+    fastest, slowest = min(found.seconds), max(found.seconds)
+    print(f"  {'frames per second':<{_NAME}}  {found.frames_per_second:12.4f}", end="")
+    print(f", median of {len(found.seconds)} passes of {fastest:.4f} to {slowest:.4f} s\n")
+
+
+def _size(given: Sequence[str]) -> list[int]:
+    """Height and width."""
+    sides = [int(text) if text.isdigit() else 0 for text in given]
+    if len(sides) > 2 or not all(sides):
+        raise RGBXError(
+            f"--size is {' '.join(given)}: give height and width in pixels, such as --size 480 640."
+        )
+    return sides * 2 if len(sides) == 1 else sides
+
+
+def _count(option: str, text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise RGBXError(f"{option} is {text}: give a whole number, 1 or more.")
+    return int(text)

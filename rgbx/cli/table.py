@@ -1,0 +1,156 @@
+"""``rgbx table``: many ``test.json`` as one table in the shape of the papers."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rgbx.errors import RGBXError
+
+if TYPE_CHECKING:
+    from rgbx.results import Table
+
+__all__ = ["FORMATS", "format_tables", "main", "print_tables", "write_text"]
+
+#: format -> suffix of its files
+FORMATS = {"md": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
+_PAGE_COLUMNS = 12  # number columns of a table in LaTeX
+_PAGE_WIDTH = 88  # characters of its lines, in small letters on a page of standard width
+
+_EPILOG = """\
+examples:
+  rgbx table runs/**/test.json
+  rgbx table 'runs/**/test.json' --format latex -o tables/mfnet.tex
+  rgbx table ours=runs/a/version_0 "without X=runs/b/version_0" --published own
+  rgbx table runs --metrics miou macc --format csv
+
+Rows are models. Runs that differ in nothing but their seed are one row, mean ± standard deviation
+of the sample. The best of a column is bold, the second best underlined; rows that papers printed
+are named so. Runs whose scores follow different protocols are not ranked together.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rgbx table",
+        description="Join results of `rgbx test` and `rgbx eval-coco` into tables.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "places",
+        nargs="+",
+        metavar="FILE",
+        help="test.json, a folder of runs, or a pattern; NAME=FILE names the model",
+    )
+    add("-f", "--format", choices=tuple(FORMATS), help="(default: for the terminal)")
+    add("-o", "--output", type=Path, metavar="FILE", help="write there; its suffix is a format too")
+    add("--metrics", nargs="+", default=[], metavar="NAME", help="scores to show; all: every one")
+    add("--splits", nargs="+", default=[], metavar="NAME", help="splits to show")
+    add(
+        "--published",
+        choices=("all", "own", "none"),
+        default="all",
+        help="printed rows below: all methods, the papers' own, or none (default %(default)s)",
+    )
+    add(
+        "--group",
+        action="store_true",
+        help="runs of different protocols in a table each, instead of a refusal",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments after ``table``; the process's own by default.
+
+    Returns:
+        0.
+
+    Raises:
+        RGBXError: a file is missing, damaged or foreign; protocols differ; nothing to show.
+    """
+    arguments = _parser().parse_args(argv)
+    kind = _format(arguments.format, arguments.output)
+    from rgbx.results import JoinedOptions, find_runs, joined_tables
+
+    options = JoinedOptions(
+        metrics=tuple(arguments.metrics),
+        splits=tuple(arguments.splits),
+        group=arguments.group,
+        published=arguments.published,
+    )
+    tables = joined_tables(find_runs(arguments.places), options)
+    if kind is None:
+        print_tables(tables)
+    elif arguments.output is None:
+        print(format_tables(tables, kind), end="")
+    else:
+        write_text(arguments.output, format_tables(tables, kind))
+        print(f"written: {arguments.output}")
+    return 0
+
+
+def _format(chosen: str | None, output: Path | None) -> str | None:
+    """The format asked for, else that of the file's suffix, else None for the terminal."""
+    if chosen or output is None:
+        return chosen
+    found = next((name for name, suffix in FORMATS.items() if suffix == output.suffix), None)
+    if found is None:
+        raise RGBXError(
+            f"{output} has no suffix of a table ({', '.join(FORMATS.values())}); add --format."
+        )
+    return found
+
+
+def print_tables(tables: "Sequence[Table]") -> None:
+    """Show tables on the terminal, wide ones in parts."""
+    from rich.console import Console
+
+    from rgbx.results import narrowed, to_terminal
+
+    console = Console()
+    for table in tables:
+        for part in narrowed(table, width=console.width):
+            console.print(to_terminal(part))
+
+
+def format_tables(tables: "Sequence[Table]", kind: str, title: str = "rgbx results") -> str:
+    """Tables as the text of a file.
+
+    Args:
+        tables: at least one.
+        kind: one of :data:`FORMATS`. Several tables of a CSV file have an empty line between them.
+        title: of an HTML page.
+    """
+    from rgbx.results import html_page, narrowed, to_csv, to_latex_float, to_markdown
+
+    if kind == "html":
+        return html_page(tables, title)
+    if kind == "latex":
+        parts = [p for table in tables for p in narrowed(table, _PAGE_WIDTH, _PAGE_COLUMNS)]
+        return "\n".join(to_latex_float(part, wide=_is_wide(part)) for part in parts)
+    render = to_markdown if kind == "md" else to_csv
+    return "\n".join(render(table) for table in tables)
+
+
+def _is_wide(table: "Table") -> bool:
+    return len(table.columns) > _PAGE_COLUMNS // 2 + table.text_columns
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, its folder too.
+
+    Raises:
+        RGBXError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RGBXError(f"{path} cannot be written: {error.strerror}.") from error

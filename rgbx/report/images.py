@@ -1,0 +1,143 @@
+"""Reading ``images.csv``: the images of a test, their files and their scores."""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from rgbx.report.find import Tested
+
+__all__ = ["ImageRow", "headline_of", "is_lower_better", "read_images"]
+
+_FIXED = ("split", "subset", "name", "rgb", "x", "mask", "truth")
+_PREDICTION = "prediction"
+#: the score that an image is sorted by, the first of these that it has
+_HEADLINES = ("miou_image", "S", "mIoU", "mDice", "Dice", "IoU", "BER_image")
+_LOWER = ("MAE", "BER")
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image of a test, or one of its kinds of prompts.
+
+    Attributes:
+        test: Name of the test.
+        split: Of the data set.
+        subset: "day", "night", or empty.
+        name: Of the image.
+        kind: Of the prompt, or empty.
+        rgb: The visible picture.
+        x: The second modality; None if there is none or it is unknown.
+        prediction: What was predicted; None if it was not saved.
+        truth: The ground truth in the form of the prediction; None if it was not saved.
+        scores: Name -> score.
+    """
+
+    test: str
+    split: str
+    subset: str
+    name: str
+    kind: str
+    rgb: Path | None
+    x: Path | None
+    prediction: Path | None
+    truth: Path | None
+    scores: dict[str, float]
+
+    @property
+    def headline(self) -> float:
+        """The score that images are sorted by, of which more is better; NaN if there is none."""
+        name = headline_of(self.scores)
+        score = self.scores.get(name, math.nan)
+        return -score if is_lower_better(name) else score
+
+
+def headline_of(names: "dict[str, float]") -> str:
+    """The score that images are sorted by; empty if there is none."""
+    return next((name for name in _HEADLINES if name in names), next(iter(names), ""))
+
+
+def is_lower_better(name: str) -> bool:
+    """Whether less is better of a score."""
+    return name.partition("@")[0].removesuffix("_image") in _LOWER
+
+
+def read_images(test: Tested) -> tuple[list[ImageRow], list[str]]:
+    """The images of a test, and what is missing, as sentences without their full stop."""
+    path = test.folder / "images.csv"
+    if not path.is_file():
+        return [], [f"no images.csv in {test.folder}: test again to have its images here"]
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            lines = list(csv.reader(line.replace("\0", "") for line in file))
+    except (OSError, csv.Error) as error:
+        return [], [f"images.csv cannot be read ({error})"]
+    heading = lines[0] if lines else []
+    if not {"split", "name", "rgb"} <= set(heading):
+        return [], [f"{path} is no images.csv of `rgbx test`"]
+    rows: list[ImageRow] = []
+    damaged = 0
+    for line in lines[1:]:
+        if len(line) == len(heading):
+            rows += _rows(test, dict(zip(heading, line, strict=True)))
+        else:
+            damaged += 1
+    notes = []
+    if damaged:
+        found = "a line" if damaged == 1 else f"{damaged} lines"
+        notes.append(f"{found} of images.csv cut off or damaged, left out")
+    if rows and all(row.prediction is None for row in rows):
+        notes.append("predictions were not saved; `rgbx test --save_predictions true` does it")
+    return rows, notes
+
+
+def _rows(test: Tested, values: dict[str, str]) -> list[ImageRow]:
+    """An image as one row, or as one for each kind of prompt."""
+    scores = _scores(values)
+    kinds = dict.fromkeys(name.rpartition("/")[0] for name in scores if "/" in name)
+    kinds.update(
+        dict.fromkeys(
+            name.removeprefix(f"{_PREDICTION}/")
+            for name in values
+            if name.startswith("prediction/")
+        )
+    )
+    if not kinds:
+        return [_row(test, values, "", values.get(_PREDICTION, ""), scores)]
+    return [
+        _row(
+            *(test, values, kind, values.get(f"{_PREDICTION}/{kind}", "")),
+            {n.rpartition("/")[2]: v for n, v in scores.items() if n.rpartition("/")[0] == kind},
+        )
+        for kind in kinds
+    ]
+
+
+def _row(
+    test: Tested, values: dict[str, str], kind: str, prediction: str, scores: dict[str, float]
+) -> ImageRow:
+    return ImageRow(
+        *(test.name, values["split"], values.get("subset", ""), values["name"], kind),
+        rgb=_path(values["rgb"]),
+        x=_path(values.get("x", "")),
+        prediction=_path(prediction, test.folder),
+        truth=_path(values.get("truth", ""), test.folder),
+        scores=scores,
+    )
+
+
+def _path(text: str, folder: Path = Path()) -> Path | None:
+    return folder / text if text else None
+
+
+def _scores(values: dict[str, str]) -> dict[str, float]:
+    found = {}
+    for name, text in values.items():
+        if text and name not in _FIXED and not name.startswith(_PREDICTION):
+            try:
+                score = float(text)
+            except ValueError:
+                continue
+            if math.isfinite(score):
+                found[name] = score
+    return found

@@ -1,0 +1,172 @@
+"""The pictures of one image in the gallery, small: input, X, prediction, truth, errors."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["ERRORS", "Size", "encode", "error_map", "palette", "photo", "second", "shown"]
+
+Pixels = NDArray[np.uint8]
+
+#: what the colours of an error map mean
+ERRORS = {
+    "false alarm": (230, 129, 0),
+    "missed": (38, 132, 235),
+    "wrong class": (226, 94, 178),
+    "right object": (128, 134, 139),
+    "right background": (32, 35, 38),
+    "not scored": (88, 88, 88),
+}
+_IGNORE = 255
+_IGNORE_COLOUR = (211, 211, 211)
+_LARGEST = 1024  # errors are found at no more pixels than this on the longer side
+#: what PIL raises on missing, damaged and enormous files
+_BAD = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large pictures of the gallery are: longer side in pixels, and quality of the coding."""
+
+    side: int
+    quality: int
+
+
+def photo(path: Path, side: int) -> Image.Image | None:
+    """The visible picture; None if the file is missing or damaged."""
+    try:
+        with Image.open(path) as file:
+            file.draft("RGB", (2 * side, 2 * side))  # JPEG is decoded small; others are not
+            if file.mode.startswith(("I", "F")):
+                return _fitted(_stretched(np.asarray(file)), side)
+            return _fitted(file.convert("RGB"), side)
+    except _BAD:
+        return None
+
+
+def second(path: Path, rgb: Path | None, side: int) -> Image.Image | None:
+    """The second modality, from its darkest to its brightest value; None if it is unusable.
+
+    In a file that also has the visible picture it is the fourth channel.
+    """
+    try:
+        with Image.open(path) as file:
+            if path == rgb:
+                return _fitted(_stretched(np.asarray(file)[..., 3]), side)
+            values = np.asarray(file if file.mode.startswith(("I", "F", "L")) else _rgb(file))
+    except (*_BAD, IndexError):
+        return None
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        values = values[..., 0]
+    return _fitted(_stretched(values), side)
+
+
+def shown(path: Path, side: int) -> Image.Image | None:
+    """A prediction or a truth as a picture: class ids in their colours, maps in grey."""
+    try:
+        with Image.open(path) as file:
+            if file.mode != "P":
+                return _fitted(file.convert("L"), side)
+            ids, colours = np.asarray(file), file.getpalette() or []
+    except _BAD:
+        return None
+    table = np.zeros((256, 3), np.uint8)
+    known = np.asarray(colours[:768], np.uint8).reshape(-1, 3)
+    table[: len(known)] = known
+    table[_IGNORE] = _IGNORE_COLOUR
+    return _fitted(Image.fromarray(table[ids]), side, smooth=False)
+
+
+def palette(path: Path, count: int) -> list[str]:
+    """Colours of the first class ids of a prediction, as ``#rrggbb``; none if it has no ids."""
+    try:
+        with Image.open(path) as file:
+            colours = (file.getpalette() or []) if file.mode == "P" else []
+    except _BAD:
+        return []
+    triples = [colours[3 * i : 3 * i + 3] for i in range(min(count, len(colours) // 3))]
+    return ["#" + "".join(f"{value:02x}" for value in triple) for triple in triples]
+
+
+def error_map(prediction: Path, truth: Path, side: int) -> Image.Image | None:
+    """Where a prediction is wrong, in the colours of :data:`ERRORS`; None if a file is unusable.
+
+    Errors of maps are as strong as the map is off; thin ones stay visible when it is made small.
+    """
+    try:
+        with Image.open(prediction) as file, Image.open(truth) as other:
+            target = _small(other)
+            found = _small(file, target.size)
+            is_ids = other.mode == "P"
+            values, wanted = np.asarray(found), np.asarray(target)
+    except _BAD:
+        return None
+    painted = _class_errors(values, wanted) if is_ids else _map_errors(values, wanted)
+    return _fitted(Image.fromarray(painted), side)
+
+
+def encode(picture: Image.Image, quality: int) -> bytes:
+    """The picture as WebP: lossless where it has few colours, else at the quality given."""
+    out = io.BytesIO()
+    if picture.mode == "RGB" and picture.getcolors(64) is not None:
+        picture.save(out, "WEBP", lossless=True, quality=40, method=2)
+    else:
+        picture.save(out, "WEBP", quality=quality, method=4)
+    return out.getvalue()
+
+
+def _class_errors(found: Pixels, wanted: Pixels) -> Pixels:
+    conditions = {
+        "not scored": wanted == _IGNORE,
+        "right background": (found == wanted) & (wanted == 0),
+        "right object": found == wanted,
+        "missed": found == 0,
+        "false alarm": wanted == 0,
+    }
+    choices = [np.array(ERRORS[name], np.uint8) for name in conditions]
+    masks = [mask[..., None] for mask in conditions.values()]
+    return np.select(masks, choices, np.array(ERRORS["wrong class"], np.uint8))
+
+
+def _map_errors(found: Pixels, wanted: Pixels) -> Pixels:
+    """Grey values 0 to 255 against 0 and 255."""
+    off = found.astype(np.float32) / 255 - wanted.astype(np.float32) / 255
+    right = np.where((wanted > 127)[..., None], ERRORS["right object"], ERRORS["right background"])
+    wrong = np.where((off > 0)[..., None], ERRORS["false alarm"], ERRORS["missed"])
+    weight = np.abs(off)[..., None]
+    return np.rint(right * (1 - weight) + wrong * weight).astype(np.uint8)
+
+
+def _small(file: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
+    """The raw values at the given size, or at one that is not too large."""
+    picture = file if file.mode in ("P", "L") else file.convert("L")
+    factor = min(1.0, _LARGEST / max(picture.size))
+    wanted = size or (max(1, round(file.width * factor)), max(1, round(file.height * factor)))
+    if picture.size == wanted:
+        return picture.copy()
+    return picture.resize(wanted, Image.Resampling.NEAREST)
+
+
+def _fitted(picture: Image.Image, side: int, smooth: bool = True) -> Image.Image:
+    factor = side / max(picture.size)
+    if factor >= 1:
+        return picture.copy()
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    way = Image.Resampling.BOX if smooth else Image.Resampling.NEAREST
+    return picture.resize(size, way)
+
+
+def _rgb(file: Image.Image) -> Image.Image:
+    return file.convert("RGB")
+
+
+def _stretched(values: NDArray[np.generic]) -> Image.Image:
+    numbers = values.astype(np.float32)
+    known = numbers[np.isfinite(numbers)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    scaled = np.nan_to_num((numbers - low) / max(high - low, 1e-8), posinf=1, neginf=0)
+    return Image.fromarray(np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8))

@@ -1,0 +1,25 @@
+"""``fake_sweep.py FILE OUTPUT COUNT WORKERS``: a sweep whose trials are `fake_trial.py`."""
+
+import sys
+from pathlib import Path
+
+import rgbx.cli.sweep_trial
+from rgbx.cli.sweep_run import Plan, run_sweep
+from rgbx.sweep import read_command, read_sweep
+from rgbx.sweep.study import SweepStudy
+
+FAKE = (sys.executable, str(Path(__file__).with_name("fake_trial.py")))
+
+
+def fake_sweep(file: Path, output: Path, count: int, workers: int = 1) -> SweepStudy:
+    """Run a sweep; returns its study."""
+    sweep = read_sweep(file)
+    command = read_command(sweep)
+    study = SweepStudy(output / "sweep.db", sweep, {"parameters": sweep.content["parameters"]}, 0)
+    rgbx.cli.sweep_trial.PROGRAM = FAKE
+    run_sweep(Plan(sweep, command, (), output, count, workers), study)
+    return study
+
+
+if __name__ == "__main__":
+    fake_sweep(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,182 @@
+"""The loop: count, kills, failures, early stops, workers. Trials are processes without torch."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import rgbx.cli.sweep_trial
+from rgbx.errors import RGBXError
+from tests.sweep.fake_sweep import FAKE, fake_sweep
+
+
+@pytest.fixture(autouse=True)
+def processes(monkeypatch):
+    """Trials without torch, in processes that find rgbx and these tests."""
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    monkeypatch.setattr(rgbx.cli.sweep_trial, "PROGRAM", FAKE)
+
+
+def starts(output: Path) -> dict[int, list[int]]:
+    """Trial -> epoch from which each of its processes began."""
+    return {
+        int(path.parent.name.removeprefix("trial_")): [int(n) for n in path.read_text().split()]
+        for path in sorted(output.glob("trial_????/starts"))
+    }
+
+
+def states(study) -> list[str]:
+    return [record.state for record in study.records()]
+
+
+def until(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.05)
+
+
+def test_a_grid_tries_every_combination_once_and_ends(write, tmp_path):
+    parameters = {"score": {"values": [0.1, 0.3]}, "slope": {"values": [0.0, 0.01]}}
+    file = write(parameters, ("--epochs=2",))
+    study = fake_sweep(file, tmp_path / "out", count=9)
+    found = [(r.drawn["score"], r.drawn["slope"], r.best(True)) for r in study.records()]
+    assert found == [
+        *(("0.1", "0.0", 0.1), ("0.1", "0.01", 0.11)),
+        *(("0.3", "0.0", 0.3), ("0.3", "0.01", 0.31)),
+    ]
+    assert states(study) == ["done"] * 4
+
+
+def test_count_is_what_the_study_holds_in_the_end(write, tmp_path):
+    file = write({"score": {"min": 0.0, "max": 1.0}}, method="random")
+    first = fake_sweep(file, tmp_path / "out", count=2).records()
+    again = fake_sweep(file, tmp_path / "out", count=3)
+    drawn = [record.drawn["score"] for record in again.records()]
+    assert drawn[:2] == [record.drawn["score"] for record in first]
+    assert len(set(drawn)) == 3
+    whole = fake_sweep(file, tmp_path / "uninterrupted", count=3)
+    assert [record.drawn["score"] for record in whole.records()] == drawn
+    assert starts(tmp_path / "out") == {0: [0], 1: [0], 2: [0]}
+
+
+def test_a_failing_trial_is_noted_and_the_others_go_on(write, tmp_path, capsys):
+    study = fake_sweep(write(options=("--fails=0.2",)), tmp_path / "out", count=3)
+    assert states(study) == ["done", "failed", "done"]
+    assert study.records()[1].reason == "this one fails"
+    assert "[2/3] trial 1: FAILED, this one fails" in capsys.readouterr().out
+
+
+def test_a_sweep_whose_first_trials_all_fail_stops(write, tmp_path):
+    parameters = {"score": {"value": 0.5}, "n": {"values": list(range(8))}}
+    study = fake_sweep(write(parameters, ("--fails=0.5",)), tmp_path / "out", count=8)
+    assert states(study) == ["failed"] * 5
+
+
+def test_a_killed_trial_goes_on_from_its_last_epoch_once(write, tmp_path, capsys):
+    file = write(options=("--kill_at=0.2", "--epochs=3", "--slope=0.01"))
+    study = fake_sweep(file, tmp_path / "out", count=3)
+    assert states(study) == ["done"] * 3
+    assert starts(tmp_path / "out") == {0: [0], 1: [0, 1], 2: [0]}
+    assert study.records()[1].cuts == ("SIGKILL",)
+    assert study.records()[1].values == pytest.approx((0.2, 0.21, 0.22))
+    assert "trial 1 was cut off (SIGKILL)" in capsys.readouterr().out
+
+
+def test_two_workers_work_at_the_same_time(write, tmp_path):
+    file = write({"score": {"values": [0.1, 0.2, 0.3, 0.4]}}, ("--pause=0.4", "--epochs=2"))
+    seen = []
+    begin = rgbx.cli.sweep_trial.TrialFolder.start
+
+    def watched(self, *more):
+        begun = (tmp_path / "out").glob("trial_*")
+        seen.append(sum(not (folder / "exit.json").is_file() for folder in begun))
+        return begin(self, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rgbx.cli.sweep_trial.TrialFolder, "start", watched)
+        study = fake_sweep(file, tmp_path / "out", count=4, workers=2)
+    assert max(seen) == 1  # one other was at work when a trial began, never two
+    assert states(study) == ["done"] * 4
+
+
+def test_hyperband_stops_the_worse_trials_early(write, tmp_path):
+    values = [0.9, 0.1, 0.95, 0.2]
+    file = write(
+        {"score": {"values": values}},
+        ("--epochs=20", "--hangs_below=0.5"),
+        early_terminate={"type": "hyperband", "min_iter": 2, "eta": 3},
+    )
+    study = fake_sweep(file, tmp_path / "out", count=4)
+    records = study.records()
+    assert states(study) == ["done", "stopped early", "done", "stopped early"]
+    assert [len(record.values) for record in records] == [20, 2, 20, 2]
+    for number in (1, 3):
+        assert not (tmp_path / "out" / f"trial_000{number}" / "exit.json").exists()
+
+
+def test_the_target_ends_the_sweep(write, tmp_path):
+    file = write(metric={"name": "val/miou", "goal": "maximize", "target": 0.2})
+    assert states(fake_sweep(file, tmp_path / "out", count=3)) == ["done", "done"]
+
+
+def test_a_metric_that_nobody_logs_stops_the_sweep_at_the_first_trial(write, tmp_path):
+    file = write(options=("--metric=val/iou",))
+    with pytest.raises(RGBXError) as error:
+        fake_sweep(file, tmp_path / "out", count=3)
+    assert str(error.value) == (
+        "Trial 0 ran to its end, but nobody logged val/miou; logged were val/iou: mend the metric "
+        f"of {file} and start again."
+    )
+    mended = write({"score": {"values": [0.1, 0.2]}})
+    study = fake_sweep(mended, tmp_path / "out", count=3)  # the study without scores is no loss
+    assert states(study) == ["done", "done"]
+    assert starts(tmp_path / "out") == {0: [0], 1: [0]}
+    assert (tmp_path / "out" / "trial_0000_before_1" / "fit.log").is_file()
+
+
+def test_another_sweep_is_not_mixed_in(write, tmp_path):
+    fake_sweep(write(), tmp_path / "out", count=1)
+    with pytest.raises(RGBXError, match="was begun with another parameters"):
+        fake_sweep(write({"score": {"values": [0.7]}}), tmp_path / "out", count=1)
+
+
+@pytest.mark.parametrize("orphan", ["works on", "is killed too"])
+def test_a_killed_sweep_goes_on_without_repeating_anything(orphan, write, tmp_path, capsys):
+    values = [0.1, 0.2, 0.3, 0.4, 0.5]
+    file = write({"score": {"values": values}}, ("--epochs=3", "--pause=0.7", "--slope=0.01"))
+    output = tmp_path / "out"
+    script = Path(__file__).with_name("fake_sweep.py")
+    parent = subprocess.Popen([sys.executable, str(script), str(file), str(output), "5", "2"])
+    checkpoint = output / "trial_0002" / "version_0" / "checkpoints" / "last.ckpt"
+    until(checkpoint.is_file)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    orphans = {path.parent.name: int(path.read_text()) for path in output.glob("*/pid")}
+    alive = {name for name in orphans if not (output / name / "exit.json").is_file()}
+    assert "trial_0002" in alive
+    if orphan == "is killed too":
+        for name in alive:
+            os.kill(orphans[name], signal.SIGKILL)
+
+    study = fake_sweep(file, output, count=5, workers=2)
+    records = study.records()
+    assert states(study) == ["done"] * 5
+    assert [record.drawn["score"] for record in records] == list(map(str, values))
+    for record, value in zip(records, values, strict=True):
+        assert record.values == pytest.approx([value, value + 0.01, value + 0.02])
+    again = {number: begun for number, begun in starts(output).items() if len(begun) > 1}
+    said = capsys.readouterr().out
+    if orphan == "works on":
+        assert not again
+        assert "trial 2 is still at work since an earlier start" in said
+    else:
+        assert set(again) == {int(name[-4:]) for name in alive}
+        assert again[2][1] >= 1  # from its checkpoint, not from the start
+        assert records[2].cuts == ("with the sweep",)
+        assert "trial 2 was cut off with the sweep; it goes on" in said
