@@ -5,7 +5,8 @@ column of the key (the decomposed relative positions of MViTv2, arXiv 2112.01526
 
     logit(i, j) = q_i . k_j / sqrt(d) + rel_h(i, row of j) + rel_w(i, column of j)
 
-Two forms of the same sum are used, whichever is the faster one on the device at hand:
+Two forms of the same sum are used, whichever is the faster one on the device at hand (graphs that
+leave Python hold the second one: the first is a loop over sizes with a backward of its own):
 
 * `chunked_attention` (CPU): the bias is materialised for a few heads or queries at a time, small
   enough to stay in cache, and given to the fused kernel as an additive mask; its backward walks
@@ -84,7 +85,7 @@ def biased_attention(q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tens
     """
     if q.device.type == "meta":  # where operations are counted, not done: as they are written above
         return F.scaled_dot_product_attention(q, k, v, attn_mask=_bias(rel_h, rel_w))
-    if q.device.type == "cpu":
+    if q.device.type == "cpu" and not torch.compiler.is_compiling():
         return chunked_attention(q, k, v, rel_h, rel_w)
     return widened_attention(q, k, v, rel_h, rel_w)
 

@@ -7,6 +7,9 @@ whole rows (c neighbouring numbers) and keep nothing but the sums, so no tensor 
 after sorting the reads by cell; no two threads add to one number. Only the arguments are kept for
 the backward. A few heads at a time are worked on, all their places in one operation: with many
 small operations threads would wait for each other more than they work.
+
+Graphs that leave Python (`torch.export`, ONNX) hold `sampled_attention` instead: the same sum in
+operators that other programs know.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["deformable_attention"]
+__all__ = ["deformable_attention", "sampled_attention"]
 
 _PLACES = 2**17  # per chunk; 20 MiB of working memory forward, 40 backward
 
@@ -42,7 +45,29 @@ def deformable_attention(
         (B, Q, M * c) in value's dtype.
     """
     dtype = torch.promote_types(value.dtype, torch.float32)
+    if torch.compiler.is_compiling():
+        read = sampled_attention(value.to(dtype), levels, locations.to(dtype), weights.to(dtype))
+        return read.to(value.dtype)
     return _Reading.apply(value, tuple(levels), locations.to(dtype), weights.to(dtype))
+
+
+def sampled_attention(
+    value: Tensor, levels: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """`deformable_attention` by one `grid_sample` per level; all arguments of one dtype.
+
+    It keeps a tensor of samples (B M, c, Q, K) of one level at a time.
+    """
+    heads = value.shape[2]
+    tables = value.permute(0, 2, 3, 1).flatten(0, 1).split([h * w for h, w in levels], dim=-1)
+    places = (2 * locations - 1).transpose(1, 2).flatten(0, 1).unbind(2)
+    shares = weights.transpose(1, 2).flatten(0, 1)[:, None].unbind(3)
+    sums = [
+        (F.grid_sample(table.unflatten(-1, size), grid, align_corners=False) * share).sum(-1)
+        for table, size, grid, share in zip(tables, levels, places, shares, strict=True)
+    ]
+    out = torch.stack(sums).sum(0).unflatten(0, (-1, heads))
+    return out.permute(0, 3, 1, 2).flatten(2)
 
 
 class _Corners(NamedTuple):

@@ -25,6 +25,7 @@ COMMANDS = {
     "ablate": ("rgbx.cli.ablate", "run a paper's ablation row by row, up to its table"),
     "profile": ("rgbx.cli.profile", "parameters, operations, memory and speed of a model"),
     "sweep": ("rgbx.cli.sweep", "search hyper-parameters as a W&B sweep file says, locally"),
+    "export": ("rgbx.cli.export", "write a trained model as ONNX or as PyTorch's .pt2, checked"),
     "eval-coco": ("rgbx.cli.eval_coco", "average precision with noisy boxes on COCO or SGinW"),
     "check-data": ("rgbx.cli.check_data", "look for everything in a data set that breaks training"),
     "weights": (

@@ -125,7 +125,7 @@ class SAMSODNetwork(nn.Module):
         for index, block in enumerate(trunk.blocks):
             tokens = _run_block(block, [part[index] for part in adapters], tokens)
             if index in trunk.stage_ends:
-                halves = tokens.permute(0, 3, 1, 2).chunk(len(images))
+                halves = _split(tokens.permute(0, 3, 1, 2), len(images))
                 for name, half in zip(self.streams, halves, strict=True):
                     maps[name].append(half)
         return maps
@@ -144,7 +144,7 @@ class SAMSODNetwork(nn.Module):
         )
         fine, middle, coarse, _ = levels
         coarse = coarse + self.no_mem_embed.reshape(1, -1, 1, 1)
-        return list(self._decode(fine, middle, coarse).chunk(len(streams)))
+        return _split(self._decode(fine, middle, coarse), len(streams))
 
     def _decode(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         """The decoder's own parts, without the masks and scores that nobody asks for."""
@@ -176,7 +176,7 @@ class SAMSODNetwork(nn.Module):
                 f"SAMSOD with the streams {' and '.join(self.streams)} needs an image for each; "
                 "one is missing: use a data set that has it, or set `modalities`."
             )
-        if len({image.shape for image in present}) > 1:
+        if any(image.shape != present[0].shape for image in present[1:]):
             shapes = " and ".join(str(tuple(image.shape)) for image in present)
             raise RGBXError(f"RGB and X must have the same shape, but they have {shapes}.")
         height, width = present[0].shape[-2:]
@@ -187,6 +187,11 @@ class SAMSODNetwork(nn.Module):
                 f"{_STRIDE}; the next valid size is {up[0]} x {up[1]}."
             )
         return present
+
+
+def _split(batch: Tensor, count: int) -> list[Tensor]:
+    """`count` equal parts of (count * B, ...); `chunk` would ask a graph how large B is."""
+    return list(batch.unflatten(0, (count, -1)).unbind())
 
 
 def _run_block(block: nn.Module, adapters: Sequence[nn.Module], tokens: Tensor) -> Tensor:

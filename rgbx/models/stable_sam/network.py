@@ -123,6 +123,26 @@ class StableSAMNetwork(nn.Module):
         back = torch.tensor(order, device=embedding.device).argsort()
         return torch.cat(answers)[back], torch.cat(weights)[back] if weights else None
 
+    def answer_encoded(
+        self, embedding: Tensor, sparse: Tensor, dense: Tensor, position: Tensor
+    ) -> Tensor:
+        """As `decode`, for prompts of one form that are tokens already.
+
+        Args:
+            embedding: (1,C,h,w) or (N,C,h,w).
+            sparse: (N,T,C) tokens.
+            dense: (1,C,1,1) or (N,C,h,w).
+            position: (1,C,h,w) encoding of the grid.
+
+        Returns:
+            Logits (N,1,4h,4w).
+        """
+        prompts = EncodedPrompts([], sparse, dense)
+        if self.plugin is None:
+            return self._answer(embedding, prompts, position)
+        with _Listening(self.plugin, self.sam, None):
+            return self._answer(embedding, prompts, position)
+
     def _together(self, embedding: Tensor) -> int:
         """Prompts per decoder call."""
         if self.decode_batch is not None:
@@ -137,7 +157,7 @@ class StableSAMNetwork(nn.Module):
         gets a batch of one and broadcasts it.
         """
         decoder = self.sam.mask_decoder
-        count, (height, width) = len(prompts.sparse), embedding.shape[-2:]
+        count, (height, width) = prompts.sparse.shape[0], embedding.shape[-2:]
         first = decoder.mask_tokens.weight[:1] if self.mask_token is None else self.mask_token
         tokens = torch.cat([decoder.iou_token.weight, first, decoder.mask_tokens.weight[1:]])
         tokens = torch.cat([tokens.expand(count, -1, -1), prompts.sparse], dim=1)

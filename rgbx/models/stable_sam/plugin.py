@@ -114,7 +114,7 @@ class PluginLayer(nn.Module):
             seen, offsets = self.dsp(features)
             seen = resample(seen, offsets, self.border)
             if self.resample_pe:
-                pe = position.expand(len(offsets), -1, -1, -1)
+                pe = position.expand(offsets.shape[0], -1, -1, -1)
                 moved = resample(pe, offsets, self.border)
         elif self.dsp is not None:
             seen = self.dsp(features)

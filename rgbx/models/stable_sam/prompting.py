@@ -68,7 +68,7 @@ def encode_prompts(
             nothing = dense.new_zeros(len(dense), 0, encoder.embed_dim)
             encoded.append(EncodedPrompts(stack.positions, nothing, dense))
             continue
-        tokens = _tokens(encoder, *_clicks(stack), size)
+        tokens = click_tokens(encoder, *_clicks(stack), size)
         groups.setdefault(tokens.shape[1], []).append((stack, tokens))
     dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
     for members in groups.values():
@@ -92,7 +92,18 @@ def _clicks(stack: PromptStack) -> tuple[Tensor, Tensor]:
     )
 
 
-def _tokens(encoder: PromptEncoder, points: Tensor, labels: Tensor, size: Sequence[int]) -> Tensor:
+def click_tokens(
+    encoder: PromptEncoder, points: Tensor, labels: Tensor, size: Sequence[int]
+) -> Tensor:
+    """Tokens (N,T,C) of clicks in a picture of `size` (H,W).
+
+    Args:
+        encoder: SAM's.
+        points: (N,T,2) x and y in pixels.
+        labels: (N,T) int64: 1 on the object, 0 beside it, 2 and 3 a box's upper left and lower
+            right corner, -1 "not a point".
+        size: (H,W).
+    """
     matrix = encoder.pe_layer.positional_encoding_gaussian_matrix
     height, width = size
     scale = torch.tensor([width, height], device=points.device, dtype=matrix.dtype)

@@ -1,0 +1,212 @@
+"""``rgbx export``: a trained model as ONNX or as PyTorch's .pt2, checked before it says done."""
+
+import argparse
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rgbx.errors import RGBXError
+
+if TYPE_CHECKING:
+    from rgbx.data import RGBXDataModule
+    from rgbx.export import Exported
+
+__all__ = ["main"]
+
+_SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+_EPILOG = """\
+Every other option is one of `rgbx fit`: --model.weights.path FILE, --data.root DIR, ...
+The data set need not be there.
+
+What the files take and give (H x W is the size they are made for, the batch is free):
+  semantic     rgb (B,3,H,W), x (B,3,H,W) -> logits (B,K,H,W)
+  saliency     rgb, and x where the model has it -> logits (B,1,H,W), before the sigmoid
+  prompts      three files:
+    NAME_encoder        rgb (B,3,H,W) -> embedding (B,C,H/16,W/16)
+    NAME_decoder        embedding (1,C,H/16,W/16) of one picture, points (N,T,2) in pixels, labels
+                        (N,T) -> logits (N,1,H,W). A box is its corners, labelled 2 and 3; points
+                        are labelled 1 or 0 and followed by one more, (0, 0), labelled -1
+    NAME_decoder_masks  embedding, masks (N,1,H/4,W/4) -> logits (N,1,H,W)
+
+Inputs are normalised as in training. The numbers for that, class names, colours and all of the
+above are inside the file:
+  json.loads(onnxruntime.InferenceSession(FILE).get_modelmeta().custom_metadata_map["rgbx"])
+  extra = {"rgbx.json": ""}; torch.export.load(FILE, extra_files=extra); extra["rgbx.json"]
+
+examples:
+  rgbx export --ckpt_path runs/taseg/version_0/checkpoints/best.ckpt --format onnx
+  rgbx export --config C.yaml --ckpt_path best.ckpt --format torch --size 480 640 --output m.pt2
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RGBXError(f"rgbx export: {message}; see `rgbx export --help`.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rgbx export",
+        description="Write a trained model to a file that runs without rgbx.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--ckpt_path", type=Path, required=True, metavar="FILE", help="what was trained")
+    add("-f", "--format", choices=tuple(_SUFFIX), required=True, help="torch: PyTorch's .pt2")
+    add(
+        *("-c", "--config"),
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="of the experiment (default: the config.yaml of the run that the checkpoint is in)",
+    )
+    add("-o", "--output", type=Path, metavar="FILE", help="default: beside the run's checkpoints")
+    add(
+        "--size",
+        nargs="+",
+        metavar="N",
+        help="height and width of the input, or one number for a square (default: data.size)",
+    )
+    add("--opset", metavar="N", help="of ONNX's operators, 18 (default) to 23")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments after ``export``; the process's own by default.
+
+    Returns:
+        0.
+
+    Raises:
+        RGBXError: an option or a file cannot be used, or the result would differ from the model.
+    """
+    arguments, rest = _parser().parse_known_args(argv)
+    if rest and not rest[0].startswith("-"):
+        raise RGBXError(f"{rest[0]} stands alone: give a configuration with --config {rest[0]}.")
+    if not arguments.ckpt_path.is_file():
+        raise RGBXError(f"There is no checkpoint {arguments.ckpt_path}.")
+    opset = _opset(arguments.opset, arguments.format)
+    target = _target(arguments.output, arguments.ckpt_path, arguments.format)
+    configs = arguments.config or [str(_config_of(arguments.ckpt_path))]
+    options = [text for file in configs for text in ("--config", file)] + rest
+    if arguments.size is not None:
+        options += ["--data.size", str(_size(arguments.size))]
+    if arguments.format == "onnx":
+        _need_packages()
+    _export(options, arguments.ckpt_path, arguments.format, target, opset)
+    return 0
+
+
+def _export(
+    options: list[str], checkpoint: Path, kind: str, target: Path, opset: int | None
+) -> None:
+    from rgbx.cli.built import Built, load_checkpoint
+    from rgbx.cli.messages import quieten
+    from rgbx.export import MIN_OPSET, export
+
+    quieten()
+    built = Built([*options, "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"])
+    built.check_size()
+    load_checkpoint(built.model, checkpoint)
+    facts = _facts(built.datamodule) | {"checkpoint": checkpoint.name}
+    found = export(
+        *(built.model, built.size, kind, target, facts),
+        opset=MIN_OPSET if opset is None else opset,
+    )
+    _say(found, kind, built.size)
+
+
+def _say(found: "list[Exported]", kind: str, size: tuple[int, int]) -> None:
+    by = "ONNX Runtime" if kind == "onnx" else "torch.export.load"
+    for one in found:
+        megabytes = sum(p.stat().st_size for p in one.path.parent.glob(f"{one.path.name}*")) / 1e6
+        print(f"{one.path} ({megabytes:.1f} MB)")
+        print(f"  {', '.join(map(str, one.inputs))} -> {one.output}")
+        print(f"  largest difference to the model, by {by}: {one.difference:.1e}")
+    print(
+        f"The size of the pictures is fixed, {size[0]} x {size[1]} (height x width); lengths with "
+        "a name are free. `rgbx export --help` says what the files take."
+    )
+
+
+def _facts(data: "RGBXDataModule") -> dict[str, Any]:
+    """What a picture has to go through before the model sees it, and what ids mean."""
+    statistics = data.statistics
+    return {
+        "data": type(data).__name__,
+        "class_names": list(data.class_names),
+        "palette": [list(map(int, colour)) for colour in data.palette],
+        "rgb_mean": list(statistics.rgb_mean),
+        "rgb_std": list(statistics.rgb_std),
+        "x_mean": _plain(statistics.x_mean),
+        "x_std": _plain(statistics.x_std),
+        "resize_mode": getattr(data, "resize_mode", "squash"),
+    }
+
+
+def _plain(value: float | tuple[float, ...]) -> float | list[float]:
+    return list(value) if isinstance(value, tuple) else float(value)
+
+
+def _need_packages() -> None:
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RGBXError(
+            f"--format onnx needs {', '.join(missing)}: install rgbx with its extra `export` "
+            "(pip install 'rgbx[export]'), or give --format torch."
+        )
+
+
+def _run_of(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint belongs to."""
+    folder = checkpoint.parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def _config_of(checkpoint: Path) -> Path:
+    config = _run_of(checkpoint) / "config.yaml"
+    if not config.is_file():
+        raise RGBXError(
+            f"There is no {config}, which a run of `rgbx fit` would have: give the configuration "
+            "that the checkpoint was trained with, by --config."
+        )
+    return config
+
+
+def _target(output: Path | None, checkpoint: Path, kind: str) -> Path:
+    suffix = _SUFFIX[kind]
+    if output is None:
+        return _run_of(checkpoint) / f"{checkpoint.stem}{suffix}"
+    if output.suffix != suffix or output.is_dir():
+        raise RGBXError(f"--output is {output}: give a file that ends in {suffix}.")
+    return output
+
+
+def _size(given: Sequence[str]) -> list[int]:
+    """Height and width."""
+    sides = [int(text) if text.isdigit() else 0 for text in given]
+    if len(sides) > 2 or not all(sides):
+        raise RGBXError(
+            f"--size is {' '.join(given)}: give height and width in pixels, such as --size 480 640."
+        )
+    return sides * 2 if len(sides) == 1 else sides
+
+
+def _opset(given: str | None, kind: str) -> int | None:
+    if given is None:
+        return None
+    if kind != "onnx":
+        raise RGBXError(f"--opset is for --format onnx; --format {kind} has none: leave it out.")
+    if not given.isdigit():
+        raise RGBXError(f"--opset is {given}: give a whole number, such as 18.")
+    return int(given)
