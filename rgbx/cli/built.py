@@ -23,7 +23,10 @@ from rgbx.cli.messages import class_at
 from rgbx.errors import RGBXError
 from rgbx.models import RGBXModule
 
-__all__ = ["Built", "load_checkpoint"]
+__all__ = ["RANDOM", "Built", "load_checkpoint"]
+
+#: what warnings of random weights look like
+RANDOM = ".*starts? from (a )?RANDOM"
 
 #: a trainer that trains nothing, whatever the configuration says
 _TRAINER = {
@@ -125,7 +128,7 @@ def _quiet(random_weights: bool) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             if random_weights:
-                warnings.filterwarnings("ignore", message=".*starts? from (a )?RANDOM")
+                warnings.filterwarnings("ignore", message=RANDOM)
             yield
     finally:
         said.setLevel(level)

@@ -16,6 +16,7 @@ from rgbx.pictures import Colour, colourise, heat, legend, overlay
 
 __all__ = ["DenseOutputs", "dense_row", "prediction_file", "truth_file", "write_truth"]
 
+_NOT_SCORED: Colour = (211, 211, 211)
 _GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
 
 
@@ -97,7 +98,9 @@ def write_truth(
     if palette is None:
         Image.fromarray(np.where(mask > 0, np.uint8(255), np.uint8(0))).save(target)
     else:
-        save_ids(target, mask.astype(np.uint8), palette)
+        # with fewer colours the file would have fewer bits than 255 (not scored) needs
+        padded = [*palette, *[_NOT_SCORED] * (256 - len(palette))]
+        save_ids(target, mask.astype(np.uint8), padded)
 
 
 def _target(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Speed and memory of a model, measured in a process that does nothing else."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,7 +13,7 @@ from statistics import median
 import torch
 
 from rgbx.cli.answer import answer, made_up
-from rgbx.cli.built import Built, load_checkpoint
+from rgbx.cli.built import RANDOM, Built, load_checkpoint
 from rgbx.cli.messages import quieten
 from rgbx.errors import RGBXError
 from rgbx.profile import measure_passes, resident_memory
@@ -87,6 +88,8 @@ def _measure(request: Request, threads: int) -> Measured:
     built = Built(request.options, weights=request.checkpoint is not None)
     if request.checkpoint is not None:
         load_checkpoint(built.model, request.checkpoint)
+    else:  # parts that are built with the first pass
+        warnings.filterwarnings("ignore", message=RANDOM)
     trainer = built.trainer
     device, precision = trainer.strategy.root_device, trainer.precision_plugin
     with _enough_memory(), torch.inference_mode():

@@ -1,6 +1,5 @@
 """Which charts a report has: training, thresholds, conflicts of gradients."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from rgbx.curves import Panel
 from rgbx.report.find import Tested
+from rgbx.report.lines import cut_off, read_lines
 from rgbx.report.svg import line_chart
 from rgbx.report.training import Log
 from rgbx.results.protocols import Place, by_protocol
@@ -81,9 +81,8 @@ def threshold_charts(
         path = test.folder / "curves.csv"
         if not path.is_file():
             continue
-        splits, problem = _read_curves(path)
-        if problem:
-            notes.append(f"{test.name}: {problem}")
+        splits, problems = _read_curves(path)
+        notes += [f"{test.name}: {problem}." for problem in problems]
         dataset = test.run.result.data.dataset if test.run else test.name
         for split, columns in splits.items():
             found.setdefault((dataset, split), {})[test.name] = columns
@@ -109,20 +108,24 @@ def _comparable(
     return groups + [[name] for name in named if name not in known]
 
 
-def _read_curves(path: Path) -> tuple[dict[str, dict[str, list[float]]], str]:
+def _read_curves(path: Path) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
     """Split -> column -> values, and what was wrong."""
+    heading, rows, notes = read_lines(path)
+    if heading and not {"split", "threshold"} <= set(heading):
+        return {}, [f"{path} is no curves.csv of `rgbx test`"]
     found: dict[str, dict[str, list[float]]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                split = row.pop("split")
-                numbers = {name: float(text) for name, text in row.items()}
-                columns = found.setdefault(split, {name: [] for name in numbers})
-                for name, value in numbers.items():
-                    columns[name].append(value)
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError):
-        return found, f"{path} is damaged; what could be read is shown"
-    return found, ""
+    damaged = 0
+    for row in rows:
+        split = row.pop("split")
+        try:
+            numbers = {name: float(text) for name, text in row.items()}
+        except ValueError:
+            damaged += 1
+            continue
+        columns = found.setdefault(split, {name: [] for name in numbers})
+        for name, value in numbers.items():
+            columns[name].append(value)
+    return found, notes + ([cut_off(path, damaged)] if damaged else [])
 
 
 def _threshold_panels(named: Mapping[str, Mapping[str, list[float]]]) -> list[Panel]:

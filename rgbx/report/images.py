@@ -1,11 +1,11 @@
 """Reading ``images.csv``: the images of a test, their files and their scores."""
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from rgbx.report.find import Tested
+from rgbx.report.lines import read_lines
 
 __all__ = ["ImageRow", "headline_of", "is_lower_better", "read_images"]
 
@@ -67,25 +67,10 @@ def read_images(test: Tested) -> tuple[list[ImageRow], list[str]]:
     path = test.folder / "images.csv"
     if not path.is_file():
         return [], [f"no images.csv in {test.folder}: test again to have its images here"]
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            lines = list(csv.reader(line.replace("\0", "") for line in file))
-    except (OSError, csv.Error) as error:
-        return [], [f"images.csv cannot be read ({error})"]
-    heading = lines[0] if lines else []
-    if not {"split", "name", "rgb"} <= set(heading):
+    heading, lines, notes = read_lines(path)
+    if heading and not {"split", "name", "rgb"} <= set(heading):
         return [], [f"{path} is no images.csv of `rgbx test`"]
-    rows: list[ImageRow] = []
-    damaged = 0
-    for line in lines[1:]:
-        if len(line) == len(heading):
-            rows += _rows(test, dict(zip(heading, line, strict=True)))
-        else:
-            damaged += 1
-    notes = []
-    if damaged:
-        found = "a line" if damaged == 1 else f"{damaged} lines"
-        notes.append(f"{found} of images.csv cut off or damaged, left out")
+    rows = [row for values in lines for row in _rows(test, values)]
     if rows and all(row.prediction is None for row in rows):
         notes.append("predictions were not saved; `rgbx test --save_predictions true` does it")
     return rows, notes

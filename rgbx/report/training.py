@@ -1,13 +1,14 @@
 """Reading what a run logged: ``metrics.csv`` and ``surgery.csv``, whole or cut off."""
 
-import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from rgbx.report.lines import cut_off, read_lines
 
 __all__ = ["Log", "read_log", "read_training"]
 
@@ -41,32 +42,22 @@ def read_log(path: Path) -> Log:
     if not path.is_file():
         log.notes.append(f"no {path.name}")
         return log
-    try:
-        # a file that was cut off may end within a character
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            rows = list(csv.reader(line.replace("\0", "") for line in file))
-    except (OSError, csv.Error) as error:
-        log.notes.append(f"{path.name} cannot be read ({error})")
+    heading, rows, log.notes = read_lines(path)
+    if heading and "step" not in heading:
+        log.notes = [f"{path.name} has no column `step`"]
         return log
-    if not rows or "step" not in rows[0]:
-        what = "is empty" if not rows else "has no column `step`"
-        log.notes.append(f"{path.name} {what}")
-        return log
-    damaged = sum(not _add(log, rows[0], row) for row in rows[1:])
+    damaged = sum(not _add(log, row) for row in rows)
     if damaged:
-        lines = "a line" if damaged == 1 else f"{damaged} lines"
-        log.notes.append(f"{lines} of {path.name} cut off or damaged, left out")
-    if not log.lines:
+        log.notes.append(cut_off(path, damaged))
+    if heading and not log.lines:
         log.notes.append(f"{path.name} has no numbers")
     return log
 
 
-def _add(log: Log, names: Sequence[str], row: Sequence[str]) -> bool:
+def _add(log: Log, row: Mapping[str, str]) -> bool:
     """Take one line over; False if it is none."""
-    if len(row) != len(names):
-        return False
     try:
-        numbers = {name: float(text) for name, text in zip(names, row, strict=True) if text}
+        numbers = {name: float(text) for name, text in row.items() if text}
     except ValueError:
         return False
     step = numbers.pop("step", math.nan)

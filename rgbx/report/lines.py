@@ -1,0 +1,40 @@
+"""CSV files that may have been cut off while they were written or copied."""
+
+import csv
+import io
+from pathlib import Path
+
+__all__ = ["cut_off", "read_lines"]
+
+
+def read_lines(path: Path) -> tuple[list[str], list[dict[str, str]], list[str]]:
+    """Read a CSV file with a heading.
+
+    A last line without an end may have lost digits of its last number, so it does not count.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The heading; a mapping for every whole line; what is wrong, as sentences without their full
+        stop.
+    """
+    try:
+        # names are bytes to the file system: those that are no text must survive
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read().replace("\0", "")
+        whole = text[: text.rfind("\n") + 1]
+        heading, *lines = list(csv.reader(io.StringIO(whole, newline=""))) or [[]]
+    except (OSError, csv.Error) as error:
+        return [], [], [f"{path.name} cannot be read ({error})"]
+    if not heading:
+        return [], [], [f"{path.name} is empty"]
+    rows = [dict(zip(heading, line, strict=True)) for line in lines if len(line) == len(heading)]
+    damaged = len(lines) - len(rows) + (len(whole) < len(text))
+    return heading, rows, [cut_off(path, damaged)] if damaged else []
+
+
+def cut_off(path: Path, count: int) -> str:
+    """The sentence for lines that are left out."""
+    lines = "a line" if count == 1 else f"{count} lines"
+    return f"{lines} of {path.name} cut off or damaged, left out"
