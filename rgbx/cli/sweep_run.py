@@ -140,11 +140,11 @@ class _Sweep:
         """Note what a trial logged, and whether it ended."""
         assert slot.process is not None
         running = slot.process.running  # before the last look, so that nothing is missed
-        self._report(slot)
+        self._report(slot, running)
         if not running:
             self._settle(slot, slot.process)
 
-    def _report(self, slot: _Slot) -> None:
+    def _report(self, slot: _Slot, running: bool) -> None:
         assert slot.process is not None
         metrics = slot.process.folder.run / "metrics.csv"
         size = metrics.stat().st_size if metrics.is_file() else -1
@@ -154,7 +154,7 @@ class _Sweep:
         values = logged_values(slot.process.folder.run, self.plan.file.metric.name)
         for step, value in enumerate(values[slot.seen :], slot.seen + 1):
             slot.seen = step
-            if self.study.report(slot.number, step, value):
+            if self.study.report(slot.number, step, value) and running:
                 # noted first: should this process be killed now, the trial is not taken up again
                 self.study.finish(slot.number, "stopped early")
                 slot.stopped = True
