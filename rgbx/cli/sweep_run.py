@@ -168,6 +168,7 @@ class _Sweep:
         if status is None and not slot.stopped:
             self._cut_off(record, process.killed_by or "its process ended")
             return
+        folder.row.join_metrics()  # of a trial that was cut off: one file of all its epochs
         if not slot.stopped:
             self._finish(record, folder, status)
         self._tell(record.number)
@@ -209,16 +210,16 @@ class _Sweep:
         """One line for a trial that ended."""
         records = self.study.records()
         record = records[number]
-        maximize = self.plan.file.metric.maximize
-        best = record.best(maximize)
-        words = (
-            f"{record.state}, {self.plan.file.metric.name} {best:.4g}" if best is not None else ""
-        )
+        best = record.best(self.plan.file.metric.maximize)
+        words = record.state if best is None else f"{record.state}, {self._score(best)}"
         if record.state == "failed":
             words = f"FAILED, {record.reason}"
         ended = sum(r.ended for r in records)
         self.progress.update(self.task, completed=ended)
         self.say(f"[{ended}/{self.plan.count}] trial {number}: {words}")
+
+    def _score(self, value: float) -> str:
+        return f"{self.plan.file.metric.name} {value:.4g}"
 
     def say(self, text: str) -> None:
         """Print a line above the progress bar, as it is."""

@@ -86,6 +86,9 @@ def test_a_killed_trial_goes_on_from_its_last_epoch_once(write, tmp_path, capsys
     assert starts(tmp_path / "out") == {0: [0], 1: [0, 1], 2: [0]}
     assert study.records()[1].cuts == ("SIGKILL",)
     assert study.records()[1].values == pytest.approx((0.2, 0.21, 0.22))
+    run = tmp_path / "out" / "trial_0001" / "version_0"
+    lines = (run / "metrics.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1", "2"]
     assert "trial 1 was cut off (SIGKILL)" in capsys.readouterr().out
 
 
