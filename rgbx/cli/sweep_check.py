@@ -14,7 +14,7 @@ from rgbx.cli.parsed import parse_fit
 from rgbx.data import HQSeg44K
 from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule, SaliencyModule, SemanticModule
-from rgbx.sweep import Command, Parameter, SweepFile
+from rgbx.sweep import Command, SweepFile
 
 __all__ = ["check_sweep", "devices_of"]
 

@@ -140,11 +140,11 @@ class _Sweep:
         """Note what a trial logged, and whether it ended."""
         assert slot.process is not None
         running = slot.process.running  # before the last look, so that nothing is missed
-        self._report(slot)
+        self._report(slot, running)
         if not running:
             self._settle(slot, slot.process)
 
-    def _report(self, slot: _Slot) -> None:
+    def _report(self, slot: _Slot, running: bool) -> None:
         assert slot.process is not None
         metrics = slot.process.folder.run / "metrics.csv"
         size = metrics.stat().st_size if metrics.is_file() else -1
@@ -154,7 +154,7 @@ class _Sweep:
         values = logged_values(slot.process.folder.run, self.plan.file.metric.name)
         for step, value in enumerate(values[slot.seen :], slot.seen + 1):
             slot.seen = step
-            if self.study.report(slot.number, step, value):
+            if self.study.report(slot.number, step, value) and running:
                 # noted first: should this process be killed now, the trial is not taken up again
                 self.study.finish(slot.number, "stopped early")
                 slot.stopped = True
@@ -168,6 +168,7 @@ class _Sweep:
         if status is None and not slot.stopped:
             self._cut_off(record, process.killed_by or "its process ended")
             return
+        folder.row.join_metrics()  # of a trial that was cut off: one file of all its epochs
         if not slot.stopped:
             self._finish(record, folder, status)
         self._tell(record.number)
@@ -209,16 +210,16 @@ class _Sweep:
         """One line for a trial that ended."""
         records = self.study.records()
         record = records[number]
-        maximize = self.plan.file.metric.maximize
-        best = record.best(maximize)
-        words = (
-            f"{record.state}, {self.plan.file.metric.name} {best:.4g}" if best is not None else ""
-        )
+        best = record.best(self.plan.file.metric.maximize)
+        words = record.state if best is None else f"{record.state}, {self._score(best)}"
         if record.state == "failed":
             words = f"FAILED, {record.reason}"
         ended = sum(r.ended for r in records)
         self.progress.update(self.task, completed=ended)
         self.say(f"[{ended}/{self.plan.count}] trial {number}: {words}")
+
+    def _score(self, value: float) -> str:
+        return f"{self.plan.file.metric.name} {value:.4g}"
 
     def say(self, text: str) -> None:
         """Print a line above the progress bar, as it is."""

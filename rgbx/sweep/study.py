@@ -7,6 +7,7 @@ same number, so that a study holds each trial once however often it was interrup
 import importlib.util
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,8 @@ class SweepStudy:
         importance = self._optuna.importance
         evaluator = importance.PedAnovaImportanceEvaluator()
         found = importance.get_param_importances(self._study, evaluator=evaluator)
+        if not all(math.isfinite(share) for share in found.values()) or not any(found.values()):
+            return {}
         return {name: float(share) for name, share in found.items()}
 
     # ------------------------------------------------------------------ writing

@@ -2,17 +2,20 @@
 
 import ast
 import csv
+import fcntl
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import torch.utils.tensorboard  # once, for all forked trials
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-import rgbx.cli.sweep_trial
+from rgbx.cli import sweep_trial
 from rgbx.cli.parsed import parse_fit
 from rgbx.cli.sweep_check import check_sweep, devices_of
 from rgbx.errors import RGBXError
@@ -233,6 +236,22 @@ def test_a_file_that_is_no_study_is_one_sentence(sweep_file, rgbx, capsys, tmp_p
     )
 
 
+def test_a_second_sweep_on_the_same_study_is_refused(sweep_file, rgbx, capsys, tmp_path):
+    with (tmp_path / "sweep.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("123")
+        lock.flush()
+        assert rgbx("sweep", sweep_file(RANK), "--storage", tmp_path / "sweep.db") == 1
+    assert "Another `rgbx sweep` (process 123) is at work on" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(sweep_file, rgbx, capsys, tmp_path):
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    assert rgbx("sweep", sweep_file(RANK), "--output", tmp_path / "taken") == 1
+    error = capsys.readouterr().err
+    assert re.search(r"sweep\.db\.lock cannot be written: (File exists|Not a directory)\.", error)
+
+
 def test_gpus_are_shared_out_only_where_there_are_several(monkeypatch, sweep_file):
     config = parse_fit(["--config", str(CONFIGS / "tasseg_mfnet.yaml")])
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -246,7 +265,7 @@ def test_gpus_are_shared_out_only_where_there_are_several(monkeypatch, sweep_fil
 
 # ------------------------------------------------------------------ real trials
 class Forked:
-    """In place of subprocess.Popen: the same child without importing torch again."""
+    """In place of subprocess.Popen: the same child without importing everything again."""
 
     def __init__(self, argv, stdin, stdout, stderr, env, pass_fds, start_new_session):
         self.returncode = None
@@ -282,7 +301,7 @@ def options(root: Path, *more: str) -> list[str]:
     return [
         *tiny("tasseg_mfnet.yaml", root)[2:],  # without the configuration, which the file names
         *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"),
-        *("--trainer.precision", "32-true"),
+        *("--trainer.limit_val_batches", "1", "--trainer.precision", "32-true"),
         *more,
     ]
 
@@ -296,7 +315,7 @@ def ranking(folder: Path) -> list[dict[str, str]]:
 def test_drawn_parameters_train_and_are_ranked(
     method, sweep_file, rgbx, mfnet_root, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(rgbx_trial().subprocess, "Popen", Forked)
+    monkeypatch.setattr(sweep_trial.subprocess, "Popen", Forked)
     lr = {"distribution": "log_uniform_values", "min": 1.0e-4, "max": 1.0e-2}
     file = sweep_file(
         {"model.optimizer.lr": lr, "model.fusion": {"values": ["dffm", "concat"]}}, method=method
@@ -325,14 +344,16 @@ def test_drawn_parameters_train_and_are_ranked(
     assert ranking(output) == rows
 
 
-def rgbx_trial():
-    return rgbx.cli.sweep_trial
-
-
-def test_a_grid_of_real_processes_notes_the_trial_that_fails(
-    sweep_file, rgbx, mfnet_root, tmp_path, capsys
+def test_a_grid_notes_the_trial_that_fails(
+    sweep_file, rgbx, mfnet_root, tmp_path, capsys, monkeypatch
 ):
-    """Two workers, each a process of its own; one size does not fit the network."""
+    """Two workers; one size does not fit the network."""
+    started = subprocess.Popen
+
+    def popen(argv, **more):  # one trial as users have it, in a process of its own
+        return (started if "trial_0000" in argv[3] else Forked)(argv, **more)
+
+    monkeypatch.setattr(sweep_trial.subprocess, "Popen", popen)
     sizes = [[64, 96], [60, 96]]
     file = sweep_file({"data.size": {"values": sizes}})
     output = tmp_path / "out"

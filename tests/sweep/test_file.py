@@ -1,6 +1,8 @@
 """What a sweep file may say, and one sentence for every mistake in it."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -194,3 +196,19 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(RGBXError, match="cannot be used: it holds no keys"):
         read_sweep(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["none.yaml"], ["FILE"]], ids=lambda argv: argv[0])
+def test_help_and_mistakes_in_the_file_need_no_torch(argv, write):
+    argv = [str(write(methd=1)) if word == "FILE" else word for word in argv]
+    code = (
+        "import sys; from rgbx.cli import main\n"
+        f"try: main(['sweep', *{argv!r}])\n"
+        "except SystemExit as end: print(end.code)\n"
+        "print({'torch', 'lightning', 'optuna'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
+    assert (done.stdout.splitlines()[-2], done.stderr.count("\n")) == (
+        ("0", 0) if argv == ["--help"] else ("1", 1)
+    )

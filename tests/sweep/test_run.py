@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import rgbx.cli.sweep_trial
+from rgbx.cli.sweep_trial import TrialFolder
 from rgbx.errors import RGBXError
 from tests.sweep.fake_sweep import FAKE, fake_sweep
 
@@ -85,13 +86,16 @@ def test_a_killed_trial_goes_on_from_its_last_epoch_once(write, tmp_path, capsys
     assert starts(tmp_path / "out") == {0: [0], 1: [0, 1], 2: [0]}
     assert study.records()[1].cuts == ("SIGKILL",)
     assert study.records()[1].values == pytest.approx((0.2, 0.21, 0.22))
+    run = tmp_path / "out" / "trial_0001" / "version_0"
+    lines = (run / "metrics.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1", "2"]
     assert "trial 1 was cut off (SIGKILL)" in capsys.readouterr().out
 
 
 def test_two_workers_work_at_the_same_time(write, tmp_path):
     file = write({"score": {"values": [0.1, 0.2, 0.3, 0.4]}}, ("--pause=0.4", "--epochs=2"))
     seen = []
-    begin = rgbx.cli.sweep_trial.TrialFolder.start
+    begin = TrialFolder.start
 
     def watched(self, *more):
         begun = (tmp_path / "out").glob("trial_*")
@@ -99,7 +103,7 @@ def test_two_workers_work_at_the_same_time(write, tmp_path):
         return begin(self, *more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rgbx.cli.sweep_trial.TrialFolder, "start", watched)
+        patch.setattr(TrialFolder, "start", watched)
         study = fake_sweep(file, tmp_path / "out", count=4, workers=2)
     assert max(seen) == 1  # one other was at work when a trial began, never two
     assert states(study) == ["done"] * 4
@@ -146,21 +150,24 @@ def test_another_sweep_is_not_mixed_in(write, tmp_path):
         fake_sweep(write({"score": {"values": [0.7]}}), tmp_path / "out", count=1)
 
 
-@pytest.mark.parametrize("orphan", ["works on", "is killed too"])
+@pytest.mark.parametrize("orphan", ["works on", "is killed too", "is stopped with it"])
 def test_a_killed_sweep_goes_on_without_repeating_anything(orphan, write, tmp_path, capsys):
     values = [0.1, 0.2, 0.3, 0.4, 0.5]
-    file = write({"score": {"values": values}}, ("--epochs=3", "--pause=0.7", "--slope=0.01"))
+    file = write({"score": {"values": values}}, ("--epochs=3", "--pause=0.5", "--slope=0.01"))
     output = tmp_path / "out"
     script = Path(__file__).with_name("fake_sweep.py")
     parent = subprocess.Popen([sys.executable, str(script), str(file), str(output), "5", "2"])
     checkpoint = output / "trial_0002" / "version_0" / "checkpoints" / "last.ckpt"
     until(checkpoint.is_file)
-    parent.send_signal(signal.SIGKILL)
+    stopped = orphan == "is stopped with it"
+    parent.send_signal(signal.SIGINT if stopped else signal.SIGKILL)
     parent.wait()
     orphans = {path.parent.name: int(path.read_text()) for path in output.glob("*/pid")}
     alive = {name for name in orphans if not (output / name / "exit.json").is_file()}
     assert "trial_0002" in alive
-    if orphan == "is killed too":
+    if stopped:  # by Ctrl-C: it takes its trials with it
+        assert not any(TrialFolder(output / name).busy for name in alive)
+    elif orphan == "is killed too":
         for name in alive:
             os.kill(orphans[name], signal.SIGKILL)
 
