@@ -67,7 +67,7 @@ def decode_without_prompt(
     states, pixels = decoder.transformer(
         embedding + no_mask.reshape(1, -1, 1, 1),
         grid_position(matrix, grid).to(embedding.dtype),
-        tokens.expand(len(embedding), -1, -1),
+        tokens.expand(embedding.shape[0], -1, -1),
     )
     pixels = decoder.output_upscaling(pixels.transpose(1, 2).unflatten(2, grid))
     kernel = decoder.output_hypernetworks_mlps[0](states[:, 1])
