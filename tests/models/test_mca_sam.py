@@ -230,3 +230,13 @@ def test_a_checkpoint_brings_the_queue_and_the_random_prompt(tmp_path):
     assert all("sam." in name for name in missing)
     assert torch.equal(other.sample_contrast.queue.items, ours.sample_contrast.queue.items)
     assert int(other.sample_contrast.queue.filled) == 2
+
+
+@pytest.mark.parametrize("size", [(64, 96), (80, 112), (63, 65)])
+def test_the_high_pass_of_exported_graphs_is_that_of_the_transform(size, monkeypatch):
+    images = torch.randn(2, 3, *size, dtype=torch.float64)
+    wanted = high_pass(images, 0.25)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    found = high_pass(images, 0.25)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    assert wanted.mean() > 0.1

@@ -32,14 +32,37 @@ def high_pass(images: Tensor, share: float) -> Tensor:
     rows, columns = (
         (k >= -n) & (k < n) for k in (_frequencies(side, images.device) for side in (height, width))
     )
+    if torch.compiler.is_exporting():
+        return (images - _low_pass(images, rows, columns)).abs()
     spectrum = torch.fft.fft2(images, norm="forward")
     spectrum = spectrum.masked_fill(rows[:, None] & columns, 0)
     return torch.fft.ifft2(spectrum, norm="forward").real.abs()
 
 
+def _low_pass(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """What `high_pass` removes, by products with real matrices: few formats know the transform.
+
+    Keeping some frequencies of one axis is a circular convolution; ``cos`` and ``sin`` hold its
+    real and its imaginary part, (side, side) each.
+    """
+    parts = []
+    for kept in (rows, columns):
+        side = kept.shape[0]
+        step = torch.arange(side, device=kept.device)
+        turns = (step[:, None] * _frequencies(side, kept.device)[kept]) % side
+        angle = turns.double() * (2 * math.pi / side)
+        apart = (step[:, None] - step) % side
+        waves = [f(angle).sum(1) / side for f in (torch.cos, torch.sin)]
+        parts.append([wave.to(images.dtype)[apart] for wave in waves])
+    (row_cos, row_sin), (column_cos, column_sin) = parts
+    # the second product stands on the right: transposed, the convolution runs the other way
+    return row_cos @ images @ column_cos.mT - row_sin @ images @ column_sin.mT
+
+
 def _frequencies(side: int, device: torch.device) -> Tensor:
     """Whole frequencies in the order of the transform: 0, 1, ..., -2, -1."""
-    return torch.fft.fftfreq(side, 1 / side, device=device).round()
+    half = side // 2
+    return (torch.arange(side, device=device) + half) % side - half
 
 
 class TaskFeatures(nn.Module):
