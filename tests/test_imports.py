@@ -78,6 +78,7 @@ def test_no_paper_imports_another():
         ["check-data", "--help"],
         ["profile", "--help"],
         ["export", "--help"],
+        ["report", "--help"],
         ["weights", "--help"],
         ["weights", "convert", "--help"],
         ["table", "--help"],

@@ -21,6 +21,7 @@ class Costs:
     Attributes:
         name: of the model, with its encoder.
         size: (height, width) of the network's input.
+        what: was done in a pass: "image", or "image with a prompt".
         parameters: part -> number, see `RGBXModule.parameters_by_part`.
         operations: of one image.
         measured: speed and memory.
@@ -28,6 +29,7 @@ class Costs:
 
     name: str
     size: tuple[int, int]
+    what: str
     parameters: Mapping[str, int]
     operations: Operations
     measured: Measured
@@ -76,8 +78,9 @@ def rounded(number: float) -> str:
 def _notes(costs: Costs, printed: bool) -> Iterator[str]:
     apart = rounded(costs.operations.products / 2e9)
     yield (
-        "FLOPs of one image: products with an addition count as one (MAC) or two (2 x MAC). Papers "
-        f"seldom say which; many leave out the products inside attention, here {apart} G MAC."
+        f"FLOPs of one {costs.what}: products with an addition count as one (MAC) or two "
+        "(2 x MAC). Papers seldom say which; many leave out the products inside attention, here "
+        f"{apart} G MAC."
     )
     found = costs.measured
     yield (

@@ -138,7 +138,7 @@ def _prompted(model: PromptableModule, image: BatchImage) -> tuple[list[Any], li
     logits = model.decode(model.embed(rgb), [prompt], rgb.shape[-2:])
     padded = isinstance(image.data, PromptableDataModule) and image.data.resize_mode == "pad"
     mask = masks_at(logits, rgb.shape[-2:], size, padded)[0]
-    return prompted_row(image, prompt, kind, mask)
+    return prompted_row(image, prompt, kind, mask, CELL)
 
 
 def _on(prompt: Mapping[str, Any], device: torch.device) -> Any:

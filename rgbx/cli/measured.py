@@ -93,7 +93,8 @@ def _measure(request: Request, threads: int) -> Measured:
     trainer = built.trainer
     device, precision = trainer.strategy.root_device, trainer.precision_plugin
     with _enough_memory(), torch.inference_mode():
-        model = precision.convert_module(built.model.to(device)).eval()
+        model = built.model.to(device).eval()
+        precision.convert_module(model)  # in place
         with device:
             question = precision.convert_input(made_up(model, built.size, request.batch))
         with precision.forward_context():

@@ -115,7 +115,8 @@ def _profile(request: "Request", kind: str | None) -> None:
     name = f"{type(built.model).__name__} {built.model.hparams.get('encoder', '')}".strip()
     parts = built.model.parameters_by_part()
     table = cost_table(
-        Costs(name, built.size, parts, operations, found), load_published(paper_of(built.model))
+        Costs(name, built.size, _what(built), parts, operations, found),
+        load_published(paper_of(built.model)),
     )
     if kind is None:
         _print_measured(found)
@@ -144,9 +145,15 @@ def _operations(built: "Built") -> "Operations":
         ) from error
 
 
-def _print_counts(built: "Built", operations: "Operations") -> None:
+def _what(built: "Built") -> str:
+    """What a pass answers."""
     from rgbx.models import PromptableModule
 
+    prompted = isinstance(built.model, PromptableModule)
+    return "image with a prompt" if prompted else "image"
+
+
+def _print_counts(built: "Built", operations: "Operations") -> None:
     parts = built.model.parameters_by_part()
     total = sum(parts.values())
     lines = [(part, n / 1e6, "M") for part, n in parts.items() if part != "frozen"]
@@ -155,8 +162,7 @@ def _print_counts(built: "Built", operations: "Operations") -> None:
     height, width = built.size
     print(f"{type(built.model).__name__}: parameters")
     _print_lines(lines)
-    asked = ", one prompt" if isinstance(built.model, PromptableModule) else ""
-    print(f"\noperations, one image of {height} x {width} (height x width){asked}")
+    print(f"\noperations, one {_what(built)}, {height} x {width} (height x width)")
     kinds = {
         "convolutions": operations.convolutions,
         "linear layers": operations.linear,

@@ -148,7 +148,9 @@ def first_prompt(model: LightningModule, image: BatchImage, kind: str) -> Prompt
     return prompt
 
 
-def prompted_row(image: BatchImage, prompt: Prompt, kind: str, mask: Tensor) -> Row:
+def prompted_row(
+    image: BatchImage, prompt: Prompt, kind: str, mask: Tensor, cell: tuple[int, int]
+) -> Row:
     """Picture with a prompt, the mask that answers it, and the ground truth.
 
     Args:
@@ -156,10 +158,11 @@ def prompted_row(image: BatchImage, prompt: Prompt, kind: str, mask: Tensor) -> 
         prompt: in the network's pixels.
         kind: of the prompt.
         mask: (h,w), not 0 on the object.
+        cell: height and width into which the picture is fitted before the prompt is drawn.
     """
     truth = image["mask"].cpu().numpy().reshape(mask.shape) > 0
     pictures = [
-        _small(image.rgb, image.frame, [prompt], [PROMPT]),
+        _small(image.rgb, image.frame, [prompt], [PROMPT], cell),
         _black_and_white(mask.cpu().numpy() != 0),
         _black_and_white(truth),
     ]
@@ -185,10 +188,14 @@ def flatten(masks: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _small(
-    picture: Picture, frame: Frame, prompts: Sequence[Prompt], colours: Sequence[Colour]
+    picture: Picture,
+    frame: Frame,
+    prompts: Sequence[Prompt],
+    colours: Sequence[Colour],
+    cell: tuple[int, int] = CELL,
 ) -> Picture:
     """The picture as large as on the sheet, with prompts in lines that suit this size."""
-    small = np.asarray(fit(picture, CELL))
+    small = np.asarray(fit(picture, cell))
     scaled = frame.scaled(small.shape[:2])
     return draw_prompts(small, [scaled.to_picture(prompt) for prompt in prompts], colours)
 

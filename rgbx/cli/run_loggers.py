@@ -22,6 +22,7 @@ VERSION_VARIABLE = "RGBX_RUN_VERSION"
 _OPTION = "--trainer.logger"
 _WANDB = ("WandbLogger", "lightning.pytorch.loggers.WandbLogger")
 _CSV = {"prefix": "", "flush_logs_every_n_steps": 100}
+_MODE = "WANDB_MODE"  # set by Lightning's logger where it is offline
 _FOLDER, _PROJECT = "runs", "rgbx"
 
 
@@ -116,12 +117,15 @@ class RunConfig(SaveConfigCallback):
 
 @contextmanager
 def own_wandb_run() -> Iterator[None]:
-    """End a run of W&B with the command that began it; the next one of this process has its own.
+    """End a run of W&B with the command that began it, whatever was set for it.
+
+    Without this, the next command of this process would go on with the same run, stay offline for
+    ever, or write into the folder that was the current one before.
 
     Raises:
         RGBXError: W&B cannot be used; says what to do.
     """
-    before, failed = _wandb_run(), True
+    before, mode, failed = _wandb_run(), os.environ.get(_MODE), True
     try:
         yield
         failed = False
@@ -135,6 +139,12 @@ def own_wandb_run() -> Iterator[None]:
         run = _wandb_run()
         if run is not None and run is not before:
             run.finish(exit_code=int(failed))
+            if before is None:
+                sys.modules["wandb"].teardown()
+        if mode is not None:
+            os.environ[_MODE] = mode
+        else:
+            os.environ.pop(_MODE, None)
 
 
 def _wandb_run() -> Any:

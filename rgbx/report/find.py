@@ -90,7 +90,8 @@ def find_sources(places: Sequence[str]) -> tuple[list[Trained], list[Tested]]:
     names = _names(runs, {owners[folder]: name for folder, name in tests.items()})
     tested = []
     for folder, found in read.items():
-        name, given = names[owners[folder]], tests[folder]
+        owner = owners[folder]
+        name, given = names[owner], tests[folder] or runs.get(owner, "")
         if isinstance(found, str):
             tested.append(Tested(name, folder, None, found, given))
         else:

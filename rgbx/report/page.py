@@ -3,6 +3,7 @@
 import datetime
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -15,7 +16,7 @@ from rgbx.report.charts import Charts
 from rgbx.report.gallery import CAPTIONS, Gallery
 from rgbx.report.images import headline_of, is_lower_better
 from rgbx.report.pictures import ERRORS
-from rgbx.results import HTML_STYLE, Table, kind_label, to_html
+from rgbx.results import HTML_STYLE, SALIENCY, Table, kind_label, to_html
 
 __all__ = ["Page", "RunCard", "render_page"]
 
@@ -94,6 +95,7 @@ def render_page(page: Page) -> str:
         style=HTML_STYLE + texts["page.css"],
         script=texts["page.js"],
         tables=[to_html(table) for table in page.tables],
+        subsets_title=_subsets_title(page.subsets),
         entries=_json(_entries(page)),
         chunks=[
             _json(page.gallery.data[start : start + _CHUNK])
@@ -105,6 +107,11 @@ def render_page(page: Page) -> str:
     )
     # names of files may hold bytes that are no text
     return text.strip().encode("utf-8", "replace").decode("utf-8")
+
+
+def _subsets_title(tables: Sequence[BarTable]) -> str:
+    names = {label for table in tables for label, _, _ in table.rows}
+    return "Day and night" if names <= {"all", "day", "night"} else "Subsets"
 
 
 def _entries(page: Page) -> dict[str, Any]:
@@ -136,6 +143,7 @@ def _entries(page: Page) -> dict[str, Any]:
         "captions": CAPTIONS,
         "scores": scores,
         "lower": [is_lower_better(score) for score in scores],
+        "fraction": [score.partition("@")[0] in SALIENCY for score in scores],  # as papers print
         **lists,
         "promptLabel": [kind_label(kind) if kind else "" for kind in lists["prompt"]],
         "style": [page.styles.get(name, 0) % 8 for name in lists["run"]],

@@ -57,7 +57,11 @@ def second(path: Path, rgb: Path | None, side: int) -> Image.Image | None:
         with Image.open(path) as file:
             if path == rgb:
                 return _fitted(_stretched(np.asarray(file)[..., 3]), side)
-            values = np.asarray(file if file.mode.startswith(("I", "F", "L")) else _rgb(file))
+            if file.mode.startswith(("I", "F")):
+                values = np.asarray(file)
+            else:  # 8 bits are made small first, which is faster
+                file.draft(file.mode, (2 * side, 2 * side))
+                values = np.asarray(_fitted(file.convert("L" if file.mode == "L" else "RGB"), side))
     except (*_BAD, IndexError):
         return None
     if values.ndim == 3 and (values == values[..., :1]).all():
@@ -120,25 +124,27 @@ def encode(picture: Image.Image, quality: int) -> bytes:
 
 
 def _class_errors(found: Pixels, wanted: Pixels) -> Pixels:
-    conditions = {
-        "not scored": wanted == _IGNORE,
-        "right background": (found == wanted) & (wanted == 0),
-        "right object": found == wanted,
-        "missed": found == 0,
-        "false alarm": wanted == 0,
-    }
-    choices = [np.array(ERRORS[name], np.uint8) for name in conditions]
-    masks = [mask[..., None] for mask in conditions.values()]
-    return np.select(masks, choices, np.array(ERRORS["wrong class"], np.uint8))
+    """Class ids against class ids and 255."""
+    names = list(ERRORS)
+    kinds = np.full(wanted.shape, names.index("wrong class"), np.uint8)
+    # later ones win over earlier ones
+    kinds[wanted == 0] = names.index("false alarm")
+    kinds[found == 0] = names.index("missed")
+    right = found == wanted
+    kinds[right] = names.index("right object")
+    kinds[right & (wanted == 0)] = names.index("right background")
+    kinds[wanted == _IGNORE] = names.index("not scored")
+    return np.array(list(ERRORS.values()), np.uint8)[kinds]
 
 
 def _map_errors(found: Pixels, wanted: Pixels) -> Pixels:
-    """Grey values 0 to 255 against 0 and 255."""
-    off = found.astype(np.float32) / 255 - wanted.astype(np.float32) / 255
-    right = np.where((wanted > 127)[..., None], ERRORS["right object"], ERRORS["right background"])
-    wrong = np.where((off > 0)[..., None], ERRORS["false alarm"], ERRORS["missed"])
-    weight = np.abs(off)[..., None]
-    return np.rint(right * (1 - weight) + wrong * weight).astype(np.uint8)
+    """Grey values 0 to 255 against 0 and 255: the larger the error, the more of its colour."""
+    share = np.linspace(0, 1, 256)[:, None]
+    colours = {name: np.array(colour) for name, colour in ERRORS.items()}
+    outside = colours["right background"] * (1 - share) + colours["false alarm"] * share
+    inside = colours["right object"] * share + colours["missed"] * (1 - share)
+    table = np.rint(np.stack((outside, inside))).astype(np.uint8)
+    return table[(wanted > 127).astype(np.uint8), found]
 
 
 def _small(file: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
@@ -158,10 +164,6 @@ def _fitted(picture: Image.Image, side: int, smooth: bool = True) -> Image.Image
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
     way = Image.Resampling.BOX if smooth else Image.Resampling.NEAREST
     return picture.resize(size, way)
-
-
-def _rgb(file: Image.Image) -> Image.Image:
-    return file.convert("RGB")
 
 
 def _stretched(values: NDArray[np.generic]) -> Image.Image:

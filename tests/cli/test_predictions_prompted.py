@@ -194,7 +194,8 @@ def test_masks_of_a_test_by_split_and_kind(run):
     folder = run("test", splits=("DIS", "COIFT"))
     kinds = ("box", "point_1")
     masks = {f"masks/{s}/{n}_{k}.png" for s in ("DIS", "COIFT") for n in SIZES for k in kinds}
-    assert files(folder) == masks | {"sheet.png"}
+    truth = {f"truth/{s}/{n}.png" for s in ("DIS", "COIFT") for n in SIZES}
+    assert files(folder) == masks | truth | {"sheet.png"}
     assert not (folder / "prompts.json").exists()
     written = np.asarray(Image.open(folder / "masks/COIFT/day/0001_point_1.png"))
     np.testing.assert_array_equal(written, np.where(stripes(2, (96, 48))[1], 255, 0))

@@ -13,6 +13,7 @@ from rgbx.cli.answer import answer, made_up
 from rgbx.cli.built import Built, load_checkpoint
 from rgbx.cli.cost_table import Costs, cost_table, rounded
 from rgbx.cli.measured import Measured, Request, measured
+from rgbx.cli.profile import _operations, _what
 from rgbx.errors import RGBXError
 from rgbx.profile import Operations
 from rgbx.results import load_published
@@ -39,7 +40,7 @@ def test_the_whole_command(rgbx, capfd):
     own = sum(parts[name] for name in ("RGB adapters", "X adapters", "mask decoder"))
     assert own == pytest.approx(parts["trainable"], abs=2e-4)
     assert parts["trainable"] + parts["frozen"] == pytest.approx(parts["total"], abs=2e-4)
-    counted = numbers(out, "operations, one image of 64 x 96")
+    counted = numbers(out, "operations, one image, 64 x 96 (height x width)")
     flops, total = counted.pop("FLOPs, 2 x MAC"), counted.pop("total")
     assert sum(counted.values()) == pytest.approx(total, abs=3e-4)
     assert flops == pytest.approx(2 * total, abs=3e-4) and "not counted: norms" in out
@@ -68,10 +69,12 @@ def test_the_table_alone(rgbx, capfd, monkeypatch):
     assert {name: [published[name][i] for i in (1, 3, 5)] for name in TABLE_1} == TABLE_1
 
 
-def made_costs(**changes):
+def made_costs():
     parts = {"head": 80_000, "frozen": 312_000_000}
     here = Measured("cpu", "CPU, 2 threads", "32-true", 1, [2.0], None)
-    return Costs("Model tiny", (32, 64), parts, Operations(2 * 10**9, 4 * 10**9, 10**9, 0), here)
+    return Costs(
+        "Model tiny", (32, 64), "image", parts, Operations(2 * 10**9, 4 * 10**9, 10**9, 0), here
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,12 +127,11 @@ def test_prompts_are_part_of_the_count():
     """Of a picture with one box: encoder and decoder."""
     options = ["--config", str(CONFIGS / "stable_sam_hqseg44k_vit_b.yaml")]
     built = Built(options, weights=False, device="meta")
-    from rgbx.cli.profile import _operations
-
     gmac = _operations(built).macs / 1e9
     encoder = 486.04
     assert encoder + 1 < gmac < encoder + 6
-    assert built.size == (1024, 1024) and next(built.model.parameters()).is_meta
+    assert built.size == (1024, 1024) and _what(built) == "image with a prompt"
+    assert next(built.model.parameters()).is_meta
 
 
 @pytest.mark.parametrize(

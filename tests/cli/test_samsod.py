@@ -97,6 +97,11 @@ def test_test_scores_three_sets_and_prints_the_papers_table(trained, rgbx, vt500
         assert len(list(Path("out/maps", split).glob("*.png"))) == count
     assert Path("out/curves.png").is_file() and Path("out/sheet.png").is_file()
     assert "seeded" in result["protocol"]["choice"]
+    rows = list(csv.DictReader(Path("out/images.csv").read_text().splitlines()))
+    assert [row["split"] for row in rows] == ["VT5000"] * 4 + ["VT1000"] * 2 + ["VT821"] * 2
+    assert all(Path("out", row[key]).is_file() for row in rows for key in ("prediction", "truth"))
+    assert rgbx("report", "out", "-o", "page") == 0
+    assert "(1 run, 8 images, " in capsys.readouterr().out
 
 
 def test_the_python_forward_gives_the_maps_of_the_command_line(trained, rgbx, vt5000_root):

@@ -147,3 +147,23 @@ def test_two_processes_equal_one(tmp_path, monkeypatch):
             assert {k: v for k, v in got[subset].items() if isinstance(v, float)} == {
                 k: v for k, v in scores.items() if isinstance(v, float)
             }
+
+
+def test_what_is_watched_are_the_scores_of_each_update_by_itself():
+    evaluator, expected = _evaluator(), []
+    subset, pred, target = next(_samples(1))
+    evaluator.update("val", subset, pred, target)  # not watched
+    evaluator.watch()
+    for subset, pred, target in _samples(5):
+        evaluator.update("test", subset, pred, target)
+        alone = SegmentationScores(CLASSES)
+        alone.update(pred, target)
+        expected.append(alone.compute())
+    watched = evaluator.watched()
+    assert [scores["miou_image"] for scores in watched] == [e["miou_image"] for e in expected]
+    assert all(
+        torch.equal(a["support"], b["support"]) for a, b in zip(watched, expected, strict=True)
+    )
+    assert evaluator.watched() == []
+    whole = evaluator.compute("test")["all"]["miou_image"]
+    assert whole == pytest.approx(sum(e["miou_image"] for e in expected) / 5, abs=1e-9)

@@ -61,6 +61,15 @@ def test_given_names_win_and_stay_apart(tmp_path):
     assert both == ["ours a/version_0", "ours a/version_1"]
 
 
+def test_a_name_given_to_a_run_is_its_tests_too(tmp_path):
+    run = trained_run(tmp_path / "a/version_0")
+    semantic_test(run / "test_MFNet_best")
+    (tested,) = find_sources([f"ours={run}"])[1]
+    assert (tested.name, tested.given, tested.run.name) == ("ours", "ours", "ours")
+    (tested,) = find_sources([str(run)])[1]
+    assert (tested.name, tested.given) == ("a/version_0", "")
+
+
 def test_the_same_ends_of_paths_are_told_apart(tmp_path):
     for parent in ("x", "y"):
         trained_run(tmp_path / parent / "tasseg/version_0")

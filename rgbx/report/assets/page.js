@@ -138,7 +138,8 @@ function startGallery(data) {
   }
 
   function scoreText(place, value) {
-    return value === null ? "–" : data.lower[place] ? value.toFixed(4) : (100 * value).toFixed(1);
+    if (value === null) return "–";
+    return data.fraction[place] ? value.toFixed(3) : (100 * value).toFixed(1);
   }
 
   function card(entry) {
