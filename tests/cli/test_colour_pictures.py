@@ -76,5 +76,5 @@ def test_results_say_what_a_blanked_modality_was_replaced_by(tmp_path, put, kind
     put(tmp_path / "rgb" / "a.png", np.zeros((8, 8, 3), np.uint8))
     torch.save({}, tmp_path / "a.ckpt")
     data = FolderRGBX(str(tmp_path), class_names=["a"], blank="x", blank_with=kind)
-    result = _result(Toy(), data, tmp_path / "a.ckpt", 0)
+    result = _result(Toy(), data, tmp_path / "a.ckpt", 0, None)
     assert result.protocol["ablation"] == f"x was blanked (replaced by {word}) in every image"
