@@ -10,7 +10,7 @@ from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
     from rgbx.data import RGBXDataModule
-    from rgbx.export import Exported
+    from rgbx.export import Exported, Format
 
 __all__ = ["main"]
 
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(
-    options: list[str], checkpoint: Path, kind: str, target: Path, opset: int | None
+    options: list[str], checkpoint: Path, kind: "Format", target: Path, opset: int | None
 ) -> None:
     from rgbx.cli.built import Built, load_checkpoint
     from rgbx.cli.messages import quieten

@@ -70,7 +70,9 @@ def read_onnx(path: Path, part: Part) -> Callable[..., Tensor]:
         RGBXError: ONNX Runtime refuses the file.
     """
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+    refusals = (errors.Fail, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -78,28 +80,40 @@ def read_onnx(path: Path, part: Part) -> Callable[..., Tensor]:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-    except RuntimeError as error:
+    except refusals as error:
         raise RGBXError(f"ONNX Runtime cannot read what was exported: {_reason(error)}") from error
 
     def run(*inputs: Tensor) -> Tensor:
         given = {p.name: t.numpy() for p, t in zip(part.inputs, inputs, strict=True)}
-        return torch.from_numpy(session.run([part.output.name], given)[0])
+        try:
+            return torch.from_numpy(session.run([part.output.name], given)[0])
+        except refusals as error:
+            raise RGBXError(
+                f"ONNX Runtime cannot run what was exported: {_reason(error)}"
+            ) from error
 
     return run
 
 
 def _name_lengths(model: Any, part: Part) -> None:
     """Call free lengths what the part calls them, and drop where in Python operators came from."""
+    import onnx_ir
+
     names = {}
     for value, port in zip(model.graph.inputs, part.inputs, strict=True):
         for axis, name in port.free.items():
             names[str(value.shape[axis])] = name
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
 
+    def renamed(side: Any) -> Any:
+        # some lengths have no name, and are not the same for that
+        if isinstance(side, int) or side.value is None:
+            return side
+        return pattern.sub(lambda found: names[found[1]], side.value)
+
     def rename(value: Any) -> None:
-        for axis, side in enumerate(() if value.shape is None else value.shape):
-            if not isinstance(side, int):
-                value.shape[axis] = pattern.sub(lambda found: names[found[1]], str(side))
+        if value.shape is not None:
+            value.shape = onnx_ir.Shape([renamed(side) for side in value.shape])
 
     for value in (*model.graph.inputs, *model.graph.outputs):
         rename(value)
