@@ -2,7 +2,7 @@
 
 from rgbx.export.check import TOLERANCE
 from rgbx.export.job import Exported, Format, export
-from rgbx.export.onnx_file import MAX_OPSET, MIN_OPSET
+from rgbx.export.onnx_file import MAX_OPSET, MIN_OPSET, check_opset
 from rgbx.export.part import Part, Port
 from rgbx.export.parts import parts_of
 
@@ -14,6 +14,7 @@ __all__ = [
     "Format",
     "Part",
     "Port",
+    "check_opset",
     "export",
     "parts_of",
 ]

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from rgbx.errors import RGBXError
 from rgbx.export.part import Part
 
-__all__ = ["MAX_OPSET", "METADATA", "MIN_OPSET", "read_onnx", "write_onnx"]
+__all__ = ["MAX_OPSET", "METADATA", "MIN_OPSET", "check_opset", "read_onnx", "write_onnx"]
 
 #: the exporter writes 18 and knows how to go on from there, not back
 MIN_OPSET, MAX_OPSET = 18, 23
@@ -23,6 +23,19 @@ MIN_OPSET, MAX_OPSET = 18, 23
 METADATA = "rgbx"
 
 _ONE_FILE = 1_900_000_000  # bytes of weights that fit into one file; protobuf ends at 2 GiB
+
+
+def check_opset(opset: int) -> None:
+    """Refuse an opset that the exporter cannot write.
+
+    Raises:
+        RGBXError: says which it can.
+    """
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        what = "old" if opset < MIN_OPSET else "new"
+        raise RGBXError(
+            f"ONNX opset {opset} is too {what}: give --opset {MIN_OPSET} to {MAX_OPSET}."
+        )
 
 
 def write_onnx(program: ExportedProgram, part: Part, path: Path, metadata: str, opset: int) -> None:
