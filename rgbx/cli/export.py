@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,7 +11,7 @@ from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
     from rgbx.data import RGBXDataModule
-    from rgbx.export import Exported
+    from rgbx.export import Exported, Format
 
 __all__ = ["main"]
 
@@ -97,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise RGBXError(f"There is no checkpoint {arguments.ckpt_path}.")
     opset = _opset(arguments.opset, arguments.format)
     target = _target(arguments.output, arguments.ckpt_path, arguments.format)
+    _refuse_unwritable(target.parent)
     configs = arguments.config or [str(_config_of(arguments.ckpt_path))]
     options = [text for file in configs for text in ("--config", file)] + rest
     if arguments.size is not None:
@@ -108,22 +110,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(
-    options: list[str], checkpoint: Path, kind: str, target: Path, opset: int | None
+    options: list[str], checkpoint: Path, kind: "Format", target: Path, opset: int | None
 ) -> None:
     from rgbx.cli.built import Built, load_checkpoint
     from rgbx.cli.messages import quieten
-    from rgbx.export import MIN_OPSET, export
+    from rgbx.export import MIN_OPSET, check_opset, export
 
+    opset = MIN_OPSET if opset is None else opset
+    check_opset(opset)
     quieten()
     built = Built([*options, "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"])
     built.check_size()
     load_checkpoint(built.model, checkpoint)
     facts = _facts(built.datamodule) | {"checkpoint": checkpoint.name}
-    found = export(
-        *(built.model, built.size, kind, target, facts),
-        opset=MIN_OPSET if opset is None else opset,
-    )
-    _say(found, kind, built.size)
+    _say(export(built.model, built.size, kind, target, facts, opset), kind, built.size)
 
 
 def _say(found: "list[Exported]", kind: str, size: tuple[int, int]) -> None:
@@ -190,6 +190,16 @@ def _target(output: Path | None, checkpoint: Path, kind: str) -> Path:
     if output.suffix != suffix or output.is_dir():
         raise RGBXError(f"--output is {output}: give a file that ends in {suffix}.")
     return output
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Say so before a large model is built, not after."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = "no permission" if there.is_dir() else f"{there} is a file"
+        raise RGBXError(
+            f"{folder} cannot be written to ({reason}): give another place with --output."
+        )
 
 
 def _size(given: Sequence[str]) -> list[int]:

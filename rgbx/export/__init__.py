@@ -1,9 +1,20 @@
 """Trained models as files that run without rgbx: ONNX, and torch.export's .pt2."""
 
 from rgbx.export.check import TOLERANCE
-from rgbx.export.job import Exported, export
-from rgbx.export.onnx_file import MAX_OPSET, MIN_OPSET
+from rgbx.export.job import Exported, Format, export
+from rgbx.export.onnx_file import MAX_OPSET, MIN_OPSET, check_opset
 from rgbx.export.part import Part, Port
 from rgbx.export.parts import parts_of
 
-__all__ = ["MAX_OPSET", "MIN_OPSET", "TOLERANCE", "Exported", "Part", "Port", "export", "parts_of"]
+__all__ = [
+    "MAX_OPSET",
+    "MIN_OPSET",
+    "TOLERANCE",
+    "Exported",
+    "Format",
+    "Part",
+    "Port",
+    "check_opset",
+    "export",
+    "parts_of",
+]

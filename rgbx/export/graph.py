@@ -45,6 +45,7 @@ def write_torch(program: ExportedProgram, path: Path, metadata: str) -> None:
         path: ends in .pt2.
         metadata: JSON, kept inside as `METADATA`.
     """
+    program.example_inputs = None  # pictures that nobody needs
     torch.export.save(program, path, extra_files={METADATA: metadata})
 
 

@@ -16,7 +16,7 @@ from rgbx.errors import RGBXError
 from rgbx.export.about import about
 from rgbx.export.check import largest_difference
 from rgbx.export.graph import read_torch, trace, write_torch
-from rgbx.export.onnx_file import MAX_OPSET, MIN_OPSET, read_onnx, write_onnx
+from rgbx.export.onnx_file import MIN_OPSET, check_opset, read_onnx, write_onnx
 from rgbx.export.part import Part, Port
 from rgbx.export.parts import parts_of
 from rgbx.models import RGBXModule
@@ -71,11 +71,7 @@ def export(
         RGBXError: the model cannot be exported like this, the result differs from the model, or
             the place cannot be written to.
     """
-    if not MIN_OPSET <= opset <= MAX_OPSET:
-        what = "old" if opset < MIN_OPSET else "new"
-        raise RGBXError(
-            f"ONNX opset {opset} is too {what}: give --opset {MIN_OPSET} to {MAX_OPSET}."
-        )
+    check_opset(opset)
     with _staging(target) as staging, _evaluating(model):
         parts = parts_of(model, size)
         paths = part_paths(target, parts)

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from rgbx.errors import RGBXError
 from rgbx.export.part import Part
 
-__all__ = ["MAX_OPSET", "METADATA", "MIN_OPSET", "read_onnx", "write_onnx"]
+__all__ = ["MAX_OPSET", "METADATA", "MIN_OPSET", "check_opset", "read_onnx", "write_onnx"]
 
 #: the exporter writes 18 and knows how to go on from there, not back
 MIN_OPSET, MAX_OPSET = 18, 23
@@ -23,6 +23,19 @@ MIN_OPSET, MAX_OPSET = 18, 23
 METADATA = "rgbx"
 
 _ONE_FILE = 1_900_000_000  # bytes of weights that fit into one file; protobuf ends at 2 GiB
+
+
+def check_opset(opset: int) -> None:
+    """Refuse an opset that the exporter cannot write.
+
+    Raises:
+        RGBXError: says which it can.
+    """
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        what = "old" if opset < MIN_OPSET else "new"
+        raise RGBXError(
+            f"ONNX opset {opset} is too {what}: give --opset {MIN_OPSET} to {MAX_OPSET}."
+        )
 
 
 def write_onnx(program: ExportedProgram, part: Part, path: Path, metadata: str, opset: int) -> None:
@@ -70,7 +83,9 @@ def read_onnx(path: Path, part: Part) -> Callable[..., Tensor]:
         RGBXError: ONNX Runtime refuses the file.
     """
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+    refusals = (errors.Fail, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -78,28 +93,40 @@ def read_onnx(path: Path, part: Part) -> Callable[..., Tensor]:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-    except RuntimeError as error:
+    except refusals as error:
         raise RGBXError(f"ONNX Runtime cannot read what was exported: {_reason(error)}") from error
 
     def run(*inputs: Tensor) -> Tensor:
         given = {p.name: t.numpy() for p, t in zip(part.inputs, inputs, strict=True)}
-        return torch.from_numpy(session.run([part.output.name], given)[0])
+        try:
+            return torch.from_numpy(session.run([part.output.name], given)[0])
+        except refusals as error:
+            raise RGBXError(
+                f"ONNX Runtime cannot run what was exported: {_reason(error)}"
+            ) from error
 
     return run
 
 
 def _name_lengths(model: Any, part: Part) -> None:
     """Call free lengths what the part calls them, and drop where in Python operators came from."""
+    import onnx_ir
+
     names = {}
     for value, port in zip(model.graph.inputs, part.inputs, strict=True):
         for axis, name in port.free.items():
             names[str(value.shape[axis])] = name
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
 
+    def renamed(side: Any) -> Any:
+        # some lengths have no name, and are not the same for that
+        if isinstance(side, int) or side.value is None:
+            return side
+        return pattern.sub(lambda found: names[found[1]], side.value)
+
     def rename(value: Any) -> None:
-        for axis, side in enumerate(() if value.shape is None else value.shape):
-            if not isinstance(side, int):
-                value.shape[axis] = pattern.sub(lambda found: names[found[1]], str(side))
+        if value.shape is not None:
+            value.shape = onnx_ir.Shape([renamed(side) for side in value.shape])
 
     for value in (*model.graph.inputs, *model.graph.outputs):
         rename(value)
