@@ -225,20 +225,3 @@ def test_mca_sam_and_sam_adapter_differ_in_the_contrast_alone():
         common = arguments[0].keys() & arguments[1].keys()
         differ = {k for k in common if arguments[0][k] != arguments[1][k]}
         assert differ == {"sample_branch", "token_weight", "sample_weight"}
-
-
-SWEEPS = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob("sweeps/*.yaml"))
-
-
-@pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_run_of_every_sweep_is_a_command_that_works(sweep, root_for, rgbx):
-    values = yaml.safe_load((CONFIGS / sweep).read_text())
-    command = values["command"]
-    assert command[:3] == ["${env}", "rgbx", "fit"] and command[-1] == "${args}"
-    config = str(Path(command[command.index("--config") + 1]).relative_to("configs"))
-    monitor = yaml.safe_load((CONFIGS / config).read_text())["trainer"]["callbacks"][0]
-    assert values["metric"]["name"] == monitor["init_args"]["monitor"]
-    chosen = [f"--{name}={one['values'][-1]}" for name, one in values["parameters"].items()]
-    logger = command[command.index("--trainer.logger") : -1]
-    argv = tiny(config, root_for(config), *logger, *chosen, "--trainer.fast_dev_run", "true")
-    assert rgbx("fit", *argv) == 0
