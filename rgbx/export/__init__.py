@@ -1,6 +1,6 @@
 """Trained models as files that run without rgbx: ONNX, and torch.export's .pt2."""
 
-from rgbx.export.check import TOLERANCE
+from rgbx.export.check import TOLERANCE, Difference
 from rgbx.export.job import Exported, Format, export
 from rgbx.export.onnx_file import MAX_OPSET, MIN_OPSET, check_opset
 from rgbx.export.part import Part, Port
@@ -10,6 +10,7 @@ __all__ = [
     "MAX_OPSET",
     "MIN_OPSET",
     "TOLERANCE",
+    "Difference",
     "Exported",
     "Format",
     "Part",

@@ -1,20 +1,38 @@
 """Whether a file computes what the model does."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rgbx.errors import RGBXError
-from rgbx.export.part import Part
+from rgbx.export.part import Part, Sizes
 
-__all__ = ["TOLERANCE", "largest_difference"]
+__all__ = ["TOLERANCE", "Difference", "largest_difference"]
 
 #: allowed difference, as a share of the largest output where that exceeds 1
 TOLERANCE = 1e-4
 
 
-def largest_difference(part: Part, run: Callable[..., Tensor]) -> float:
+class Difference(NamedTuple):
+    """Between what a file and what the model says.
+
+    Attributes:
+        largest: of all numbers.
+        scale: the model's largest number, or 1 where that is smaller.
+    """
+
+    largest: float
+    scale: float
+
+    @property
+    def share(self) -> float:
+        """What `TOLERANCE` is for."""
+        return self.largest / self.scale
+
+
+def largest_difference(part: Part, run: Callable[..., Tensor]) -> Difference:
     """Try a file on scenes and noise of every size in ``part.checked``.
 
     Args:
@@ -22,27 +40,36 @@ def largest_difference(part: Part, run: Callable[..., Tensor]) -> float:
         run: asks the file.
 
     Returns:
-        The largest difference to the model as it was trained, see `TOLERANCE`.
+        The largest difference to the model as it was trained.
 
     Raises:
         RGBXError: it exceeds `TOLERANCE`, or shapes differ.
     """
-    worst = 0.0
-    for seed, sizes in enumerate(part.checked):
-        inputs = part.example(sizes, torch.Generator().manual_seed(seed))
-        with torch.no_grad():
-            expected, found = part.reference(*inputs), run(*inputs)
-        lengths = ", ".join(f"{name} {length}" for name, length in sizes.items())
-        if found.shape != expected.shape:
-            raise RGBXError(
-                f"The exported model returns {tuple(found.shape)} with {lengths}, but it should be "
-                f"{tuple(expected.shape)}: nothing was written."
-            )
-        difference = float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
-        if not difference <= TOLERANCE:
-            raise RGBXError(
-                f"The exported {part.name or 'model'} differs from the model by {difference:.2g} "
-                f"with {lengths}, more than {TOLERANCE:g}: nothing was written."
-            )
-        worst = max(worst, difference)
-    return worst
+    found = [
+        _difference(part, run, sizes, torch.Generator().manual_seed(seed))
+        for seed, sizes in enumerate(part.checked)
+    ]
+    return max(found, key=lambda difference: difference.share)
+
+
+def _difference(
+    part: Part, run: Callable[..., Tensor], sizes: Sizes, generator: torch.Generator
+) -> Difference:
+    inputs = part.example(sizes, generator)
+    with torch.no_grad():
+        expected, found = part.reference(*inputs), run(*inputs)
+    lengths = ", ".join(f"{name} {length}" for name, length in sizes.items())
+    if found.shape != expected.shape:
+        raise RGBXError(
+            f"The exported model returns {tuple(found.shape)} with {lengths}, but it should be "
+            f"{tuple(expected.shape)}: nothing was written."
+        )
+    scale = max(1.0, float(expected.abs().max()))
+    difference = Difference(float((found - expected).abs().max()), scale)
+    if not difference.share <= TOLERANCE:
+        raise RGBXError(
+            f"The exported {part.name or 'model'} differs from the model by "
+            f"{difference.largest:.2g} with {lengths}, more than {TOLERANCE * scale:.2g}: nothing "
+            "was written."
+        )
+    return difference

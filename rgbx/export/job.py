@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from rgbx.errors import RGBXError
 from rgbx.export.about import about
-from rgbx.export.check import largest_difference
+from rgbx.export.check import Difference, largest_difference
 from rgbx.export.graph import read_torch, trace, write_torch
 from rgbx.export.onnx_file import MIN_OPSET, check_opset, read_onnx, write_onnx
 from rgbx.export.part import Part, Port
@@ -34,13 +34,13 @@ class Exported:
         path: where it is.
         inputs: what it takes, in order.
         output: what it gives.
-        difference: the largest one to the model that was found, see `rgbx.export.check`.
+        difference: the largest one to the model that was found.
     """
 
     path: Path
     inputs: tuple[Port, ...]
     output: Port
-    difference: float
+    difference: Difference
 
 
 def export(

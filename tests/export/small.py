@@ -27,9 +27,9 @@ FACTS = {"class_names": ["background", "salient"], "rgb_mean": [0.4, 0.5, 0.6]}
 
 
 @contextmanager
-def halved():
-    """The tiny presets with one block of each kind: graphs take time by the block."""
-    blocks = {"depth": 2, "global_blocks": (1,)}
+def halved(depth: int = 2):
+    """The tiny presets with one block of each kind, or one alone: graphs take time by the block."""
+    blocks = {"depth": depth, "global_blocks": (depth - 1,)}
     stages = {"stages": (1, 1, 2, 1), "global_blocks": (3,)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SAM_PRESETS, "tiny", dataclasses.replace(SAM_PRESETS["tiny"], **blocks))

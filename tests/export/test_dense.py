@@ -64,7 +64,7 @@ class Made:
 
 @pytest.fixture(scope="module", params=BUILD)
 def made(request, tmp_path_factory):
-    with halved():
+    with halved(1 if request.param == "UniRGBIRSaliency" else 2):
         model = moved(BUILD[request.param]())
     before = copy.deepcopy(model.state_dict())
     return Made(model, before, write(model, tmp_path_factory.mktemp(request.param)))
