@@ -154,7 +154,8 @@ def test_another_sweep_is_not_mixed_in(write, tmp_path):
 def test_a_killed_sweep_goes_on_without_repeating_anything(orphan, write, tmp_path, capsys):
     values = [0.1, 0.2, 0.3, 0.4, 0.5]
     # long pauses: on a busy machine a trial must still be at work when it is looked at
-    file = write({"score": {"values": values}}, ("--epochs=3", "--pause=1.2", "--slope=0.01"))
+    pause = f"--pause={3.0 if orphan == 'works on' else 1.2}"
+    file = write({"score": {"values": values}}, ("--epochs=3", pause, "--slope=0.01"))
     output = tmp_path / "out"
     script = Path(__file__).with_name("fake_sweep.py")
     parent = subprocess.Popen([sys.executable, str(script), str(file), str(output), "5", "2"])
