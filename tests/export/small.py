@@ -1,6 +1,7 @@
 """Small models with every part away from where it starts, and what is checked of every file."""
 
 import dataclasses
+import gc
 import json
 from contextlib import contextmanager
 from functools import cache
@@ -50,6 +51,7 @@ def moved(model, by=0.05):
 def write(model, folder: Path) -> dict[str, Path]:
     """Every part in both formats from one graph: part and suffix -> file."""
     written = {}
+    gc.freeze()  # what is there already need not be gone through again and again
     for part in parts_of(model, SIZE):
         program = trace(part)
         text = about(model, part, SIZE, [], FACTS)
@@ -60,6 +62,7 @@ def write(model, folder: Path) -> dict[str, Path]:
             else:
                 write_torch(program, path, text)
             written[path.name] = path
+    gc.unfreeze()
     return written
 
 

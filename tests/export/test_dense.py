@@ -10,7 +10,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from rgbx.blocks.deformable_core import deformable_attention, sampled_attention
-from rgbx.models import SAMSOD, RGBXModule, TASeg, UniRGBIRSaliency, UniRGBIRSemantic
+from rgbx.models import SAMSOD, RGBXModule, TASeg, UniRGBIRSemantic
 from tests.export.small import (
     SIZE,
     answer,
@@ -39,7 +39,6 @@ BUILD = {
     "TASeg": taseg,
     "SAMSOD": lambda: SAMSOD(encoder="tiny"),
     "UniRGBIRSemantic": lambda: UniRGBIRSemantic(encoder="tiny", num_stages=2),
-    "UniRGBIRSaliency": lambda: UniRGBIRSaliency(encoder="tiny", num_stages=1, norm="gn"),
     "MCASAM": mca_sam,
 }
 
@@ -64,7 +63,7 @@ class Made:
 
 @pytest.fixture(scope="module", params=BUILD)
 def made(request, tmp_path_factory):
-    with halved(1 if request.param == "UniRGBIRSaliency" else 2):
+    with halved():
         model = moved(BUILD[request.param]())
     before = copy.deepcopy(model.state_dict())
     return Made(model, before, write(model, tmp_path_factory.mktemp(request.param)))
