@@ -13,6 +13,16 @@ import torch
 
 torch.set_num_threads(1)  # more threads only wait for each other on tiny models
 
+
+def pytest_collection_modifyitems(items):
+    """Names of tests must not depend on the order of a set: two workers would disagree on it."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        for value in parameters.values():
+            if isinstance(value, (set, frozenset)) and len(value) > 1 and str(value) in item.name:
+                raise pytest.UsageError(f"{item.nodeid} is named by a set: give a list, or ids")
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -10,7 +10,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from rgbx.blocks.deformable_core import deformable_attention, sampled_attention
-from rgbx.models import SAMSOD, RGBXModule, TASeg, UniRGBIRSemantic
+from rgbx.models import MCASAM, SAMSOD, RGBXModule, TASeg, UniRGBIRSemantic
 from tests.export.small import (
     SIZE,
     answer,
@@ -31,15 +31,11 @@ def taseg():
     return model
 
 
-def mca_sam():
-    return pytest.importorskip("rgbx.models.mca_sam").MCASAM(encoder="tiny")
-
-
 BUILD = {
     "TASeg": taseg,
     "SAMSOD": lambda: SAMSOD(encoder="tiny"),
     "UniRGBIRSemantic": lambda: UniRGBIRSemantic(encoder="tiny", num_stages=2),
-    "MCASAM": mca_sam,
+    "MCASAM": lambda: MCASAM(encoder="tiny"),
 }
 
 

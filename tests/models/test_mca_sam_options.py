@@ -284,16 +284,16 @@ def test_quirks_are_a_random_position_and_a_trained_no_mask_vector():
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({}, {"bce", "iou"}),
-        ({"task": "polyp"}, {"bce", "iou"}),
-        ({"task": "shadow"}, {"balanced_bce"}),
-        ({"task": "shadow", "loss": "bce_iou"}, {"bce", "iou"}),
-        ({"task": "polyp", "loss": "balanced_bce"}, {"balanced_bce"}),
+        ({}, ["bce", "iou"]),
+        ({"task": "polyp"}, ["bce", "iou"]),
+        ({"task": "shadow"}, ["balanced_bce"]),
+        ({"task": "shadow", "loss": "bce_iou"}, ["bce", "iou"]),
+        ({"task": "polyp", "loss": "balanced_bce"}, ["balanced_bce"]),
     ],
     ids=str,
 )
 def test_the_task_chooses_the_loss_unless_told(options, names):
-    assert set(losses(model(**PLAIN, **options))) == names
+    assert sorted(losses(model(**PLAIN, **options))) == names
 
 
 @pytest.mark.parametrize(

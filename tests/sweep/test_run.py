@@ -150,7 +150,12 @@ def test_another_sweep_is_not_mixed_in(write, tmp_path):
         fake_sweep(write({"score": {"values": [0.7]}}), tmp_path / "out", count=1)
 
 
-@pytest.mark.parametrize("orphan", ["works on", "is killed too"])
+def heeds_ctrl_c() -> None:
+    """A process that a shell started with ``&`` ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("orphan", ["works on", "is killed too", "is stopped with it"])
 def test_a_killed_sweep_goes_on_without_repeating_anything(orphan, write, tmp_path, capsys):
     values = [0.1, 0.2, 0.3, 0.4, 0.5]
     # long pauses: on a busy machine a trial must still be at work when it is looked at
@@ -158,15 +163,19 @@ def test_a_killed_sweep_goes_on_without_repeating_anything(orphan, write, tmp_pa
     file = write({"score": {"values": values}}, ("--epochs=3", pause, "--slope=0.01"))
     output = tmp_path / "out"
     script = Path(__file__).with_name("fake_sweep.py")
-    parent = subprocess.Popen([sys.executable, str(script), str(file), str(output), "5", "2"])
+    command = [sys.executable, str(script), str(file), str(output), "5", "2"]
+    parent = subprocess.Popen(command, preexec_fn=heeds_ctrl_c)
     checkpoint = output / "trial_0002" / "version_0" / "checkpoints" / "last.ckpt"
     until(checkpoint.is_file)
-    parent.send_signal(signal.SIGKILL)
+    stopped = orphan == "is stopped with it"
+    parent.send_signal(signal.SIGINT if stopped else signal.SIGKILL)
     parent.wait()
     orphans = {path.parent.name: int(path.read_text()) for path in output.glob("*/pid")}
     alive = {name for name in orphans if not (output / name / "exit.json").is_file()}
     assert "trial_0002" in alive
-    if orphan == "is killed too":
+    if stopped:  # by Ctrl-C: it takes its trials with it
+        assert not any(TrialFolder(output / name).busy for name in alive)
+    elif orphan == "is killed too":
         for name in alive:
             os.kill(orphans[name], signal.SIGKILL)
 
