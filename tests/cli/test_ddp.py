@@ -4,23 +4,38 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from rgbx.cli import run
 from rgbx.models import TASeg
 from tests.cli.conftest import tiny
 
 
 def fit(
-    folder: Path, root: Path, *extra: str, config: str = "tasseg_mfnet.yaml"
-) -> dict[str, torch.Tensor]:
+    folder: Path, root: Path, *extra: str, config: str = "tasseg_mfnet.yaml", processes: int = 1
+) -> dict[str, Any]:
+    """The last checkpoint of a run: of this process, or of two that Lightning starts."""
     folder.mkdir()
-    argv = tiny(config, root)
+    argv = ["fit", *tiny(config, root), *extra]
+    if processes == 2:
+        _fit_by_two([*argv, "--trainer.devices", "2", "--trainer.strategy", "ddp"], folder)
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.delenv("RGBX_RUN_VERSION", raising=False)
+            assert run(argv) == 0
+    (checkpoint,) = folder.rglob("runs/*/version_0/checkpoints/last.ckpt")
+    return torch.load(checkpoint, weights_only=True)
+
+
+def _fit_by_two(argv: list[str], folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     environment.pop("RGBX_RUN_VERSION", None)
     done = subprocess.run(
-        [sys.executable, "-m", "rgbx", "fit", *argv, *extra],
+        [sys.executable, "-m", "rgbx", *argv],
         cwd=folder,
         env={**environment, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -28,8 +43,6 @@ def fit(
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    (checkpoint,) = folder.rglob("runs/*/version_0/checkpoints/last.ckpt")
-    return torch.load(checkpoint, weights_only=True)
 
 
 # Adam's first steps are lr * sign(gradient) where a gradient is all rounding, so the shipped
@@ -48,10 +61,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(
     common = ["--trainer.max_epochs", "2", "--trainer.gradient_clip_val", "0.5", *optimizer]
     common += ["--trainer.accumulate_grad_batches", str(accumulate)]
     one = fit(tmp_path / "one", mfnet_root, *common, "--data.batch_size", "4")
-    two = fit(
-        *(tmp_path / "two", mfnet_root, *common, "--data.batch_size", "2"),
-        *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
-    )
+    two = fit(tmp_path / "two", mfnet_root, *common, "--data.batch_size", "2", processes=2)
     assert one["global_step"] == two["global_step"] == 4 // accumulate
     assert one["state_dict"].keys() == two["state_dict"].keys()
     worst = max((one["state_dict"][k] - v).abs().max() for k, v in two["state_dict"].items())

@@ -12,7 +12,7 @@ from PIL import Image
 from rgbx.data import PromptFolder
 from rgbx.models import StableSAM
 from tests.cli.conftest import CONFIGS
-from tests.cli.test_ddp import fit as run_processes
+from tests.cli.test_ddp import fit
 
 CONFIG = CONFIGS / "demo/stable_sam.yaml"
 KINDS = ("box", "noisy_box", "point_1", "point_3")
@@ -233,14 +233,9 @@ def test_two_processes_equal_one_on_the_same_global_batch(hqseg_root, tmp_path):
     common += ["--trainer.callbacks.filename", "last", "--trainer.gradient_clip_val", "0.5"]
     common += ["--trainer.callbacks.save_on_train_epoch_end", "true"]
     demo = "demo/stable_sam.yaml"
-    one = run_processes(
-        tmp_path / "one", hqseg_root, *common, "--data.batch_size", "4", config=demo
-    )
-    two = run_processes(
-        *(tmp_path / "two", hqseg_root, *common, "--data.batch_size", "2"),
-        *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
-        config=demo,
-    )
+    one = fit(tmp_path / "one", hqseg_root, *common, "--data.batch_size", "4", config=demo)
+    common += ["--data.batch_size", "2"]
+    two = fit(tmp_path / "two", hqseg_root, *common, config=demo, processes=2)
     assert one["global_step"] == two["global_step"] == 4
     worst = max((one["state_dict"][k] - v).abs().max() for k, v in two["state_dict"].items())
     print(f"largest difference {worst:.2e}")

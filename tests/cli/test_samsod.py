@@ -12,7 +12,7 @@ from PIL import Image
 
 from rgbx.models import SAMSOD
 from tests.cli.conftest import tiny
-from tests.cli.test_ddp import fit as run_processes
+from tests.cli.test_ddp import fit
 from tests.cli.test_training_life import same, weights
 
 CONFIG = "samsod_vt5000.yaml"
@@ -177,14 +177,9 @@ def test_two_processes_equal_one_on_the_same_global_batch(
 ):
     common = ["--model.accumulate", str(accumulate), "--model.clip", clip, *optimizer]
     common += ["--trainer.max_epochs", str(accumulate), "--data.choose_on_test", "true"]
-    one = run_processes(
-        tmp_path / "one", many_root, *common, "--data.batch_size", "8", config=CONFIG
-    )
-    two = run_processes(
-        *(tmp_path / "two", many_root, *common, "--data.batch_size", "4"),
-        *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
-        config=CONFIG,
-    )
+    one = fit(tmp_path / "one", many_root, *common, "--data.batch_size", "8", config=CONFIG)
+    common += ["--data.batch_size", "4"]
+    two = fit(tmp_path / "two", many_root, *common, config=CONFIG, processes=2)
     assert one["global_step"] == two["global_step"] == 4
     worst = max((one["state_dict"][k] - v).abs().max() for k, v in two["state_dict"].items())
     print(f"largest difference {worst:.2e}")

@@ -103,16 +103,14 @@ def test_resuming_in_the_middle_of_an_epoch_repeats_it_too(trained, rgbx, mfnet_
     assert same(weights(resumed), weights(run_folder(trained) / "checkpoints/last.ckpt"))
 
 
-def test_kill_9_and_resume(trained, mfnet_root, tmp_path):
+def test_kill_9_and_resume(trained, rgbx, mfnet_root, tmp_path):
     argv = tiny("tasseg_mfnet.yaml", mfnet_root, *COMMON)
-    command = [sys.executable, "-m", "rgbx", "fit", *argv]
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     environment.pop("RGBX_RUN_VERSION", None)
     slow = ["--trainer.callbacks+=tests.cli.stopping.HangInSecondEpoch"]
-    process = subprocess.Popen(
-        [*command, *slow], cwd=tmp_path, env=environment, stdout=-3, stderr=-3
-    )
+    command = [sys.executable, "-m", "rgbx", "fit", *argv, *slow]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-3, stderr=-3)
     flag = tmp_path / "hanging"
     deadline = time.monotonic() + 120
     while not flag.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -121,10 +119,7 @@ def test_kill_9_and_resume(trained, mfnet_root, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     last = run_folder(tmp_path) / "checkpoints/last.ckpt"
-    done = subprocess.run(
-        [*command, "--ckpt_path", str(last)], cwd=tmp_path, env=environment, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert rgbx("fit", *argv, "--ckpt_path", last) == 0
     resumed = sorted(tmp_path.glob("runs/tasseg_mfnet/version_*/checkpoints/last.ckpt"))[-1]
     assert same(weights(resumed), weights(run_folder(trained) / "checkpoints/last.ckpt"))
 

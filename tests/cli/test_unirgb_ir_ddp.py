@@ -5,7 +5,6 @@ import pytest
 from rgbx.models import UniRGBIRSemantic
 from tests.cli.test_ddp import fit
 
-TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 COMMON = ["--trainer.max_steps", "-1", "--trainer.max_epochs", "2"]
 COMMON += ["--trainer.check_val_every_n_epoch", "1"]
 
@@ -16,9 +15,8 @@ def test_two_processes_equal_one_on_the_same_global_batch(mfnet_root, tmp_path):
     common = [*COMMON, "--trainer.precision", "64-true", "--model.norm", "gn"]
     common += ["--model.drop_path", "0"]
     one = fit(tmp_path / "one", mfnet_root, *common, "--data.batch_size", "4", config=config)
-    two = fit(
-        *(tmp_path / "two", mfnet_root, *common, "--data.batch_size", "2", *TWO), config=config
-    )
+    common += ["--data.batch_size", "2"]
+    two = fit(tmp_path / "two", mfnet_root, *common, config=config, processes=2)
     assert one["global_step"] == two["global_step"] == 4
     assert one["state_dict"].keys() == two["state_dict"].keys()
     worst = max((one["state_dict"][k] - v).abs().max() for k, v in two["state_dict"].items())
@@ -32,8 +30,9 @@ def test_two_processes_equal_one_on_the_same_global_batch(mfnet_root, tmp_path):
 
 
 def test_batch_norm_and_drop_path_on_two_processes(vt5000_root, tmp_path):
-    extra = [*COMMON, "--trainer.accumulate_grad_batches", "1", *TWO]
-    two = fit(tmp_path / "two", vt5000_root, *extra, config="unirgb_ir_vt5000.yaml")
+    extra = [*COMMON, "--trainer.accumulate_grad_batches", "1"]
+    config = "unirgb_ir_vt5000.yaml"
+    two = fit(tmp_path / "two", vt5000_root, *extra, config=config, processes=2)
     assert two["global_step"] > 0
     name = "network.backbone.adapter_spm.stem_vis.1.running_mean"
     assert two["state_dict"][name].abs().max() > 0

@@ -13,12 +13,21 @@ from lightning.pytorch import seed_everything
 from tests.optim.test_manual import Batches
 from tests.optim.toy import Toy, data, trainer, vector
 
+RUNS = {
+    "4-steps": {"accumulate": 1, "clip": None, "count": 32, "epochs": 1},
+    "accumulated-and-clipped": {"accumulate": 2, "clip": 0.5, "count": 40, "epochs": 1},
+    "20-steps": {"accumulate": 1, "clip": 1.0, "count": 40, "epochs": 4},
+}
 
-def two_processes(folder: Path, **options) -> list[dict]:
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory) -> dict[str, list[dict]]:
+    """What both ranks held after each of the runs, which the same two processes make in turn."""
+    folder = tmp_path_factory.mktemp("ranks")
     script = Path(__file__).with_name("toy.py")
     environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(script), str(folder), json.dumps(options)],
+        [sys.executable, str(script), str(folder), json.dumps(list(RUNS.values()))],
         env=environment,
         cwd=folder,
         capture_output=True,
@@ -26,19 +35,17 @@ def two_processes(folder: Path, **options) -> list[dict]:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return {
+        name: [torch.load(folder / f"{rank}_{index}.pt", weights_only=True) for rank in (0, 1)]
+        for index, name in enumerate(RUNS)
+    }
 
 
-@pytest.mark.parametrize(
-    ("accumulate", "clip", "count", "epochs"),
-    [(1, None, 32, 1), (2, 0.5, 40, 1), (1, 1.0, 40, 4)],
-    ids=["4-steps", "accumulated-and-clipped", "20-steps"],
-)
-def test_two_processes_equal_one_on_the_same_global_batch(
-    tmp_path, accumulate, clip, count, epochs
-):
-    ranks = two_processes(tmp_path, accumulate=accumulate, clip=clip, count=count, epochs=epochs)
-    assert torch.equal(ranks[0]["vector"], ranks[1]["vector"]), "ranks drifted apart"
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_equal_one_on_the_same_global_batch(name, ranks, tmp_path):
+    first, second = ranks[name]
+    assert torch.equal(first["vector"], second["vector"]), "ranks drifted apart"
+    accumulate, clip, count, epochs = RUNS[name].values()
     seed_everything(0)
     module = Toy()
     start = vector(module)
@@ -48,8 +55,8 @@ def test_two_processes_equal_one_on_the_same_global_batch(
     batches = Batches([(x[i : i + 8], y[i : i + 8]) for i in range(0, count, 8)])
     run = trainer(tmp_path, max_epochs=epochs)
     run.fit(module, batches)
-    assert run.global_step == ranks[0]["steps"] == -(-count // 8 // accumulate) * epochs
-    assert (ranks[0]["vector"] - start).abs().max() > 0.01
-    worst = float((ranks[0]["vector"] - vector(module)).abs().max())
+    assert run.global_step == first["steps"] == -(-count // 8 // accumulate) * epochs
+    assert (first["vector"] - start).abs().max() > 0.01
+    worst = float((first["vector"] - vector(module)).abs().max())
     print(f"largest difference {worst:.1e}")
     assert worst < 1e-6

@@ -64,22 +64,23 @@ def vector(module: nn.Module) -> torch.Tensor:
 
 
 def main(out: str, options: str) -> None:
-    """Train by two processes; every rank writes the parameters it holds."""
-    wanted = json.loads(options)
-    seed_everything(0)
-    module = Toy()
-    module.accumulate, module.clip = wanted["accumulate"], wanted["clip"]
-    run = trainer(
-        Path(out),
-        devices=2,
-        strategy="ddp",
-        use_distributed_sampler=False,
-        max_epochs=wanted["epochs"],
-    )
-    dataset = data(wanted["count"])
-    sampler = DistributedSampler(dataset, 2, run.global_rank, shuffle=False)
-    run.fit(module, DataLoader(dataset, 4, sampler=sampler))
-    torch.save({"vector": vector(module), "steps": run.global_step}, f"{out}/{run.global_rank}.pt")
+    """Train by two processes, once for each of the options; every rank writes its parameters."""
+    for index, wanted in enumerate(json.loads(options)):
+        seed_everything(0)
+        module = Toy()
+        module.accumulate, module.clip = wanted["accumulate"], wanted["clip"]
+        run = trainer(
+            Path(out),
+            devices=2,
+            strategy="ddp",
+            use_distributed_sampler=False,
+            max_epochs=wanted["epochs"],
+        )
+        dataset = data(wanted["count"])
+        sampler = DistributedSampler(dataset, 2, run.global_rank, shuffle=False)
+        run.fit(module, DataLoader(dataset, 4, sampler=sampler))
+        found = {"vector": vector(module), "steps": run.global_step}
+        torch.save(found, f"{out}/{run.global_rank}_{index}.pt")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """A trial without torch: ``fake_trial.py FOLDER fit --key=value ...`` behaves as `rgbx fit` does.
 
 ``--score`` is what it logs; ``--epochs``, ``--pause`` (seconds per epoch), ``--slope`` (added per
-epoch), ``--fails``, ``--metric``, ``--kill_at`` (kills itself there, once) and ``--hangs_below``
-(waits for ever after two epochs) say how.
+epoch), ``--fails``, ``--metric``, ``--kill_at`` (kills itself there, once), ``--hangs_below``
+(waits for ever after two epochs) and ``--gate`` (a file that trials above ``--gate_above`` wait
+for after their first epoch) say how.
 """
 
 import csv
@@ -49,7 +50,15 @@ def fit(argv: list[str]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if epoch == 1 and value < float(options.get("hangs_below", 0)):
             time.sleep(600)
+        if epoch == 0 and "gate" in options and value > float(options["gate_above"]):
+            wait_for(Path(options["gate"]))
         time.sleep(float(options.get("pause", 0)))
+
+
+def wait_for(gate: Path) -> None:
+    end = time.monotonic() + 120  # a test that failed leaves nobody waiting for ever
+    while not gate.exists() and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def main(argv: list[str]) -> None:

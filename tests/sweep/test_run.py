@@ -155,30 +155,45 @@ def heeds_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def open_when_adopted(gate: Path, monkeypatch) -> None:
+    """Trials of an earlier sweep wait at the gate until the present one has them."""
+    adopt = TrialFolder.adopt
+
+    def adopted(self):
+        gate.touch()
+        return adopt(self)
+
+    monkeypatch.setattr(TrialFolder, "adopt", adopted)
+
+
 @pytest.mark.parametrize("orphan", ["works on", "is killed too", "is stopped with it"])
-def test_a_killed_sweep_goes_on_without_repeating_anything(orphan, write, tmp_path, capsys):
+def test_a_killed_sweep_goes_on_without_repeating_anything(
+    orphan, write, tmp_path, capsys, monkeypatch
+):
     values = [0.1, 0.2, 0.3, 0.4, 0.5]
-    # long pauses: on a busy machine a trial must still be at work when it is looked at
-    pause = f"--pause={3.0 if orphan == 'works on' else 1.2}"
-    file = write({"score": {"values": values}}, ("--epochs=3", pause, "--slope=0.01"))
-    output = tmp_path / "out"
+    output, gate = tmp_path / "out", tmp_path / "gate"  # trials 2 and 3 wait there
+    gated = (f"--gate={gate}", "--gate_above=0.25")
+    file = write({"score": {"values": values}}, ("--epochs=3", "--slope=0.01", *gated))
     script = Path(__file__).with_name("fake_sweep.py")
     command = [sys.executable, str(script), str(file), str(output), "5", "2"]
     parent = subprocess.Popen(command, preexec_fn=heeds_ctrl_c)
-    checkpoint = output / "trial_0002" / "version_0" / "checkpoints" / "last.ckpt"
-    until(checkpoint.is_file)
+    waiting = [output / f"trial_000{n}/version_0/checkpoints/last.ckpt" for n in (2, 3)]
+    until(lambda: all(path.is_file() for path in waiting))
     stopped = orphan == "is stopped with it"
     parent.send_signal(signal.SIGINT if stopped else signal.SIGKILL)
     parent.wait()
-    orphans = {path.parent.name: int(path.read_text()) for path in output.glob("*/pid")}
-    alive = {name for name in orphans if not (output / name / "exit.json").is_file()}
-    assert "trial_0002" in alive
-    if stopped:  # by Ctrl-C: it takes its trials with it
-        assert not any(TrialFolder(output / name).busy for name in alive)
-    elif orphan == "is killed too":
-        for name in alive:
-            os.kill(orphans[name], signal.SIGKILL)
+    folders = [TrialFolder(output / f"trial_000{n}") for n in (2, 3)]
+    assert [folder.exit_status for folder in folders] == [None, None]
+    if orphan == "is killed too":
+        for folder in folders:
+            os.kill(int((folder.path / "pid").read_text()), signal.SIGKILL)
+    elif stopped:  # by Ctrl-C: it takes its trials with it
+        assert not any(folder.busy for folder in folders)
 
+    if orphan == "works on":
+        open_when_adopted(gate, monkeypatch)
+    else:
+        gate.touch()
     study = fake_sweep(file, output, count=5, workers=2)
     records = study.records()
     assert states(study) == ["done"] * 5
@@ -191,7 +206,6 @@ def test_a_killed_sweep_goes_on_without_repeating_anything(orphan, write, tmp_pa
         assert not again
         assert "trial 2 is still at work since an earlier start" in said
     else:
-        assert set(again) == {int(name[-4:]) for name in alive}
-        assert again[2][1] >= 1  # from its checkpoint, not from the start
+        assert again == {2: [0, 1], 3: [0, 1]}  # from their checkpoints, not from the start
         assert records[2].cuts == ("with the sweep",)
         assert "trial 2 was cut off with the sweep; it goes on" in said
