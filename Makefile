@@ -89,7 +89,7 @@ demo-mca-sam: install
 	@echo "maps: $(DEMO)/result_mca_sam/sheet.png, maps/"
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check .
