@@ -1,10 +1,10 @@
 """Errors that are meant for the person at the keyboard.
 
-The command line prints their text as one sentence and exits with status 1; everything else is a
-bug and keeps its traceback.
+The command line prints their text as one sentence and exits with status 1 (2: its options cannot
+be read); everything else is a bug and keeps its traceback.
 """
 
-__all__ = ["DataError", "RGBXError", "WeightsError"]
+__all__ = ["DataError", "RGBXError", "UsageError", "WeightsError"]
 
 
 class RGBXError(Exception):
@@ -17,3 +17,7 @@ class DataError(RGBXError):
 
 class WeightsError(RGBXError):
     """A weight file or a checkpoint is missing, damaged, or belongs to another model."""
+
+
+class UsageError(RGBXError):
+    """A command line that argparse cannot read; the exit status is 2."""

@@ -7,8 +7,6 @@ from difflib import get_close_matches
 import torch
 import torch.nn.functional as F
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
-from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor, nn
 
 from rgbx.backbones.freeze import freeze
@@ -58,6 +56,10 @@ class CLIPText(nn.Module):
     """
 
     def __init__(self, config: CLIPTextConfig) -> None:
+        # it takes seconds to import, and one paper needs it
+        from open_clip.tokenizer import SimpleTokenizer
+        from open_clip.transformer import QuickGELU, TextTransformer
+
         super().__init__()
         self.config = config
         self.tower = TextTransformer(

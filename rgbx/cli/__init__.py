@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from rgbx import __version__
-from rgbx.errors import RGBXError
+from rgbx.errors import RGBXError, UsageError
 
 __all__ = ["main", "run"]
 
@@ -57,7 +57,7 @@ def run(argv: list[str]) -> int:
         return _dispatch(argv)
     except RGBXError as error:
         print(f"rgbx: error: {_sentence(error)}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -26,17 +27,15 @@ Rows that are done are skipped; an interrupted row goes on from its last checkpo
 settings changed since it was run is refused, or with --redo run again (the old run is renamed).
 A row that fails is noted in the table, and the others go on.
 
-exit status: 0 all rows done, 1 a row failed, 2 wrong usage, 130 stopped by Ctrl-C
+exit status: 0 all rows done, 1 a row failed or cannot be run, 2 wrong usage, 130 stopped by Ctrl-C
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rgbx ablate",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "ablate",
         description="Run the rows of an ablation file and print its table.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="an ablation, see configs/ablations")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -30,13 +31,11 @@ exit status: 0 fine, 1 something would break training (one line each), 2 wrong u
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rgbx check-data",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "check-data",
         description="Read every file of a data set once and report what is wrong with it.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "-c", "--config", action="append", default=[], help="only its `data:` part is read"

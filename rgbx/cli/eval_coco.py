@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ _RANGES = ((0.5, 0.6), (0.6, 0.7))
 _SIZE = 1024  # SAM's
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rgbx eval-coco",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "eval-coco",
         description="Average precision (COCO segm) of masks that noisy boxes ask for.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("-c", "--config", action="append", default=[], help="its `model:` part is read")

@@ -1,12 +1,12 @@
 """``rgbx export``: a trained model as ONNX or as PyTorch's .pt2, checked before it says done."""
 
-import argparse
 import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -46,20 +46,11 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Complains in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RGBXError(f"rgbx export: {message}; see `rgbx export --help`.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="rgbx export",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "export",
         description="Write a trained model to a file that runs without rgbx.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--ckpt_path", type=Path, required=True, metavar="FILE", help="what was trained")

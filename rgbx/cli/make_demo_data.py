@@ -1,10 +1,10 @@
 """``rgbx make-demo-data``: write a generated data set in a real one's layout."""
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.errors import DataError, RGBXError
 
 __all__ = ["main"]
@@ -16,9 +16,9 @@ _LAYOUTS = (
 _MARKER = ".rgbx-demo-data"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rgbx make-demo-data",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "make-demo-data",
         description="Write generated scenes with labels (RGB-thermal, RGB-depth, or RGB with fine "
         "masks, camouflage, shadows or polyps), in the layout of a real data set.",
     )

@@ -1,11 +1,11 @@
 """``rgbx profile``: what a configuration costs in parameters, operations, memory and time."""
 
-import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.cli.table import FORMATS, format_tables, print_tables
 from rgbx.errors import RGBXError
 
@@ -31,20 +31,11 @@ noise and weights random, on which none of the numbers depends.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Complains in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RGBXError(f"rgbx profile: {message}; see `rgbx profile --help`.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="rgbx profile",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "profile",
         description="Parameters by part, operations, peak memory and speed of a model.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("-c", "--config", action="append", default=[], metavar="FILE", help="of an experiment")

@@ -1,9 +1,9 @@
 """``rgbx report``: runs and tests as one page that opens anywhere."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 __all__ = ["main"]
@@ -21,13 +21,11 @@ predictions and errors. Several models and data sets may be mixed.
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rgbx report",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "report",
         description="Write one HTML page about runs and their tests; it works offline.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add(

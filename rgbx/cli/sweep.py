@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -32,18 +33,16 @@ bayes is Optuna's TPE; hyperband is successive halving on the validations of a t
 with its best validation. Trials that fail are noted, and the others go on.
 Needs Optuna: pip install 'rgbx[sweep]'
 
-exit status: 0 no trial failed, 1 one did, 2 wrong usage, 130 stopped by Ctrl-C
+exit status: 0 no trial failed, 1 one did or the file is wrong, 2 wrong usage, 130 stopped by Ctrl-C
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rgbx sweep",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "sweep",
         usage="rgbx sweep FILE [options] [-- options of rgbx fit]",
         description="Search hyper-parameters as a W&B sweep file says, on this machine.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="a sweep, see configs/sweeps")

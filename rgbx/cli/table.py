@@ -1,10 +1,10 @@
 """``rgbx table``: many ``test.json`` as one table in the shape of the papers."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rgbx.cli.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -30,13 +30,11 @@ are named so. Runs whose scores follow different protocols are not ranked togeth
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rgbx table",
+def _parser() -> CommandParser:
+    parser = command_parser(
+        "table",
         description="Join results of `rgbx test` and `rgbx eval-coco` into tables.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add(

@@ -1,10 +1,11 @@
 """`rgbx weights`: what public weight files there are, how to get one, and how to convert one."""
 
-import argparse
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rgbx.cli.parser import CommandParser, command_parser
 
 if TYPE_CHECKING:
     from rgbx.backbones.known import KnownWeights
@@ -28,12 +29,10 @@ def main(argv: Sequence[str]) -> int:
     return _fetch(options.name, Path(options.dir))
 
 
-def _parser() -> argparse.ArgumentParser:
-    folder = argparse.ArgumentParser(add_help=False)
+def _parser() -> CommandParser:
+    folder = CommandParser(add_help=False)
     folder.add_argument("--dir", default="weights", help="folder of the files (default: weights)")
-    parser = argparse.ArgumentParser(
-        prog="rgbx weights", description="Public weight files: list, fetch, convert."
-    )
+    parser = command_parser("weights", "Public weight files: list, fetch, convert.")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", parents=[folder], help="show names, sizes and which are there")
     fetch = actions.add_parser("fetch", parents=[folder], help="download and verify one file")

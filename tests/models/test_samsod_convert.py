@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rgbx.cli.weights import main
-from rgbx.errors import WeightsError
+from rgbx.errors import UsageError, WeightsError
 from rgbx.models import SAMSOD
 from rgbx.models.checkpoint import frozen_keys
 from rgbx.models.samsod.convert import Conversion, convert_released, match_released
@@ -197,5 +197,5 @@ def test_command_line(released, tmp_path, capsys) -> None:
     assert "SAMSOD with tiny" in text
     assert "left out: 3" in text
     assert target.is_file()
-    with pytest.raises(SystemExit):
+    with pytest.raises(UsageError, match="invalid choice: 'taseg'"):
         main(["convert", "taseg", str(source), str(target)])
