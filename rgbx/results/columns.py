@@ -11,7 +11,14 @@ from rgbx.results.published import MEAN, METRICS, SALIENCY, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.spread import LOWER_IS_BETTER
 
-__all__ = ["JoinedColumn", "columns_of", "comparisons_of", "family_of"]
+__all__ = [
+    "JoinedColumn",
+    "columns_of",
+    "comparisons_of",
+    "family_of",
+    "names_of",
+    "refuse_unknown",
+]
 
 #: scores that papers print side by side; the families that a run has are shown
 _FAMILIES = (
@@ -84,9 +91,6 @@ def columns_of(
         comparisons: Published tables of their data sets.
         metrics: Names of scores (without kind of prompt) to show instead; "all" shows every one.
         splits: Splits to show instead.
-
-    Raises:
-        RGBXError: A metric or split that no run has.
     """
     places: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
     for run in runs:
@@ -94,9 +98,6 @@ def columns_of(
             names = places.setdefault((run.result.data.dataset, split), {})
             for subset in sorted(subsets, key=lambda name: name == "all"):
                 names.update({(subset, metric): None for metric in subsets[subset]})
-    _refuse_unknown("split", splits, {split for _, split in places})
-    scores = {m.rpartition("/")[2] for names in places.values() for _, m in names}
-    _refuse_unknown("metric", [m for m in metrics if m != "all"], scores)
     with_mean = {dataset for dataset, split in places if split == MEAN}
     found: list[JoinedColumn] = []
     for (dataset, split), names in places.items():
@@ -162,9 +163,27 @@ def _ordered(
     ]
 
 
-def _refuse_unknown(what: str, wanted: Sequence[str], known: set[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            raise RGBXError(
-                f"No run has the {what} {name!r}; there are {', '.join(sorted(known))}."
-            )
+def names_of(runs: Sequence[Run]) -> tuple[set[str], set[str]]:
+    """Splits and scores (without kind of prompt) that any of the runs has."""
+    numbers = [(s, n) for run in runs for s, v in run.result.numbers.items() for n in v.values()]
+    return (
+        {split for split, _ in numbers},
+        {name.rpartition("/")[2] for _, found in numbers for name in found},
+    )
+
+
+def refuse_unknown(runs: Sequence[Run], metrics: Sequence[str], splits: Sequence[str]) -> None:
+    """Check what is to be shown.
+
+    Raises:
+        RGBXError: A metric or split that no run has.
+    """
+    known_splits, scores = names_of(runs)
+    scores_asked_for = [name for name in metrics if name != "all"]
+    wanted = (("metric", scores_asked_for, scores), ("split", splits, known_splits))
+    for what, names, known in wanted:
+        for name in names:
+            if name not in known:
+                raise RGBXError(
+                    f"No run has the {what} {name!r}; there are {', '.join(sorted(known))}."
+                )

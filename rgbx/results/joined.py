@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from rgbx.errors import RGBXError
 from rgbx.results.beside import PublishedLine, published_lines
-from rgbx.results.columns import JoinedColumn, columns_of, comparisons_of, family_of
+from rgbx.results.columns import JoinedColumn, columns_of, comparisons_of, names_of, refuse_unknown
 from rgbx.results.find import Run
 from rgbx.results.joined_notes import joined_notes
 from rgbx.results.load import load_published
+from rgbx.results.parts import parts_of
 from rgbx.results.protocols import by_protocol, images_of, refuse_conflicts
 from rgbx.results.published import SALIENCY, Published, PublishedTable
 from rgbx.results.series import JoinedRow, joined_rows
@@ -39,7 +40,9 @@ class JoinedOptions:
 
 
 def joined_tables(runs: Sequence[Run], options: JoinedOptions = JoinedOptions()) -> list[Table]:
-    """One table for each kind of scores, best of every column bold, second underlined.
+    """One table for each kind of scores and each lot of data sets that some model links.
+
+    The best of every column is bold, the second best underlined.
 
     Rows are models, the mean over seeds with its standard deviation where there are several; the
     published rows of their papers stand below and take part in the ranking where they were scored
@@ -53,15 +56,15 @@ def joined_tables(runs: Sequence[Run], options: JoinedOptions = JoinedOptions())
         RGBXError: Runs of different protocols in one column, unless they are to be grouped; or a
             metric or split that no run has.
     """
-    families: dict[str, list[Run]] = {}
-    for run in runs:
-        families.setdefault(family_of(run.result), []).append(run)
+    refuse_unknown(runs, options.metrics, options.splits)
     tables = []
-    for members in families.values():
-        wanted = _narrowed(options, members) if len(families) > 1 else options
+    for members in parts_of(runs):
+        wanted = _narrowed(options, members)
+        if (options.metrics and not wanted.metrics) or (options.splits and not wanted.splits):
+            continue  # nothing of what is asked for
         papers = _papers(members)
         columns = _columns(members, papers, wanted)
-        if not columns:
+        if not columns and not options.metrics:
             raise RGBXError(
                 f"There are no scores in {', '.join(str(run.path) for run in members)}."
             )
@@ -71,18 +74,21 @@ def joined_tables(runs: Sequence[Run], options: JoinedOptions = JoinedOptions())
         groups = by_protocol(members, shown)
         for number, group in enumerate(groups, 1):
             title = f", protocol {number} of {len(groups)}" if len(groups) > 1 else ""
-            tables.append(_table(group, papers, _columns(group, papers, wanted), options, title))
+            if found := _columns(group, papers, wanted):
+                tables.append(_table(group, papers, found, options, title))
+    if not tables:
+        raise RGBXError(
+            f"No run has {' or '.join(options.metrics)} in {' or '.join(options.splits)}."
+        )
     return tables
 
 
 def _narrowed(options: JoinedOptions, runs: Sequence[Run]) -> JoinedOptions:
     """The options without what only runs of another kind have."""
-    numbers = [(s, n) for run in runs for s, v in run.result.numbers.items() for n in v.values()]
-    scores = {name.rpartition("/")[2] for _, found in numbers for name in found} | {"all"}
-    splits = {split for split, _ in numbers}
+    splits, scores = names_of(runs)
     return dataclasses.replace(
         options,
-        metrics=tuple(name for name in options.metrics if name in scores),
+        metrics=tuple(name for name in options.metrics if name in scores or name == "all"),
         splits=tuple(name for name in options.splits if name in splits),
     )
 

@@ -186,6 +186,25 @@ def test_kinds_of_scores_have_a_table_each():
     assert [table.title for table in tables] == ["MFNet test (%)", "VT5000", "HQSeg44K mean (%)"]
 
 
+def test_data_sets_that_no_model_links_have_a_table_each():
+    other = [semantic(0.7, dataset="PST900", images=288, encoder="other")]
+    apart = joined_tables(runs_of(semantic(0.5), *other), NONE)
+    assert [table.title for table in apart] == ["MFNet test (%)", "PST900 test (%)"]
+    assert [len(table.rows) for table in apart] == [1, 1]
+    joined = one(runs_of(semantic(0.5), *other, semantic(0.6, encoder="other")))
+    assert joined.title == "MFNet, PST900 (%)" and len(joined.rows) == 2
+
+
+def test_what_is_asked_for_is_shown_alone():
+    runs = runs_of(semantic(0.5), salient(0.9, 0.03, VT))
+    (table,) = joined_tables(runs, dataclasses.replace(NONE, metrics=("S",)))
+    assert table.title == "VT5000" and set(table.columns[2:]) == {"S"}
+    with pytest.raises(RGBXError, match="No run has the metric 'iou'; there are MAE, S, "):
+        joined_tables(runs, dataclasses.replace(NONE, metrics=("iou",)))
+    with pytest.raises(RGBXError, match="No run has S in test"):
+        joined_tables(runs, dataclasses.replace(NONE, metrics=("S",), splits=("test",)))
+
+
 def test_protocols_that_differ_are_refused_with_files_and_sentences():
     other = {**PROTOCOL, "miou": "absent classes counted as 0"}
     runs = runs_of(semantic(0.5), semantic(0.6, encoder="x", protocol=other))
