@@ -53,16 +53,22 @@ def show_table(
         runs, notes = _measured([job for job in jobs if job.row is row])
         note = "; ".join(part for part in (row.note.rstrip("."), *notes) if part)
         entries.append(AblationEntry(row.name, runs, row.published, note))
-    names = [str((content.get("data") or {}).get("class_path") or "") for _, content in configs]
-    dataset = next((name for name in reversed(names) if name), "").rpartition(".")[2]
     table = ablation_table(
-        *(ablation.title, entries, dataset, ablation.metrics),
+        *(ablation.title, entries, _dataset(jobs, configs), ablation.metrics),
         published=load_published(ablation.paper) if ablation.paper else None,
         table=ablation.table,
         splits=ablation.splits,
     )
     print_tables([table])
     return table
+
+
+def _dataset(jobs: Sequence[Job], configs: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
+    """Class of the data set: the last that was named, on the command line or in a file."""
+    names = [str((content.get("data") or {}).get("class_path") or "") for _, content in configs]
+    for job in jobs:
+        names += [str(job.settings.get(key) or "") for key in ("data.class_path", "data")]
+    return next((name for name in reversed(names) if name), "").rpartition(".")[2]
 
 
 def write_table(table: Table, output: Path) -> None:

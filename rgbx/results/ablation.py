@@ -176,6 +176,7 @@ def _notes(
     parts: Sequence[PublishedTable],
 ) -> list[str]:
     notes = [f"{entry.name}: {entry.note}." for entry in entries if entry.note]
+    notes += _not_measured([run for entry in entries for run in entry.runs], columns)
     rows = [
         JoinedRow(entry.name, {entry.runs[0].result.data.dataset: entry.runs})
         for entry in entries
@@ -191,3 +192,14 @@ def _notes(
     sources = [(published, part) for part in parts] if published else []
     printed = [row for entry in entries for _, row in _printed_rows(parts, entry)]
     return notes + joined_notes(rows, columns, sources, printed, incomparable)
+
+
+def _not_measured(runs: Sequence[Run], columns: Sequence[JoinedColumn]) -> list[str]:
+    """Scores that the table asks for and no run has, because it was configured otherwise."""
+    names = {
+        name for run in runs for v in run.result.numbers.values() for n in v.values() for name in n
+    }
+    missing = [name for name in dict.fromkeys(c.metric for c in columns) if name not in names]
+    if not runs or not missing:
+        return []
+    return [f"NOT MEASURED: {', '.join(missing)}; the runs have {', '.join(sorted(names))}."]
