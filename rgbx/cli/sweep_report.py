@@ -39,9 +39,10 @@ def _report_importances(plan: Plan, study: SweepStudy) -> None:
         print("importance: cannot be said before two trials are done that score differently")
         return
     listed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in importances.items())
-    print(f"importance (PED-ANOVA): {listed}")
+    done = sum(record.state == "done" for record in study.records())
+    print(f"importance (PED-ANOVA, {done} trials): {listed}")
     write_importances(importances, plan.output / "importance.csv")
-    title = f"What {plan.file.metric.name} depends on ({plan.file.path.stem})"
+    title = f"What {plan.file.metric.name} depends on ({plan.file.path.stem}, {done} trials)"
     draw_importances(importances, title, plan.output / "importance.png")
 
 

@@ -1,6 +1,7 @@
 """What came of a sweep: trials by score, and how much each parameter matters."""
 
 import csv
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,4 +102,6 @@ def _shown(file: SweepFile, record: TrialRecord, name: str) -> str:
         return "-"
     parameter = next(p for p in file.varied if p.name == name)
     value: Any = parameter.value(record.drawn[name])
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)  # as the configuration spells it
     return f"{value:.4g}" if isinstance(value, float) else str(value)

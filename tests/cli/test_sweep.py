@@ -339,7 +339,9 @@ def test_drawn_parameters_train_and_are_ranked(
     best = Path(rows[0]["folder"], "version_0", "checkpoints", "best.ckpt")
     assert best.is_file() and str(best.relative_to(tmp_path)) in said
     if scores[0] != scores[1]:
-        assert (output / "importance.png").is_file() and "importance (PED-ANOVA): " in said
+        assert (
+            output / "importance.png"
+        ).is_file() and "importance (PED-ANOVA, 2 trials): " in said
     assert rgbx(*command) == 0  # nothing is left to do
     assert ranking(output) == rows
 

@@ -99,6 +99,15 @@ def test_the_ranking_puts_failed_trials_last_and_says_why(study, tmp_path):
     assert (tmp_path / "ranking.csv").read_text().splitlines()[3] == "-,1,-,failed,0,2,0,no memory,"
 
 
+def test_the_ranking_spells_values_as_a_configuration_does(study, tmp_path):
+    values = [None, True, 0.00012345, "x"]
+    found = study({"value": {"values": values}}, method="grid")
+    for number in range(4):
+        found.begin(found.ask().number, tmp_path / str(number))
+    rows = ranking_text(found.records(), read_sweep(tmp_path / "sweep.yaml")).splitlines()[2:]
+    assert [row.split()[-1] for row in rows] == ["null", "true", "0.0001234", "x"]
+
+
 def test_a_study_of_another_sweep_is_refused_once_it_holds_scores(study):
     found = study({"lr": LR}, {"seed": 0}, method="random")
     found.ask()
