@@ -3,11 +3,12 @@
 Draws with matplotlib's objects alone: no window, no global figure, safe beside other plots.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rgbx.disk import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,14 +75,8 @@ def draw_curves(panels: Sequence[Panel], path: str | Path, columns: int = 3) -> 
     canvas = FigureCanvasAgg(figure)
     for index, panel in enumerate(panels):
         _draw_panel(figure.add_subplot(rows, columns, index + 1), panel)
-    path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            canvas.print_png(file)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as draft, draft.open("wb") as file:
+        canvas.print_png(file)
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:

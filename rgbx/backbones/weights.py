@@ -1,6 +1,5 @@
 """Reading weight files: existence, hash, format, and strict loading, each with its sentence."""
 
-import hashlib
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from rgbx.backbones.known import known_file
 from rgbx.backbones.pickles import log_stand_ins, read_pickle
+from rgbx.disk import sha256_of
 from rgbx.errors import WeightsError
 
 _SHOWN = 10  # keys named in an error
@@ -142,15 +142,6 @@ def refuse_misfit(
     listed = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in faults.items() if keys]
     if listed:
         raise WeightsError(f"{source} does not fit {model}. " + "; ".join(listed))
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**22):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> Any:

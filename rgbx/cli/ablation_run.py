@@ -1,6 +1,5 @@
 """Training and testing one row of an ablation, each in a process of its own."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,13 +10,11 @@ from pathlib import Path
 import yaml
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-import rgbx
 from rgbx.cli.ablation_job import Job, logger_overlay
 from rgbx.cli.ablation_state import RowFolder
+from rgbx.cli.children import child_environment, last_words
 
 __all__ = ["run_job"]
-
-_KEPT = 4096  # bytes of a log's end in which the reason of a failure is looked for
 
 
 def run_job(job: Job, title: str, test_options: Sequence[str] = ()) -> str:
@@ -75,18 +72,6 @@ def _fit(job: Job, lock: int) -> str:
     return reason
 
 
-def _environment() -> dict[str, str]:
-    """Of the processes: the same rgbx, wherever this one was started from."""
-    environment = {k: v for k, v in os.environ.items() if k != "RGBX_RUN_VERSION"}
-    package = str(Path(rgbx.__file__).parents[1])
-    known = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = os.pathsep.join((package, known)) if known else package
-    # a run goes on in its own folder, and its metrics are kept: see RowFolder.keep_metrics
-    ignored = ("ignore:Experiment logs directory", "ignore:Checkpoint directory")
-    environment["PYTHONWARNINGS"] = ",".join(ignored)
-    return environment
-
-
 def _process(argv: Sequence[str], folder: RowFolder, lock: int, quiet: bool = False) -> str:
     """Run one ``rgbx`` command; what it complains of is shown, and kept in a log beside the run.
 
@@ -106,7 +91,7 @@ def _process(argv: Sequence[str], folder: RowFolder, lock: int, quiet: bool = Fa
             [sys.executable, "-m", "rgbx", *argv],
             stdout=file if quiet else None,
             stderr=file,  # a file, not a pipe: it outlives this process
-            env=_environment(),
+            env=child_environment(),
             pass_fds=(lock,),
         )
     folder.note_owner(process.pid)
@@ -160,8 +145,4 @@ def _reason(status: int, log: Path, start: int) -> str:
         name = signal.Signals(-status).name
         hint = " (memory may have run out)" if -status == signal.SIGKILL else ""
         return f"it was killed by {name}{hint}"
-    with log.open("rb") as file:
-        file.seek(max(start, log.stat().st_size - _KEPT))
-        lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    said = lines[-1].strip() if lines else f"exit status {status}"
-    return said.removeprefix("rgbx: error: ").rstrip(".")
+    return last_words(log, start) or f"exit status {status}"

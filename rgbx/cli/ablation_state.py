@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rgbx.disk import whole_file
+
 __all__ = ["RowFolder", "State"]
 
 State = Literal["new", "interrupted", "trained", "done", "failed", "changed"]
@@ -66,10 +68,10 @@ class RowFolder:
     def write(self, status: str, settings: Mapping[str, Any], **more: Any) -> None:
         """Write ``row.json`` whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
-        draft = self.path / f".row.json.{os.getpid()}"
         record = {"status": status, **more, "settings": dict(settings)}
-        draft.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
-        os.replace(draft, self.path / "row.json")
+        text = json.dumps(record, indent=2, default=str) + "\n"
+        with whole_file(self.path / "row.json") as draft:
+            draft.write_text(text, encoding="utf-8")
 
     def state(self, settings: Mapping[str, Any]) -> tuple[State, str]:
         """Where the row stands, and in one clause why.

@@ -21,8 +21,8 @@ from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.python_values import without_python
 from rgbx.cli.report import report_test
+from rgbx.cli.run_folder import own_run_folder
 from rgbx.cli.run_loggers import (
-    VERSION_VARIABLE,
     RunConfig,
     arrange_loggers,
     own_wandb_run,
@@ -45,15 +45,11 @@ LINKED = ("num_classes", "class_names")
 def main(argv: Sequence[str]) -> int:
     """Run one Lightning command; returns the exit status."""
     quieten()
-    version = os.environ.get(VERSION_VARIABLE)
     try:
-        with own_wandb_run():
+        with own_run_folder(), own_wandb_run():
             RGBXCLI(list(argv))
     except MisconfigurationException as error:
         raise RGBXError(" ".join(str(error).split())) from error
-    finally:
-        if version is None:  # it was set for the ranks of this run alone
-            os.environ.pop(VERSION_VARIABLE, None)
     return 0
 
 

@@ -14,6 +14,7 @@ from rgbx.cli.dense import prediction_file, truth_file
 from rgbx.cli.image import BatchImage, images_of, splits_of
 from rgbx.cli.prompted import prompt_mask_file
 from rgbx.data.records import Record
+from rgbx.disk import whole_file
 from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import Evaluator
 
@@ -160,17 +161,16 @@ def _text(value: float) -> str:
 
 
 def _write(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # names are bytes to the file system: those that are no text must survive too
-        with draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with (
+            whole_file(path) as draft,
+            draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
             csv.writer(file, lineterminator="\n").writerows(rows)
-        os.replace(draft, path)
     except OSError as error:
         raise RGBXError(
             f"The scores of the images could not be written to {path} ({error.strerror}); make "
             "room or choose another folder with --output."
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)

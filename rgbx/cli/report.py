@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rgbx.curves import Panel, draw_curves
 from rgbx.data.base import RGBXDataModule
+from rgbx.disk import sha256_of
 from rgbx.models.base import RGBXModule
 from rgbx.results import (
     CheckpointRecord,
@@ -28,7 +29,6 @@ from rgbx.results import (
     load_published,
     make_result,
     prompt_tables,
-    sha256_of,
     to_terminal,
     write_result,
 )

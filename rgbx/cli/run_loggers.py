@@ -14,11 +14,11 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
 from rgbx.cli.messages import class_at
+from rgbx.cli.run_folder import reserve_version
 from rgbx.errors import RGBXError
 
-__all__ = ["VERSION_VARIABLE", "RunConfig", "arrange_loggers", "own_wandb_run", "wandb_beside"]
+__all__ = ["RunConfig", "arrange_loggers", "own_wandb_run", "wandb_beside"]
 
-VERSION_VARIABLE = "RGBX_RUN_VERSION"
 _OPTION = "--trainer.logger"
 _WANDB = ("WandbLogger", "lightning.pytorch.loggers.WandbLogger")
 _CSV = {"prefix": "", "flush_logs_every_n_steps": 100}
@@ -75,15 +75,9 @@ def _same_version(loggers: Sequence[Any]) -> None:
     named = [a for a in loggers if a.get("name") and a.get("save_dir") and a.version is None]
     if not named:
         return
-    if VERSION_VARIABLE not in os.environ:  # set by rank 0, inherited by the ranks it starts
-        taken = [0]
-        for arguments in named:
-            for path in Path(arguments.save_dir, arguments.name).glob("version_*"):
-                number = path.name.removeprefix("version_")
-                taken.append(int(number) + 1 if number.isdigit() else 0)
-        os.environ[VERSION_VARIABLE] = str(max(taken))
+    version = reserve_version([Path(arguments.save_dir, arguments.name) for arguments in named])
     for arguments in named:
-        arguments.version = int(os.environ[VERSION_VARIABLE])
+        arguments.version = version
 
 
 def _name_run(wandb: Any, files: Any) -> None:

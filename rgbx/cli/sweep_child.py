@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rgbx.cli import main
+from rgbx.disk import whole_file
 
 __all__ = ["run_child"]
 
@@ -38,9 +39,8 @@ def run_child(folder: Path, argv: Sequence[str]) -> int:
     finally:
         # of several ranks, rank 0 alone; it learns its rank while it runs
         if not stopped and os.environ.get("LOCAL_RANK", "0") == "0":
-            draft = folder / ".exit.json"
-            draft.write_text(json.dumps({"status": status}), encoding="utf-8")
-            os.replace(draft, folder / "exit.json")
+            with whole_file(folder / "exit.json") as draft:
+                draft.write_text(json.dumps({"status": status}), encoding="utf-8")
     return status
 
 

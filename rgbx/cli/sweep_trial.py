@@ -14,15 +14,14 @@ from pathlib import Path
 
 import yaml
 
-import rgbx
 from rgbx.cli.ablation_state import RowFolder
+from rgbx.cli.children import child_environment, last_words
 
 __all__ = ["Process", "TrialFolder"]
 
 #: what runs a trial; its folder and the command follow
 PROGRAM = (sys.executable, "-m", "rgbx.cli.sweep_child")
 _GRACE = 20.0  # seconds that a process has to end by itself
-_KEPT = 4096  # bytes of a log's end in which the reason of a failure is looked for
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,7 @@ class TrialFolder:
 
     def reason(self) -> str:
         """The last thing that the process said."""
-        log = self.path / "fit.log"
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _KEPT))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
-        said = lines[-1].strip() if lines else "it said nothing"
-        return said.removeprefix("rgbx: error: ").rstrip(".")
+        return last_words(self.path / "fit.log") or "it said nothing"
 
     def start(self, options: Sequence[str], environment: Mapping[str, str]) -> "Process":
         """Start ``rgbx fit``, from the last checkpoint if there is one.
@@ -92,7 +86,7 @@ class TrialFolder:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**_environment(), **environment},
+                env={**child_environment(), **environment},
                 pass_fds=(lock.fileno(),),  # held until the process ends, whoever ends it
                 start_new_session=True,  # so that its loaders and ranks can be ended with it
             )
@@ -154,17 +148,6 @@ def _overlay(folder: Path) -> str:
         {"class_path": "TensorBoardLogger", "init_args": where},
     ]
     return yaml.safe_dump({"trainer": {"logger": loggers}}, sort_keys=False)
-
-
-def _environment() -> dict[str, str]:
-    """Of the processes: the same rgbx, wherever this one was started from."""
-    environment = {k: v for k, v in os.environ.items() if k != "RGBX_RUN_VERSION"}
-    package = str(Path(rgbx.__file__).parents[1])
-    known = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = os.pathsep.join((package, known)) if known else package
-    ignored = ("ignore:Experiment logs directory", "ignore:Checkpoint directory")
-    environment["PYTHONWARNINGS"] = ",".join(ignored)  # a trial goes on in its own folder
-    return environment
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import rgbx
 from rgbx.backbones.freeze import fingerprint, is_frozen
+from rgbx.disk import whole_file
 from rgbx.errors import RGBXError, WeightsError
 
 __all__ = ["AtomicCheckpointIO", "fill_frozen", "identity", "keep_trained", "refuse_foreign"]
@@ -150,16 +151,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if storage_options is not None:
             raise TypeError("AtomicCheckpointIO writes local files and takes no storage_options")
         target = Path(path)
-        part = target.with_name(target.name + ".part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with whole_file(target) as draft, draft.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, target)
         except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
             kept = f" The previous {target.name} is intact." if target.exists() else ""
             raise RGBXError(
                 f"Could not save the checkpoint {target}: {error}. Free some space and resume "

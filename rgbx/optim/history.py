@@ -1,7 +1,6 @@
 """What gradient surgery saw, step by step: kept in checkpoints, drawn after the run."""
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rgbx.curves import Panel, draw_curves
+from rgbx.disk import whole_file
 from rgbx.optim.surgery import conflict_share, cosine
 
 __all__ = ["SurgeryHistory", "surgery_statistics"]
@@ -75,12 +75,11 @@ class SurgeryHistory:
         if not self.rows:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".surgery.{os.getpid()}.tmp"
-        with draft.open("w", newline="", encoding="utf-8") as file:
+        path = folder / "surgery.csv"
+        with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(self.columns)
             writer.writerows([[int(row[0]), *(f"{v:.6g}" for v in row[1:])] for row in self.rows])
-        os.replace(draft, folder / "surgery.csv")
         draw_curves(self._panels(), folder / "surgery.png")
 
     def _panels(self) -> list[Panel]:

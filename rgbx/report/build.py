@@ -1,11 +1,11 @@
 """From places to a report on disk."""
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from rgbx.disk import whole_file
 from rgbx.errors import RGBXError
 from rgbx.report.bars import class_bars, prompt_bars, subset_bars
 from rgbx.report.charts import surgery_charts, threshold_charts, training_charts
@@ -231,13 +231,10 @@ def _writable(folder: Path) -> None:
 
 def _write(path: Path, text: bytes) -> None:
     """Write the page whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        draft.write_bytes(text)
-        os.replace(draft, path)
+        with whole_file(path) as draft:
+            draft.write_bytes(text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
         raise RGBXError(
             f"The report could not be written to {path} ({error.strerror}); make room or choose "
             "another folder with --output."

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rgbx.disk import sha256_of
 from rgbx.errors import RGBXError
-from rgbx.results import Run, read_result, sha256_of
+from rgbx.results import Run, read_result
 
 __all__ = ["Tested", "Trained", "find_sources"]
 

@@ -18,7 +18,6 @@ from rgbx.results.record import (
     ModelRecord,
     TestResult,
     make_result,
-    sha256_of,
 )
 from rgbx.results.render import to_csv, to_markdown, to_terminal
 from rgbx.results.store import read_result, write_result
@@ -58,7 +57,6 @@ __all__ = [
     "narrowed",
     "prompt_tables",
     "read_result",
-    "sha256_of",
     "tables_named",
     "to_csv",
     "to_html",

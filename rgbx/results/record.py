@@ -2,10 +2,8 @@
 
 import dataclasses
 import datetime
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from rgbx import __version__
@@ -17,7 +15,6 @@ __all__ = [
     "ModelRecord",
     "TestResult",
     "make_result",
-    "sha256_of",
 ]
 
 
@@ -166,12 +163,3 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
 def _classes(values: Mapping[str, Any], names: Sequence[str]) -> tuple[ClassScore, ...]:
     columns = [values[key].tolist() for key in _PER_CLASS]
     return tuple(ClassScore(*row) for row in zip(names, *columns, strict=True))
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

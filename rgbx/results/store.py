@@ -1,6 +1,5 @@
 """Writing and reading ``test.json``."""
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -9,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rgbx.disk import whole_file
 from rgbx.errors import RGBXError
 from rgbx.results.decode import DecodeError, decode
 from rgbx.results.record import TestResult
@@ -30,17 +30,13 @@ def write_result(path: str | Path, result: TestResult) -> None:
     """
     path = Path(path)
     text = json.dumps(_plain(dataclasses.asdict(result)), indent=2, allow_nan=False)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as file:
+        with whole_file(path) as draft, draft.open("w", encoding="utf-8") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
         raise RGBXError(
             f"The scores could not be written to {path} ({error.strerror}); make room or choose "
             "another folder. What was there before is unchanged."

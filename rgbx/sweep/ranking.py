@@ -2,11 +2,11 @@
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rgbx.disk import whole_file
 from rgbx.sweep.file import SweepFile
 from rgbx.sweep.record import TrialRecord
 
@@ -75,13 +75,8 @@ def draw_importances(importances: Mapping[str, float], title: str, path: Path) -
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as stream:
-            canvas.print_png(stream)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as draft, draft.open("wb") as stream:
+        canvas.print_png(stream)
 
 
 def _rows(records: Sequence[TrialRecord], file: SweepFile) -> list[list[str]]:

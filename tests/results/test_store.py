@@ -1,6 +1,5 @@
 import dataclasses
 import errno
-import hashlib
 import json
 import math
 import os
@@ -11,7 +10,7 @@ import torch
 
 import rgbx
 from rgbx.errors import RGBXError
-from rgbx.results import ModelRecord, make_result, read_result, sha256_of, write_result
+from rgbx.results import ModelRecord, make_result, read_result, write_result
 
 
 def test_round_trip_keeps_everything(tmp_path, without_nan):
@@ -146,12 +145,6 @@ def test_what_is_no_result_at_all_is_explained(tmp_path, content, message):
         file.write_bytes(content)
     with pytest.raises(RGBXError, match=message):
         read_result(file)
-
-
-def test_sha256_of_a_file(tmp_path):
-    content = bytes(range(256)) * 9000  # more than two blocks
-    (tmp_path / "file").write_bytes(content)
-    assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
 def test_files_from_before_the_settings_were_kept_still_read(tmp_path, without_nan):
