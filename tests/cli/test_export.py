@@ -142,8 +142,6 @@ def test_options_that_do_not_fit(fails, trained, monkeypatch):
     path = checkpoint(trained)
     message = fails("--ckpt_path", path, "-f", "torch", "--opset", "18")
     assert "--opset is for --format onnx; --format torch has none" in message
-    assert "invalid choice: 'tflite'" in fails("--ckpt_path", path, "--format", "tflite")
-    assert "--ckpt_path" in fails("--format", "onnx")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     message = fails("--ckpt_path", path, "-f", "onnx")
     assert "--format onnx needs onnx, onnxruntime, onnxscript: install rgbx with its" in message

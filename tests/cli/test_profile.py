@@ -147,7 +147,6 @@ def test_prompts_are_part_of_the_count():
         (["-c", DEMO, "--batch", "0"], "--batch is 0: give a whole number, 1 or more"),
         (["-c", DEMO, "--passes", "two"], "--passes is two: give a whole number"),
         (["-c", DEMO, "--ckpt_path", "no.ckpt"], "There is no checkpoint no.ckpt"),
-        (["-c", DEMO, "--format", "pdf"], "invalid choice: 'pdf'"),
         (["-c", DEMO, "--model.encodr", "x"], "SAMSOD has no option `encodr`; did you mean"),
         (["-c", DEMO, "--sise", "64"], "There is no key `sise`"),
         (["-c", DEMO, "--trainer.accelerator", "gpu"], "this machine has no GPU"),

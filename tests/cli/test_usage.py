@@ -21,6 +21,8 @@ def said(capsys) -> str:
         (["sweep", "x.yaml", "--count", "two"], "argument --count: invalid int value: 'two'"),
         (["ablate"], "the following arguments are required: FILE"),
         (["export", "--format", "onnx"], "the following arguments are required: --ckpt_path"),
+        (["export", "--ckpt_path", "x", "--format", "tflite"], "invalid choice: 'tflite'"),
+        (["profile", "--format", "pdf"], "invalid choice: 'pdf'"),
         (["profile", "--batch"], "argument --batch: expected one argument"),
         (["weights", "fetch"], "the following arguments are required: NAME"),
         (["eval-coco", "--iou", "a"], "argument --iou: "),
