@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from rgbx.data.files import read_rgb
 from rgbx.data.jitter import resize_picture
+from rgbx.data.normalise import Triple
 from rgbx.data.prompt_dataset import content_size
 from rgbx.data.source import Source
 from rgbx.errors import DataError, RGBXError
@@ -61,6 +62,7 @@ def evaluate(
     ranges: Sequence[Range],
     size: int = 1024,
     score: Score = "one",
+    colours: tuple[Triple, Triple] = (Source.rgb_mean, Source.rgb_std),
 ) -> CocoScores:
     """Ask for every instance with one box per range, and score the masks.
 
@@ -75,6 +77,8 @@ def evaluate(
         ranges: [low, high) of a noisy box's overlap with the true box.
         size: side of the network's input, a multiple of 16.
         score: confidence of a mask: 1 for all, or the IoU that SAM's own head predicts.
+        colours: mean and deviation of red, green and blue that the model was trained with, for
+            values in [0, 1].
 
     Raises:
         DataError: a picture cannot be read, or its size differs from the file's.
@@ -87,7 +91,7 @@ def evaluate(
         for group in tqdm(instances, total=len(instances), desc=name, unit="picture"):
             prompts, strays = _draw(group, name, ranges)
             seen, outside = seen + len(group), outside + strays
-            masks = _answer(model, group[0], prompts, size)
+            masks = _answer(model, group[0], prompts, size, colours)
             kinds = [kind for kind in results for _ in group]
             scores = quality.take() if quality else [1.0] * len(prompts)
             for kind, one, mask, value in zip(
@@ -123,7 +127,11 @@ def _draw(
 
 
 def _answer(
-    model: PromptableModule, first: CocoInstance, prompts: Sequence[Prompt], side: int
+    model: PromptableModule,
+    first: CocoInstance,
+    prompts: Sequence[Prompt],
+    side: int,
+    colours: tuple[Triple, Triple],
 ) -> Iterator[Tensor]:
     """Masks (h, w) bool on the CPU, one per prompt."""
     rgb = read_rgb(first.path)
@@ -135,15 +143,18 @@ def _answer(
         )
     frame = (side, side)
     content = content_size((height, width), frame, "pad")
-    embedding = model.embed(_framed(resize_picture(rgb, content), frame).to(model.device))
+    pixels = _framed(resize_picture(rgb, content), frame, colours)
+    embedding = model.embed(pixels.to(model.device))
     moved = [scale_prompt(prompt, (height, width), content) for prompt in prompts]
     logits = model.decode(embedding, moved, frame)
     return _masks(logits, frame, content, (height, width))
 
 
-def _framed(rgb: NDArray[np.uint8], frame: tuple[int, int]) -> Tensor:
+def _framed(
+    rgb: NDArray[np.uint8], frame: tuple[int, int], colours: tuple[Triple, Triple]
+) -> Tensor:
     """A picture (h, w, 3), normalised, in the upper left corner of the input (1, 3, H, W)."""
-    mean, std = np.asarray(Source.rgb_mean, np.float32), np.asarray(Source.rgb_std, np.float32)
+    mean, std = np.asarray(colours, np.float32)
     values = (rgb.astype(np.float32) / np.float32(255) - mean) / std
     framed = torch.zeros(1, 3, *frame)
     framed[0, :, : rgb.shape[0], : rgb.shape[1]] = torch.from_numpy(values).permute(2, 0, 1)

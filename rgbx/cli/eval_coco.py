@@ -41,7 +41,13 @@ def _parser() -> CommandParser:
         epilog=_EPILOG,
     )
     add = parser.add_argument
-    add("-c", "--config", action="append", default=[], help="its `model:` part is read")
+    add(
+        "-c",
+        "--config",
+        action="append",
+        default=[],
+        help="its `model:` part is read, and data.size, data.rgb_mean, data.rgb_std",
+    )
     add(
         "--ckpt_path",
         type=Path,
@@ -101,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     quieten()
     from rgbx.cli.coco import evaluate
-    from rgbx.cli.promptable import build, data_size, read_configs
+    from rgbx.cli.promptable import build, data_colours, data_size, read_configs
 
     configs = read_configs(arguments.config)
     arguments.size = arguments.size or data_size(configs) or _SIZE
@@ -109,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = build(configs, rest, arguments.ckpt_path, arguments.device)
 
     ranges = [(low, high) for low, high in arguments.iou or _RANGES]
-    common = (ranges, arguments.size, arguments.score)
+    common = (ranges, arguments.size, arguments.score, data_colours(configs))
     scores = {
         split: evaluate(model, instances, f"{name}/{split}", *common)
         for split, instances in sets.items()

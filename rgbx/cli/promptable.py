@@ -10,11 +10,14 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from rgbx.cli.messages import explain
+from rgbx.data.normalise import Triple
+from rgbx.data.options import as_triple
+from rgbx.data.source import Source
 from rgbx.errors import RGBXError
 from rgbx.models import RGBXModule
 from rgbx.models.promptable import PromptableModule
 
-__all__ = ["build", "data_size", "read_configs"]
+__all__ = ["build", "data_colours", "data_size", "read_configs"]
 
 
 def read_configs(paths: Sequence[str]) -> list[dict[str, Any]]:
@@ -42,6 +45,18 @@ def data_size(configs: Sequence[dict[str, Any]]) -> int | None:
         if size:
             return int(max(size))
     return None
+
+
+def data_colours(configs: Sequence[dict[str, Any]]) -> tuple[Triple, Triple]:
+    """Mean and deviation of rgb that the configurations train with; ImageNet's by default."""
+    found = {"rgb_mean": Source.rgb_mean, "rgb_std": Source.rgb_std}
+    for config in configs:
+        data = config.get("data") or {}
+        options = data.get("init_args") or data
+        for name in found:
+            if options.get(name) is not None:
+                found[name] = as_triple(options[name])
+    return found["rgb_mean"], found["rgb_std"]
 
 
 def build(

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rgbx.cli.coco import evaluate
+from rgbx.cli.promptable import data_colours
 from rgbx.errors import DataError, RGBXError
 from rgbx.metrics.coco_files import SGINW, CocoInstances
 from rgbx.models.promptable import PromptableModule
@@ -124,6 +125,33 @@ def test_one_encoder_pass_per_picture_with_proportions_kept(instances):
         for prompt in prompts:
             limits = torch.tensor([content[1], content[0]]).repeat(2)
             assert ((prompt["box"] >= 0) & (prompt["box"] <= limits)).all()
+
+
+def test_pictures_are_normalised_as_the_model_was_trained(instances):
+    model = Toy(sees=True)
+    evaluate(model, instances, "toy", RANGES[:1], 128, "one", ((0.5, 0.25, 0.0), (0.5, 0.25, 1.0)))
+    corner = model.frames[0][0][0, :, 0, 0]  # white
+    assert torch.allclose(corner, torch.tensor([1.0, 3.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("configs", "expected"),
+    [
+        ([], ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
+        ([{"data": {"rgb_mean": 0.5}}], ((0.5, 0.5, 0.5), (0.229, 0.224, 0.225))),
+        (
+            [
+                {"data": {"init_args": {"rgb_mean": [0.1, 0.2, 0.3], "rgb_std": 1.0}}},
+                {"data": {"init_args": {"rgb_mean": None, "rgb_std": [0.5, 0.5, 0.6]}}},
+                {},
+            ],
+            ((0.1, 0.2, 0.3), (0.5, 0.5, 0.6)),
+        ),
+    ],
+    ids=["none", "one number", "the last that says so"],
+)
+def test_colours_of_the_configurations(configs, expected):
+    assert data_colours(configs) == expected
 
 
 def test_boxes_depend_on_data_set_annotation_and_range_alone(tmp_path, instances):
