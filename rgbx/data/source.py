@@ -273,10 +273,10 @@ class Source:
             f"{height} x {width} (height x width), but {record.rgb} is {rgb_height} x {rgb_width}"
         )
         if (height, width) == (rgb_width, rgb_height):
+            known = path.stem == "1913"
+            hint = " (early copies of VT5000 have this fault in Test/GT/1913.png)" if known else ""
             raise SampleError(
-                f"{path}: height and width are swapped: it is {shapes}; turn it (early copies of "
-                "VT5000 have this fault in Test/GT/1913.png)",
-                "swapped",
+                f"{path}: height and width are swapped: it is {shapes}; turn it{hint}", "swapped"
             )
         hint = self.size_hint if path == record.x else ""
         raise SampleError(f"{path}: it is {shapes}{hint}", "size")
