@@ -29,6 +29,7 @@ from rgbx.cli.run_loggers import (
     wandb_beside,
 )
 from rgbx.cli.settings import run_settings
+from rgbx.cli.stopped import Stopped, how_to_go_on
 from rgbx.data import PromptableDataModule
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
@@ -48,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         with own_run_folder(), own_wandb_run():
             RGBXCLI(list(argv))
+    except Stopped:
+        return 130
     except MisconfigurationException as error:
         raise RGBXError(" ".join(str(error).split())) from error
     return 0
@@ -56,7 +59,8 @@ def main(argv: Sequence[str]) -> int:
 class RGBXCLI(LightningCLI):
     """LightningCLI whose configuration beats checkpoints and whose ``test`` leaves runs intact."""
 
-    def __init__(self, args: ArgsType = None) -> None:
+    def __init__(self, args: list[str]) -> None:
+        self.argv = args
         super().__init__(
             RGBXModule,
             RGBXDataModule,
@@ -178,6 +182,18 @@ class RGBXCLI(LightningCLI):
         if run.name == "checkpoints":
             run = run.parent
         return run / f"{self.subcommand}_{type(self.datamodule).__name__}_{checkpoint.stem}"
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """As the base; Ctrl-C during training is no error, and the run can go on."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit as end:
+            # Lightning exits with 1 after its clean-up
+            if subcommand != "fit" or not self.trainer.interrupted or end.code != 1:
+                raise
+            if self.trainer.is_global_zero:
+                print(how_to_go_on(self.trainer, self.argv), flush=True)
+            raise Stopped from None
 
     # ------------------------------------------------------------------ after the run
     def after_test(self) -> None:

@@ -30,3 +30,18 @@ class HangInSecondEpoch(Callback):
         if trainer.current_epoch == 1 and batch_idx == 1:
             Path("hanging").write_text(str(os.getpid()))
             time.sleep(600)
+
+
+class InterruptInSecondEpoch(Callback):
+    """What Ctrl-C does, in the middle of the second epoch."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == 1 and batch_idx == 1:
+            raise KeyboardInterrupt
+
+
+class InterruptAtOnce(Callback):
+    """The same before anything was saved."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        raise KeyboardInterrupt

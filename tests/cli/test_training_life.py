@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -122,6 +123,41 @@ def test_kill_9_and_resume(trained, rgbx, mfnet_root, tmp_path):
     assert rgbx("fit", *argv, "--ckpt_path", last) == 0
     resumed = sorted(tmp_path.glob("runs/tasseg_mfnet/version_*/checkpoints/last.ckpt"))[-1]
     assert same(weights(resumed), weights(run_folder(trained) / "checkpoints/last.ckpt"))
+
+
+@pytest.fixture
+def sigint():
+    """Lightning ignores SIGINT once it was heeded."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_says_how_to_go_on_and_that_works(
+    trained, rgbx, sigint, mfnet_root, tmp_path, capsys
+):
+    argv = tiny("tasseg_mfnet.yaml", mfnet_root, *COMMON)
+    stop = "--trainer.callbacks+=tests.cli.stopping.InterruptInSecondEpoch"
+    assert rgbx("fit", *argv, stop) == 130
+    *_, said, command = capsys.readouterr().out.rstrip().splitlines()
+    assert said == "Stopped in epoch 1. This goes on from the last checkpoint:"
+    program, *going_on = shlex.split(command)
+    last = run_folder(Path()) / "checkpoints/last.ckpt"
+    assert (program, going_on) == ("rgbx", ["fit", *argv, stop, "--ckpt_path", str(last)])
+    going_on.remove(stop)
+    assert rgbx(*going_on) == 0
+    resumed = run_folder(tmp_path, 1) / "checkpoints/last.ckpt"
+    assert same(weights(resumed), weights(run_folder(trained) / "checkpoints/last.ckpt"))
+    assert rgbx(*going_on[:-2], stop, f"--ckpt_path={last}") == 130  # it began in epoch 1 again
+    command = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert command.count("--ckpt_path") == 1
+
+
+def test_ctrl_c_before_the_first_checkpoint(rgbx, sigint, mfnet_root, capsys):
+    stop = "--trainer.callbacks+=tests.cli.stopping.InterruptAtOnce"
+    assert rgbx("fit", *tiny("tasseg_mfnet.yaml", mfnet_root, *COMMON, stop)) == 130
+    said = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert said == "Stopped in epoch 0, before the first checkpoint."
 
 
 def test_a_changed_value_wins_over_the_checkpoint(trained, rgbx, mfnet_root, tmp_path):
