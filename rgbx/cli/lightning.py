@@ -1,18 +1,23 @@
 """``rgbx fit | validate | test | predict``: stock LightningCLI in subclass mode, traps closed."""
 
-import inspect
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
-from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from rgbx.cli.adjust import (
+    LINKED,
+    classes_from_checkpoint,
+    one_device_no_logs,
+    refuse_absent_devices,
+    refuse_without_attention,
+    refuse_without_prompts,
+    warn_about_linked_values,
+)
 from rgbx.cli.attention import FOLDER as ATTENTION
 from rgbx.cli.attention import AttentionWriter
 from rgbx.cli.logged_pictures import ValidationPictures
@@ -30,17 +35,13 @@ from rgbx.cli.run_loggers import (
 )
 from rgbx.cli.settings import run_settings
 from rgbx.cli.stopped import Stopped, how_to_go_on
-from rgbx.data import PromptableDataModule
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
-from rgbx.models import PromptableModule, StableSAM
+from rgbx.models import PromptableModule
 from rgbx.models.base import RGBXModule
 from rgbx.models.checkpoint import AtomicCheckpointIO
 
 __all__ = ["RGBXCLI", "main"]
-
-#: values that the data module decides; a value in the configuration would be replaced in silence
-LINKED = ("num_classes", "class_names")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -120,9 +121,9 @@ class RGBXCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse what cannot work and fix what Lightning would do behind the user's back."""
         config = self.config[self.subcommand]
-        _warn_about_linked_values(config)
+        warn_about_linked_values(config)
         if self.subcommand == "fit":
-            _refuse_absent_devices(config.trainer)
+            refuse_absent_devices(config.trainer)
             arrange_loggers(config.trainer)
             return
         if not config.get("ckpt_path"):
@@ -133,10 +134,10 @@ class RGBXCLI(LightningCLI):
         if config.ckpt_path not in ("best", "last") and not Path(config.ckpt_path).is_file():
             raise RGBXError(f"There is no checkpoint {config.ckpt_path}.")
         if config.get("visualize_attention"):
-            _refuse_without_attention(class_at(config.model.class_path))
-        _one_device_no_logs(config.trainer)
+            refuse_without_attention(class_at(config.model.class_path))
+        one_device_no_logs(config.trainer)
         if self.subcommand == "predict":
-            _classes_from_checkpoint(config)
+            classes_from_checkpoint(config)
 
     def instantiate_classes(self) -> None:
         """As the base; a sentence of a constructor is not buried in the parser's attempts."""
@@ -146,7 +147,7 @@ class RGBXCLI(LightningCLI):
             if isinstance(error.__cause__, RGBXError):
                 raise error.__cause__ from error
             raise
-        _refuse_without_prompts(self.model, self.datamodule)
+        refuse_without_prompts(self.model, self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, saving checkpoints atomically; ``test`` writes into no training run."""
@@ -216,83 +217,6 @@ class RGBXCLI(LightningCLI):
     def _say_where_attention_is(self) -> None:
         if self.config[self.subcommand].visualize_attention:
             print(f"attention: {self.output_folder / ATTENTION}")
-
-
-def _warn_about_linked_values(config: Any) -> None:
-    """Say so when a value is given that the data module will replace."""
-    model = config.model
-    defaults = inspect.signature(class_at(model.class_path)).parameters
-    for name in LINKED:
-        if name not in defaults:
-            continue
-        value, default = model.init_args.get(name), defaults[name].default
-        if value != (list(default) if isinstance(default, tuple) else default):
-            rank_zero_warn(
-                f"model.{name} is decided by the data module; the value {value!r} of the "
-                "configuration is replaced."
-            )
-
-
-def _refuse_without_attention(model: type) -> None:
-    if not issubclass(model, StableSAM):
-        raise RGBXError(
-            f"{model.__name__} has no plug-in whose attention could be shown: leave out "
-            "--visualize_attention, or use StableSAM."
-        )
-
-
-def _refuse_without_prompts(model: RGBXModule, data: RGBXDataModule) -> None:
-    if isinstance(model, PromptableModule) and not isinstance(data, PromptableDataModule):
-        raise RGBXError(
-            f"{type(model).__name__} answers prompts, and {type(data).__name__} has none: use "
-            "HQSeg44K, or PromptFolder for pictures of your own."
-        )
-
-
-def _refuse_absent_devices(trainer: Any) -> None:
-    """Ask for no more devices than there are; on a CPU Lightning would start them all the same."""
-    devices, accelerator = trainer.get("devices"), trainer.get("accelerator") or "auto"
-    wants_gpu = accelerator in ("gpu", "cuda")
-    gpus = torch.cuda.device_count() if wants_gpu or accelerator == "auto" else 0
-    if wants_gpu and not gpus and not torch.backends.mps.is_available():
-        raise RGBXError(
-            f"trainer.accelerator is {accelerator}, but this machine has no GPU that torch can "
-            "use: set it to cpu, or install a torch that fits the GPU's driver."
-        )
-    if isinstance(devices, str) and devices.isdigit():
-        devices = int(devices)
-    if not isinstance(devices, int) or devices < 1:
-        return
-    there = gpus or (os.cpu_count() or 1)
-    if devices > there:
-        raise RGBXError(
-            f"trainer.devices is {devices}, but this machine has {there} "
-            f"{'GPUs' if gpus else 'CPU cores'}: lower it, or leave it out."
-        )
-
-
-def _one_device_no_logs(trainer: Any) -> None:
-    """Every sample once, and nothing written into the training run's folder."""
-    trainer.devices = 1
-    trainer.strategy = "auto"
-    trainer.num_nodes = 1
-    trainer.logger = False
-    trainer.callbacks = None
-    trainer.enable_checkpointing = False
-
-
-def _classes_from_checkpoint(config: Any) -> None:
-    """A folder of pictures has no classes of its own: take the checkpoint's."""
-    arguments = config.data.init_args
-    if "class_names" not in arguments or arguments.class_names is not None:
-        return
-    checkpoint = torch.load(config.ckpt_path, map_location="cpu", weights_only=True, mmap=True)
-    data = checkpoint.get("rgbx", {}).get("data", {})
-    names = checkpoint.get("hyper_parameters", {}).get("class_names") or data.get("class_names")
-    if names:
-        arguments.class_names = list(names)
-    if data.get("palette") and "palette" in arguments and arguments.palette is None:
-        arguments.palette = [tuple(colour) for colour in data["palette"]]
 
 
 def _describe(data: Any) -> dict[str, Any]:
