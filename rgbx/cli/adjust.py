@@ -2,7 +2,10 @@
 
 import inspect
 import os
-from typing import Any
+from argparse import ArgumentParser
+from functools import reduce
+from operator import or_
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -22,10 +25,26 @@ __all__ = [
     "refuse_without_attention",
     "refuse_without_prompts",
     "warn_about_linked_values",
+    "whole_numbers_first",
 ]
 
 #: values that the data module decides; a value in the configuration would be replaced in silence
 LINKED = ("num_classes", "class_names")
+
+
+def whole_numbers_first(parser: ArgumentParser) -> None:
+    """Read "1" as 1 wherever 1 and 1.0 are both allowed: one batch is not all of them.
+
+    A union's order decides what the parser tries first, and ``Optional[Union[int, float]]`` has
+    the order in which any package that was imported before spelled the same union.
+    """
+    action: Any
+    for action in parser._actions:
+        kinds = get_args(getattr(action, "_typehint", None))
+        if float in kinds and int in kinds[kinds.index(float) :]:
+            ordered = [kind for kind in kinds if kind is not int]
+            ordered.insert(ordered.index(float), int)
+            action._typehint = reduce(or_, ordered)  # a union of its own, which nobody caches
 
 
 def warn_about_linked_values(config: Any) -> None:

@@ -17,6 +17,7 @@ from rgbx.cli.adjust import (
     refuse_without_attention,
     refuse_without_prompts,
     warn_about_linked_values,
+    whole_numbers_first,
 )
 from rgbx.cli.attention import FOLDER as ATTENTION
 from rgbx.cli.attention import AttentionWriter
@@ -85,6 +86,7 @@ class RGBXCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The data set decides how many classes there are and what they are called."""
+        whole_numbers_first(parser)
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
