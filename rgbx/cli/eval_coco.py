@@ -200,10 +200,9 @@ def _protocol(arguments: argparse.Namespace, scores: "dict[str, CocoScores]") ->
 def _report(result: "TestResult", folder: Path) -> None:
     from rich.console import Console
 
-    from rgbx.results import load_published, prompt_tables, to_terminal, write_result
+    from rgbx.cli.table import print_tables
+    from rgbx.results import load_published, prompt_tables, write_result
 
     write_result(folder / "test.json", result)
-    console = Console()
-    for table in prompt_tables(result, load_published(result.paper)):
-        console.print(to_terminal(table))
-    console.print(f"written: {folder / 'test.json'}", soft_wrap=True)
+    print_tables(prompt_tables(result, load_published(result.paper)))
+    Console().print(f"written: {folder / 'test.json'}", soft_wrap=True)

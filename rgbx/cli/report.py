@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from rgbx.cli.table import print_tables
 from rgbx.curves import Panel, draw_curves
 from rgbx.data.base import RGBXDataModule
 from rgbx.disk import sha256_of
@@ -29,7 +30,6 @@ from rgbx.results import (
     load_published,
     make_result,
     prompt_tables,
-    to_terminal,
     write_result,
 )
 
@@ -70,9 +70,8 @@ def report_test(
     written = [folder / "test.json"]
     if isinstance(model, _HasCurves):
         written += _write_curves(folder, model.curves())
+    print_tables(_without_repetition(_tables(result, load_published(result.paper))))
     console = Console()
-    for table in _without_repetition(_tables(result, load_published(result.paper))):
-        console.print(to_terminal(table))
     if data.blank:
         console.print(f"Ablation: {result.protocol['ablation']}.")
     console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True)

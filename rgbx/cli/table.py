@@ -1,6 +1,6 @@
 """``rgbx table``: many ``test.json`` as one table in the shape of the papers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +106,7 @@ def _format(chosen: str | None, output: Path | None) -> str | None:
     return found
 
 
-def print_tables(tables: "Sequence[Table]") -> None:
+def print_tables(tables: "Iterable[Table]") -> None:
     """Show tables on the terminal, wide ones in parts."""
     from rich.console import Console
 

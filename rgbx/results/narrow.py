@@ -1,9 +1,9 @@
 """A wide table as several that fit a terminal or a page."""
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
+from rgbx.results.render import terminal_width
 from rgbx.results.tables import MISSING, Row, Table
 
 __all__ = ["narrowed"]
@@ -23,12 +23,11 @@ def narrowed(table: Table, width: int | None = None, columns: int | None = None)
     Returns:
         At least one table; a single column that is too wide stays as it is.
     """
-    sizes = [_width(table, i) for i in range(len(table.columns))]
-    room = (width or 0) - sum(sizes[: table.text_columns])
     parts: list[list[int]] = []
     for group in _groups(table):
-        for piece in [group] if _fits(group, sizes, room, width, columns) else [[i] for i in group]:
-            if parts and _fits([*parts[-1], *piece], sizes, room, width, columns):
+        whole = _fits(table, group, width, columns)
+        for piece in [group] if whole else [[i] for i in group]:
+            if parts and _fits(table, [*parts[-1], *piece], width, columns):
                 parts[-1] += piece
             else:
                 parts.append(list(piece))
@@ -43,20 +42,10 @@ def _groups(table: Table) -> list[list[int]]:
     return [[i] for i in range(table.text_columns, len(table.columns))]
 
 
-def _fits(
-    places: Sequence[int], sizes: Sequence[int], room: int, width: int | None, columns: int | None
-) -> bool:
-    narrow = width is None or sum(sizes[i] for i in places) <= room
-    return narrow and (columns is None or len(places) <= columns)
-
-
-def _width(table: Table, place: int) -> int:
-    """Characters that a column takes on the terminal, the space beside it included."""
-    heading = len(table.columns[place])
-    if not table.groups and place >= table.text_columns:  # stacked, word by word
-        heading = max(map(len, re.split("[_ ]", table.columns[place])))
-    cells = max((len(row.cells[place]) for row in table.rows), default=0)
-    return max(heading, cells) + (1 if table.groups else 2)
+def _fits(table: Table, places: Sequence[int], width: int | None, columns: int | None) -> bool:
+    if columns is not None and len(places) > columns:
+        return False
+    return width is None or terminal_width(_part(table, places, first=False)) <= width
 
 
 def _part(table: Table, places: Sequence[int], first: bool) -> Table:

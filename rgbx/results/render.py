@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from rgbx.results.tables import DEVIATION, TERMINAL, Row, Table
 
-__all__ = ["to_csv", "to_markdown", "to_terminal"]
+__all__ = ["terminal_width", "to_csv", "to_markdown", "to_terminal"]
 
 _WIDE = 10  # columns from which the terminal's table is set closer
 
@@ -49,6 +49,16 @@ def to_terminal(table: Table) -> Group:
     This run and the best of a column are bold, the second best are underlined, lines that papers
     printed are dimmed.
     """
+    notes = (Text(f"  {note}", style="dim") for note in table.notes)
+    return Group(_grid(table), Text(), *notes, Text())
+
+
+def terminal_width(table: Table) -> int:
+    """Characters of a line that the table takes on a terminal; with fewer, numbers are cut off."""
+    return Console(width=10_000, file=io.StringIO()).measure(_grid(table)).maximum
+
+
+def _grid(table: Table) -> RichTable:
     lines = [[Text(c) for c in table.columns], *(_terminal_cells(row) for row in table.rows)]
     if table.groups:
         lines = _joined(table, lines)
@@ -74,7 +84,7 @@ def to_terminal(table: Table) -> Group:
         if row.rule and i:
             grid.add_section()
         grid.add_row(*cells, style="bold" if row.own else "dim" if row.published else None)
-    return Group(grid, Text(), *(Text(f"  {note}", style="dim") for note in table.notes), Text())
+    return grid
 
 
 def _roomy(labels: Sequence[Text], lines: Sequence[Sequence[Text]]) -> bool:
