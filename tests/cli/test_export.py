@@ -82,13 +82,7 @@ def test_onnx_beside_the_run(rgbx, trained, capsys):
         torch.testing.assert_close(answer(path, rgb=rgb), model(rgb, None), atol=1e-4, rtol=0)
 
 
-def nine_of_the_patches(model, rgb, x):
-    return model.network.encoder.vit.patch_embed(rgb).permute(0, 3, 1, 2)[:, :9]
-
-
-def test_pt2_elsewhere_at_another_size(rgbx, trained, tmp_path, capsys, monkeypatch):
-    # a short way through the network: the whole of it is exported elsewhere
-    monkeypatch.setattr(TASeg, "low_resolution", nine_of_the_patches)
+def test_pt2_elsewhere_at_another_size(rgbx, trained, tmp_path, capsys):
     output = tmp_path / "deep" / "m.pt2"
     options = ["--config", trained / "config.yaml", "--ckpt_path", checkpoint(trained)]
     status = rgbx("export", *options, "--format", "torch", "--size", "48", "-o", output)

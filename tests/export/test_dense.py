@@ -10,7 +10,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from rgbx.blocks.deformable_core import deformable_attention, sampled_attention
-from rgbx.models import MCASAM, SAMSOD, RGBXModule, TASeg, UniRGBIRSemantic
+from rgbx.models import MCASAM, SAMSOD, RGBXModule, TASeg, UniRGBIRSaliency, UniRGBIRSemantic
 from tests.export.small import (
     SIZE,
     answer,
@@ -35,6 +35,7 @@ BUILD = {
     "TASeg": taseg,
     "SAMSOD": lambda: SAMSOD(encoder="tiny"),
     "UniRGBIRSemantic": lambda: UniRGBIRSemantic(encoder="tiny", num_stages=2),
+    "UniRGBIRSaliency": lambda: UniRGBIRSaliency(encoder="tiny", num_stages=1, norm="gn"),
     "MCASAM": lambda: MCASAM(encoder="tiny"),
 }
 
@@ -59,7 +60,7 @@ class Made:
 
 @pytest.fixture(scope="module", params=BUILD)
 def made(request, tmp_path_factory):
-    with halved():
+    with halved(1 if request.param == "UniRGBIRSaliency" else 2):
         model = moved(BUILD[request.param]())
     before = copy.deepcopy(model.state_dict())
     return Made(model, before, write(model, tmp_path_factory.mktemp(request.param)))
