@@ -33,8 +33,12 @@ class Recorder(LightningModule):
 @pytest.fixture(autouse=True)
 def quiet():
     loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.pytorch.utilities")]
+    before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 def run(root, workers=0, resume=None, callbacks=(), **options):
