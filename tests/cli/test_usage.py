@@ -65,8 +65,8 @@ def test_the_readme_names_files_that_exist():
 def test_the_rows_that_the_help_of_ablations_names_exist(capsys):
     with pytest.raises(SystemExit):
         run(["ablate", "--help"])
-    lines = [line for line in capsys.readouterr().out.splitlines() if "--row" in line]
-    named = [(line.split()[2], re.findall(r"--row (\S+)", line)) for line in lines[1:]]
+    lines = re.findall(r"rgbx ablate (configs/\S+)(.*)", capsys.readouterr().out)
+    named = [(file, re.findall(r"--row (\S+)", options)) for file, options in lines]
     assert any(rows for _, rows in named)
     for file, rows in named:
         known = yaml.safe_load((PROJECT / file).read_text())["rows"]
