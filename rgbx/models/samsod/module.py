@@ -108,10 +108,8 @@ class SAMSOD(GradientSurgery, SaliencyModule):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Structure loss (Eq. 3, 7, 8) of every prediction against the same mask."""
-        streams = self.network.encode(*self.inputs(batch))
-        names = list(streams)
-        leaves = iter(self.cut(*(stage for name in names for stage in streams[name])))
-        features = self._features({n: [next(leaves) for _ in streams[n]] for n in names})
+        # both streams pass the encoder as one batch: the graph cannot tell them apart
+        features = self._features(self.cut_streams(self.network.encode(*self.inputs(batch))))
         if self.surgery is None:
             decoded = self.network.decode(list(features.values()))
         else:
