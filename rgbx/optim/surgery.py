@@ -111,17 +111,23 @@ class _Scaled:
     torchjd compares Gram matrices with constants (``norm_eps`` 1e-4): with gradients of norm 0.01,
     UPGrad would be a plain mean, and CAGrad would stand still. The division, by a power of two,
     is exact.
+
+    Args:
+        weighting: torchjd's.
+        degree: how weights change with the Gram matrix, ``w(c G) = c**degree w(G)``.
     """
 
-    def __init__(self, weighting: Weighting) -> None:
+    def __init__(self, weighting: Weighting, degree: float = 0.0) -> None:
         self.weighting = weighting
+        self.degree = degree
 
     def __call__(self, products: Tensor) -> Tensor:
         """Weights (T,) from a Gram matrix (T, T)."""
         largest = float(products.diagonal().max())
         if not largest or not math.isfinite(largest):
             return self.weighting(products)
-        return self.weighting(products * 2.0 ** -math.frexp(largest)[1])
+        scale = 2.0 ** math.frexp(largest)[1]
+        return self.weighting(products / scale) * scale**self.degree
 
 
 _OWN: dict[str, Callable[[], Weighting]] = {"PCGrad": PCGrad, "Sum": Sum, "Mean": Mean}
@@ -202,6 +208,9 @@ def _adapted(weighting: Weighting, path: str) -> Weighting:
             f"surgery {path} is an aggregator, which merges the gradients themselves, and rgbx "
             f"asks for weights: give torchjd.aggregation.{kind.__name__}Weighting, if there is one."
         )
+    if kind.__name__ == "FairGradWeighting":  # solves G w = w ** (-1 / alpha)
+        alpha = float(weighting.alpha)  # type: ignore[arg-type]
+        return _Scaled(weighting, degree=-alpha / (1 + alpha))
     return _Scaled(weighting) if parts <= set(_SCALE_FREE) else weighting
 
 
