@@ -73,7 +73,7 @@ def refuse_trainer_options(trainer: Trainer, owner: str, more: Iterable[Callback
     if trainer.accumulate_grad_batches != 1:
         raise RGBXError(
             f"{owner} steps its optimiser itself: instead of trainer.accumulate_grad_batches set "
-            f"model.accumulate to {trainer.accumulate_grad_batches}."
+            f"model.accumulate to {max(1, trainer.accumulate_grad_batches)}."
         )
     if trainer.gradient_clip_val is not None:
         raise RGBXError(
