@@ -87,7 +87,7 @@ class GradientSurgery(Cutting):
         Raises:
             RGBXError: names the option and what to give.
         """
-        if self.accumulate < 1:
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
             raise RGBXError(f"accumulate is {self.accumulate}: give 1 or more batches per step.")
         if self.clip is not None and not self.clip > 0:
             raise RGBXError(f"clip is {self.clip}: give a norm above 0, or null for none.")

@@ -80,7 +80,9 @@ def step_plateau(module: LightningModule, config: LRSchedulerConfig, watches: li
     Raises:
         RGBXError: nothing of that name was logged.
     """
-    watch = next(watch for watch in watches if watch.scheduler is config.scheduler)
+    watch = next((watch for watch in watches if watch.scheduler is config.scheduler), None)
+    if watch is None:  # a callback put it there
+        raise RGBXError("A ReduceLROnPlateau came from elsewhere than configure_optimizers.")
     metrics = module.trainer.callback_metrics
     value = metrics.get(watch.monitor)
     if value is not None:

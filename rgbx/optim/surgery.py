@@ -145,12 +145,19 @@ def weigh(weighting: Weighting, products: Tensor, group: str) -> Tensor:
         (T,) finite; zeros where all gradients are zero, for which not every weighting is defined.
 
     Raises:
-        RGBXError: what the weighting gives is not one finite number per loss.
+        RGBXError: the weighting fails, or what it gives is not one finite number per loss.
     """
     if not products.any():
         return torch.zeros(len(products), dtype=products.dtype)
-    found = weighting(products)
-    name = getattr(weighting, "__name__", type(weighting).__name__)
+    inner = weighting.weighting if isinstance(weighting, _Scaled) else weighting
+    name = getattr(inner, "__name__", type(inner).__name__)
+    try:
+        found = weighting(products)
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        raise RGBXError(
+            f"surgery {name} failed for the group {group!r}, which has {len(products)} losses: "
+            f"{' '.join(str(error).split())}"
+        ) from error
     if not isinstance(found, Tensor) or found.shape != products.shape[:1]:
         what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise RGBXError(
@@ -178,17 +185,19 @@ def build_weighting(spec: str | Mapping[str, Any] | Weighting) -> Weighting:
     """
     if callable(spec):
         return _adapted(spec, type(spec).__name__)
-    path, arguments = (
-        (spec, {}) if isinstance(spec, str) else (spec.get("class_path"), spec.get("init_args", {}))
-    )
+    plain = {"class_path": spec} if isinstance(spec, str) else spec
+    path = plain.get("class_path") if isinstance(plain, Mapping) else None
     if not isinstance(path, str):
         raise RGBXError(
             f"surgery is {spec!r}: give a name such as PCGrad, or class_path and init_args."
         )
+    arguments = plain.get("init_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise RGBXError(f"init_args of surgery {path} is {arguments!r}: give name -> value.")
     cls = _find(path)
     _refuse_gradient_readers({getattr(cls, "__name__", "")}, path)
     try:
-        weighting = cls(**arguments or {})
+        weighting = cls(**arguments)
     except (TypeError, ValueError, ImportError) as error:
         raise RGBXError(f"surgery {path} cannot be built with {dict(arguments)}: {error}") from None
     if not callable(weighting):

@@ -150,6 +150,10 @@ def test_a_weighting_that_gives_something_else_than_weights_is_refused():
         weigh(lambda products: products.diagonal() * math.nan, gram, "rgb")
     with pytest.raises(RGBXError, match="'rgb'"):
         weigh(lambda products: [1.0, 1.0, 1.0], gram, "rgb")
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    for wrong in (aggregation.KrumWeighting(1), aggregation.ConstantWeighting(torch.ones(2))):
+        with pytest.raises(RGBXError, match=f"{type(wrong).__name__}.*'rgb'.* 3 losses"):
+            weigh(build_weighting(wrong), gram, "rgb")
     assert weigh(lambda products: 1 / products.diagonal(), gram * 0, "rgb").tolist() == [0, 0, 0]
 
 
