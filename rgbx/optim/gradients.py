@@ -101,13 +101,19 @@ class GroupedGradients:
             check_cut: look again whether declared streams hold (the first call always does).
 
         Raises:
-            RGBXError: at the first call, a loss that has no gradient in a group that it trains,
-                or a parameter that gets none from any loss; parameters were frozen or unfrozen
-                since this buffer was made; declared streams are not what they are said to be.
+            RGBXError: other losses than those that the groups name; at the first call, one that
+                has no gradient in a group that it trains, or a parameter that gets none from any
+                loss; parameters were frozen or unfrozen since this buffer was made; declared
+                streams are not what they are said to be.
         """
         if not self.fits():
             raise RGBXError(
                 "Parameters were frozen or unfrozen since GroupedGradients was built: build anew."
+            )
+        if losses.keys() != set(self.losses):
+            raise RGBXError(
+                f"The surgery groups name the losses {', '.join(self.losses)}, but these are "
+                f"{', '.join(losses)}."
             )
         if self.count == 0:
             self.flat.zero_()

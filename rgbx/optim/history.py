@@ -91,7 +91,7 @@ class SurgeryHistory:
         panels = []
         for group in dict.fromkeys(name.split("/")[0] for name in lines if "/" in name):
             cosines = {
-                name.split("/cos_")[1].replace("_", " / "): line
+                _pair(name.split("/cos_")[1]): line
                 for name, line in lines.items()
                 if name.startswith(f"{group}/cos_")
             }
@@ -115,6 +115,11 @@ class SurgeryHistory:
             xs.append(part[len(part) // 2][0])
             ys.append(sum(known) / len(known) if known else float("nan"))
         return xs, ys
+
+
+def _pair(name: str) -> str:
+    """`a / b` from `a_b`; names with underscores of their own stay as they are."""
+    return name.replace("_", " / ") if name.count("_") == 1 else name
 
 
 def _level(
