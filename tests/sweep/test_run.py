@@ -35,7 +35,7 @@ def states(study) -> list[str]:
     return [record.state for record in study.records()]
 
 
-def until(condition, seconds: float = 60) -> None:
+def until(condition, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to that"
