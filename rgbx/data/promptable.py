@@ -136,7 +136,7 @@ class PromptableDataModule(RGBXDataModule):
             raise DataError(f"{found.path} holds no prompt; name a picture and what to ask for")
         for record in asked:  # so that a mistake shows before the first picture, not in a worker
             header = probe(record.rgb)
-            found.prompts(record.name, (header.height, header.width))
+            found.warn_moved(record.name, (header.height, header.width))
         rank_zero_info(
             f"{found.path}: prompts for {len(asked)} of {len(records)} pictures in {self.root}"
         )

@@ -39,7 +39,7 @@ def ranks(tmp_path_factory) -> dict[str, list[dict]]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return {

@@ -9,6 +9,7 @@ from torch import Tensor
 from rgbx.backbones.sam2 import build_sam2
 from rgbx.backbones.weights import Weights
 from rgbx.models.base import OptimizerFactory, as_weights, resize
+from rgbx.models.image_input import check_rgb, check_x
 from rgbx.models.saliency import SaliencyModule, saliency_loss
 from rgbx.models.samsod.network import SAMSODNetwork
 from rgbx.optim.gradients import Groups
@@ -87,18 +88,27 @@ class SAMSOD(GradientSurgery, SaliencyModule):
             width=adapter_width,
         )
 
-    def forward(self, rgb: Tensor, x: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, rgb: Tensor | None, x: Tensor | None = None) -> dict[str, Tensor]:
         """All predictions, before the sigmoid, at the size of the input.
 
         Args:
-            rgb: (B,3,H,W) float, normalised as the data module does; H and W multiples of 32.
-            x: (B,3,H,W) float in [0, 1], the second modality, one channel repeated.
+            rgb: (B,3,H,W) float, normalised as the data module does; H and W multiples of 32. None
+                where ``modalities`` is x.
+            x: (B,3,H,W) or (B,1,H,W) float in [0, 1], the second modality.
 
         Returns:
             ``fusion``, ``rgb``, ``x`` (those that are trained) -> (B,1,H,W) logits.
+
+        Raises:
+            RGBXError: a modality is missing, or shapes do not fit.
         """
-        size = (rgb if x is None else x).shape[-2:]
+        name = type(self).__name__
+        if rgb is not None:
+            check_rgb(name, rgb, self.size_multiple)
+        if self.needs_x:
+            x = check_x(name, rgb, x)
         features = self._features(self.network.encode(rgb, x))
+        size = next(image for image in (x, rgb) if image is not None).shape[-2:]
         decoded = self.network.decode(list(features.values()))
         return {name: resize(z, size) for name, z in zip(features, decoded, strict=True)}
 
