@@ -169,6 +169,18 @@ def test_scribbles_train_on_labelled_pixels_alone():
     )
 
 
+def test_alpha_beta_and_scale_reach_every_adapter():
+    options = {"alpha_foreground": 0.25, "alpha_background": 0.5, "beta": 0.2, "scale": 1.0}
+    module = model(**options)
+    for adapter in (*module.network.rgb_adapters, *module.network.x_adapters):
+        assert (adapter.alphas, adapter.beta, adapter.scale) == ((0.25, 0.5), 0.2, 1.0)
+    assert {name: module.hparams[name] for name in options} == options
+    vanilla = model(adapter="vanilla", scale=2.0)
+    assert all(adapter.scale == 2.0 for adapter in vanilla.network.rgb_adapters)
+    with pytest.raises(RGBXError, match=r"alpha_background = 0\.95"):
+        model(alpha_background=0.95)
+
+
 @pytest.mark.parametrize("surgery", ["PCGrad", None])
 def test_training_moves_adapters_and_decoder_and_nothing_else(tmp_path, surgery):
     module = model(surgery=surgery)

@@ -31,8 +31,15 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         weights: SAM 2's or 2.1's published file; None for random numbers (announced).
         adapter: ``decoupled`` (Eq. 21 to 23) or ``vanilla`` (Eq. 18).
         modalities: ``both``, or one stream alone: ``rgb``, ``x``.
-        gate: ``released`` (two gates per adapter, as the authors' code) or ``paper`` (one).
-        adapter_width: bottleneck of the adapters.
+        gate: ``released`` (two gates per adapter, one sets k, the other weighs the outputs, as the
+            authors' code) or ``paper`` (one, which sets k alone: Eq. 21).
+        adapter_width: bottleneck of the adapters, d_hat in Eq. 22.
+        alpha_foreground: alpha_for in Eq. 22: share of activations, in [0, 1], that the decoupled
+            adapter's foreground keeps at least.
+        alpha_background: alpha_back in Eq. 22, the same of the background.
+        beta: beta in Eq. 22: how much the gate can add to both shares; alpha + beta is at most 1.
+        scale: factor of the adapters' outputs, above 0; the authors' code has 0.5, Eq. 18 and 21
+            have none (1).
         unimodal_supervision: losses and predictions of each modality beside the fused one; without
             it, the fused prediction stands alone.
         surgery: how gradients that compete for a group are merged: ``PCGrad`` (the paper),
@@ -63,6 +70,10 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         modalities: Literal["rgb", "x", "both"] = "both",
         gate: Literal["released", "paper"] = "released",
         adapter_width: int = 32,
+        alpha_foreground: float = 0.45,
+        alpha_background: float = 0.35,
+        beta: float = 0.1,
+        scale: float = 0.5,
         unimodal_supervision: bool = True,
         surgery: str | dict[str, Any] | None = "PCGrad",
         accumulate: int = 1,
@@ -85,6 +96,10 @@ class SAMSOD(GradientSurgery, SaliencyModule):
             modalities=modalities,
             gate=gate,
             width=adapter_width,
+            scale=scale,
+            alpha_foreground=alpha_foreground,
+            alpha_background=alpha_background,
+            beta=beta,
         )
 
     def forward(self, rgb: Tensor, x: Tensor | None = None) -> dict[str, Tensor]:
