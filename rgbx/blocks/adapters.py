@@ -122,7 +122,7 @@ class DecoupledAdapter(nn.Module):
         super().__init__()
         _check_bottleneck(width, scale)
         alphas = (alpha_foreground, alpha_background)
-        if not (beta >= 0 and all(0 <= alpha and alpha + beta <= 1 for alpha in alphas)):
+        if not (beta >= 0 and all(alpha >= 0 and alpha + beta <= 1 for alpha in alphas)):
             raise RGBXError(
                 f"alpha_foreground = {alpha_foreground}, alpha_background = {alpha_background} and "
                 f"beta = {beta} are shares of activations: alpha and alpha + beta must lie in "

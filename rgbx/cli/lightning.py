@@ -228,6 +228,7 @@ def _describe(data: Any) -> dict[str, Any]:
         "class_names": list(data.class_names or ()),
         "palette": [list(map(int, colour)) for colour in data.palette or ()],
         "size": list(data.size),
+        "resize": data.resize,
         "choice": data.choice,
         "scribbles": bool(getattr(data, "scribbles", None)),
     }

@@ -15,6 +15,7 @@ from rgbx.data.loaders import ordered_loader, training_loader
 from rgbx.data.normalise import Statistics
 from rgbx.data.options import as_numbers, as_triple, mistakes
 from rgbx.data.records import Record
+from rgbx.data.resizing import Resize
 from rgbx.data.source import Source
 from rgbx.data.transforms import EvalTransform, TrainTransform
 from rgbx.errors import DataError, RGBXError
@@ -48,7 +49,8 @@ class RGBXDataModule(Source, LightningDataModule):
         on_bad: "error" stops at samples with missing or unusable files and lists them; "skip"
             leaves them out and says how many. "skip" decodes every file once at the start.
         val_share: part of the training set cut off for validation (by `seed`) where the data set
-            has no validation set of its own.
+            has no validation set of its own; 0 trains on everything and validates on nothing, so
+            that the last epoch is the checkpoint.
         x_mean: replaces the data set's mean of x; one number for all channels, or three. Means and
             deviations are for pixels in [0, 1]. With three, an x of one channel becomes three.
         x_std: replaces the data set's deviation of x, likewise.
@@ -58,6 +60,12 @@ class RGBXDataModule(Source, LightningDataModule):
             and repeats where a file has one channel only.
         blank_with: what `blank` puts in the modality's place: its mean, or standard normal noise
             that depends on the sample's name and `seed` only.
+        choose_on: one or several test splits that checkpoints are chosen on, as many papers do.
+            Nothing is held out of training then; scores on these splits are no estimate for unseen
+            data, and tables say so.
+        resize: how images come to `size`: "opencv" (area mean to shrink, bilinear to grow, after
+            normalising) or "pil" (PIL's bilinear with antialiasing, in 8 bits, before normalising:
+            torchvision's `Resize` on PIL images).
 
     Raises:
         RGBXError: an option has a value that cannot work.
@@ -84,6 +92,8 @@ class RGBXDataModule(Source, LightningDataModule):
         rgb_std: float | Sequence[float] | None = None,
         x_channels: Literal[1, 3] = 1,
         blank_with: Literal["mean", "noise"] = "mean",
+        choose_on: str | list[str] | None = None,
+        resize: Resize = "opencv",
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -101,6 +111,9 @@ class RGBXDataModule(Source, LightningDataModule):
         self.val_share = val_share
         self.x_channels = x_channels
         self.blank_with = blank_with
+        names = [choose_on] if isinstance(choose_on, str) else choose_on or ()
+        self.choose_on = tuple(dict.fromkeys(names))
+        self.resize: Resize = resize
         if x_mean is not None:
             self.x_mean = as_numbers(x_mean)
         if x_std is not None:
@@ -141,9 +154,10 @@ class RGBXDataModule(Source, LightningDataModule):
         """
         if stage == "test" and not self.test_splits:
             raise DataError(self.why_no_test())
-        if stage == "validate" and "val" not in self.splits:
+        if stage == "validate" and not self.has_val:
             raise DataError(
-                f"{self.root} has no validation set; give data.val_share to cut one from train"
+                f"{self.root} has no validation set; give data.val_share to cut one from train, or "
+                "data.choose_on to validate on a test set"
             )
         for split in _STAGES.get(stage or "", self.test_splits if stage == "test" else self.splits):
             if split not in self._sets and split in (*self.splits, "predict"):
@@ -167,10 +181,12 @@ class RGBXDataModule(Source, LightningDataModule):
                 self.jitter,
                 self.enhance,
                 soft,
+                self.resize,
             )
             read = partial(self.read, soft=soft)
             return RGBXDataset(records, read, augment, self.blank, self.seed, self.blank_with)
-        transform = EvalTransform(self.size, self.statistics, resize_mask=split == "val")
+        small = split == "val" and not self.validates_as_test
+        transform = EvalTransform(self.size, self.statistics, small, self.resize)
         return RGBXDataset(records, self.read, transform, self.blank, self.seed, self.blank_with)
 
     def class_frequencies(self, split: str = "train") -> tuple[float, ...]:
@@ -199,12 +215,35 @@ class RGBXDataModule(Source, LightningDataModule):
         return self._frequencies[split]
 
     @property
+    def own_val(self) -> str:
+        """The validation set that the data set has of its own, in words; empty for none."""
+        return ""
+
+    @property
+    def has_val(self) -> bool:
+        """There is something to validate on."""
+        return self.chooses_on_test or self.cut_share > 0 or bool(self.own_val)
+
+    @property
+    def cut_share(self) -> float:
+        """Part of the training set that is held out where there is no validation set."""
+        return 0.0 if self.chooses_on_test else self.val_share
+
+    @property
+    def validates_as_test(self) -> bool:
+        """Validation masks keep the size of their file, as those of a test do."""
+        return False
+
+    @property
     def choice(self) -> str:
         """What checkpoints are chosen on, as words for a table."""
-        return "its val list"
-
-    def _cut_choice(self) -> str:
-        """The words where validation is cut from the training set."""
+        if self.chooses_on_test:
+            names = [name for name in self.chosen_on if name != "test"]
+            return f"THE TEST SET{'S' * (len(names) > 1)} {', '.join(names)}".rstrip()
+        if self.own_val:
+            return self.own_val
+        if not self.has_val:
+            return "nothing: the last epoch"
         return f"a seeded {100 * self.val_share:g} % of train (seed {self.seed})"
 
     def why_no_test(self) -> str:

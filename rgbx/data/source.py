@@ -24,6 +24,7 @@ from rgbx.data.files import (
     read_soft,
 )
 from rgbx.data.normalise import Mask, Raw, Triple
+from rgbx.data.parts import join_sets
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.scribbles import read_scribble
 from rgbx.data.transforms import IGNORE, resize_image
@@ -52,6 +53,8 @@ class Source:
         resize_x: a second modality of another size is resized to the visible picture.
         skipped: kinds of problems whose samples are left out with a count, whatever `on_bad` says.
         size_hint: what to do about a second modality of another size, after a semicolon.
+        choose_on: names of the test splits that checkpoints are chosen on; nothing is held out of
+            training then.
     """
 
     class_names: tuple[str, ...] = ()
@@ -71,6 +74,7 @@ class Source:
     resize_x: bool = False
     skipped: tuple[Kind, ...] = ()
     size_hint: str = ""
+    choose_on: tuple[str, ...] = ()
     root: Path
     on_bad: Literal["error", "skip"] = "error"
 
@@ -82,7 +86,29 @@ class Source:
     @property
     def splits(self) -> tuple[str, ...]:
         """Splits with labels; "val" is absent where nothing is validated on."""
-        return ("train", "val", *self.test_splits)
+        return ("train", *(("val",) if self.has_val else ()), *self.test_splits)
+
+    @property
+    def has_val(self) -> bool:
+        """There is something to validate on."""
+        return True
+
+    @property
+    def chooses_on_test(self) -> bool:
+        """Validation reads test sets, those of `chosen_on`."""
+        return bool(self.choose_on)
+
+    @property
+    def chosen_on(self) -> tuple[str, ...]:
+        """The test splits that checkpoints are chosen on; none where validation is held out."""
+        return self.choose_on
+
+    def expected_size(self, split: str) -> int | None:
+        """Usual number of samples of a split, where it is known."""
+        if split != "val" or not self.chooses_on_test:
+            return self.expected.get(split)
+        sizes = [self.expected[name] for name in self.chosen_on if name in self.expected]
+        return sum(sizes) if len(sizes) == len(self.chosen_on) else None
 
     def scan(self, split: str) -> Scan:
         """Pair the files of a split by name, without opening the images.
@@ -97,6 +123,24 @@ class Source:
             DataError: the root is no data set of this kind.
         """
         raise NotImplementedError
+
+    def scan_split(self, split: str) -> Scan:
+        """As `scan`; "val" is what checkpoints are chosen on, test sets too.
+
+        Raises:
+            DataError: as `scan`, or a test set to choose checkpoints on is not there.
+        """
+        if split != "val" or not self.chooses_on_test:
+            return self.scan(split)
+        absent = [name for name in self.chosen_on if name not in self.test_splits]
+        if absent or not self.chosen_on:
+            wanted = f"the test set {absent[0]}" if absent else "no test set"
+            there = ", ".join(self.test_splits) or "none"
+            raise DataError(
+                f"{self.root} has {'not ' * bool(absent)}{wanted} to choose checkpoints on "
+                f"(data.choose_on); the test sets here are: {there}"
+            )
+        return join_sets({name: self.scan(name) for name in self.chosen_on})
 
     def inspect(self, record: Record, decode: bool = False) -> list[Problem]:
         """Look for everything that is wrong with one sample's files.
@@ -151,7 +195,7 @@ class Source:
             DataError: files are missing or unusable and `on_bad` is "error" (the text lists the
                 first ten), or no sample is left.
         """
-        found = self.scan(split)
+        found = self.scan_split(split)
         problems = list(found.problems)
         records: list[Record] = []
         decode = self.on_bad == "skip"
@@ -163,7 +207,7 @@ class Source:
         self._report(split, problems)
         if not records:
             raise DataError(f"{self.root}: the {split} split of {type(self).__name__} is empty")
-        usual = self.expected.get(split)
+        usual = self.expected_size(split)
         if usual is not None and usual != len(records):
             rank_zero_warn(
                 f"{type(self).__name__}: {split} has {len(records)} samples, {usual} are usual; "
