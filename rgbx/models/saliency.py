@@ -11,7 +11,7 @@ from rgbx.errors import RGBXError
 from rgbx.losses import partial_cross_entropy, structure
 from rgbx.metrics.saliency import SaliencyScores
 from rgbx.models.base import OptimizerFactory, RGBXModule, resize
-from rgbx.models.map_evaluation import EvalSize, Family, MapEvaluator, MapScoring
+from rgbx.models.map_evaluation import OVERALL, EvalSize, Family, MapEvaluator, MapScoring
 from rgbx.optim.schedules import Schedule
 
 __all__ = ["SaliencyModule", "saliency_loss"]
@@ -147,8 +147,15 @@ class SaliencyModule(RGBXModule, ABC):
         return self.evaluator.curves()
 
     def protocol(self) -> dict[str, str]:
-        """Metric -> sentence that says what was averaged over what."""
-        return self.scoring.protocol()
+        """Metric -> sentence that says what was averaged over what; "overall" if there are sets."""
+        found = self.scoring.protocol()
+        if OVERALL in self.results:
+            splits = [split for split in self.results if split != OVERALL]
+            found[OVERALL] = (
+                f"the images of {', '.join(splits)} as one set, each counting alike; curves are "
+                "averaged over all of them before their maximum is taken"
+            )
+        return found
 
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0

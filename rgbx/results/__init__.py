@@ -10,7 +10,15 @@ from rgbx.results.latex import to_latex, to_latex_float
 from rgbx.results.load import load_published
 from rgbx.results.narrow import narrowed
 from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
-from rgbx.results.published import MEAN, SALIENCY, Cost, Published, PublishedRow, PublishedTable
+from rgbx.results.published import (
+    MEAN,
+    OVERALL,
+    SALIENCY,
+    Cost,
+    Published,
+    PublishedRow,
+    PublishedTable,
+)
 from rgbx.results.record import (
     CheckpointRecord,
     ClassScore,
@@ -26,6 +34,7 @@ from rgbx.results.tables import Row, Table, class_table
 __all__ = [
     "HTML_STYLE",
     "MEAN",
+    "OVERALL",
     "SALIENCY",
     "AblationEntry",
     "CheckpointRecord",
