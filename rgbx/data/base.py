@@ -16,6 +16,7 @@ from rgbx.data.normalise import Statistics
 from rgbx.data.options import as_numbers, as_triple, mistakes
 from rgbx.data.records import Record
 from rgbx.data.resizing import Resize
+from rgbx.data.resume import Position, Resume, Shape
 from rgbx.data.source import Source
 from rgbx.data.transforms import EvalTransform, TrainTransform
 from rgbx.errors import DataError, RGBXError
@@ -66,6 +67,8 @@ class RGBXDataModule(Source, LightningDataModule):
         resize: how images come to `size`: "opencv" (area mean to shrink, bilinear to grow, after
             normalising) or "pil" (PIL's bilinear with antialiasing, in 8 bits, before normalising:
             torchvision's `Resize` on PIL images).
+        drop_last: leave out the last training batch of an epoch where it is shorter than the
+            others (and not the only one); false trains on it, and so on every sample.
 
     Raises:
         RGBXError: an option has a value that cannot work.
@@ -94,6 +97,7 @@ class RGBXDataModule(Source, LightningDataModule):
         blank_with: Literal["mean", "noise"] = "mean",
         choose_on: str | list[str] | None = None,
         resize: Resize = "opencv",
+        drop_last: bool = True,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -114,6 +118,7 @@ class RGBXDataModule(Source, LightningDataModule):
         names = [choose_on] if isinstance(choose_on, str) else choose_on or ()
         self.choose_on = tuple(dict.fromkeys(names))
         self.resize: Resize = resize
+        self.drop_last = drop_last
         if x_mean is not None:
             self.x_mean = as_numbers(x_mean)
         if x_std is not None:
@@ -126,6 +131,8 @@ class RGBXDataModule(Source, LightningDataModule):
             raise RGBXError(f"{type(self).__name__} cannot work with {'; '.join(bad)}")
         self._sets: dict[str, RGBXDataset] = {}
         self._frequencies: dict[str, tuple[float, ...]] = {}
+        #: where an interrupted training goes on; None if it begins
+        self.position: Position | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Worker processes that are spawned receive a copy; the trainer neither can nor need go.
@@ -162,6 +169,10 @@ class RGBXDataModule(Source, LightningDataModule):
         for split in _STAGES.get(stage or "", self.test_splits if stage == "test" else self.splits):
             if split not in self._sets and split in (*self.splits, "predict"):
                 self._sets[split] = self.dataset(split)
+        callbacks: list[Any] = getattr(self.trainer, "callbacks", [])
+        if stage == "fit":
+            self.position = None
+            callbacks[:] = [c for c in callbacks if not isinstance(c, Resume)] + [Resume(self)]
 
     def dataset(self, split: str) -> RGBXDataset:
         """Build the data set of a split: augmented for "train", labels untouched for test.
@@ -251,9 +262,29 @@ class RGBXDataModule(Source, LightningDataModule):
         return f"{self.root} has no test set"
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled and augmented; the last, shorter batch is dropped unless it is the only one."""
+        """Shuffled and augmented; see `drop_last` for the last, shorter batch."""
         return training_loader(
-            self._sets["train"], self.batch_size, self.num_workers, self.seed, self.trainer
+            *(self._sets["train"], self.batch_size, self.num_workers, self.seed),
+            *(self.drop_last, self.position),
+        )
+
+    @property
+    def shape(self) -> Shape:
+        """How an epoch of training is cut into batches."""
+        trainer = self.trainer
+        assert trainer is not None
+        loader = self.train_dataloader()
+        batches, limit = len(loader), trainer.limit_train_batches
+        if limit is not None:
+            batches = min(batches, limit if isinstance(limit, int) else int(batches * limit))
+        return Shape(
+            samples=len(self._sets["train"]),
+            batch=self.batch_size,
+            processes=trainer.world_size,
+            batches=batches,
+            seed=self.seed,
+            window=trainer.accumulate_grad_batches,
+            drop_last=bool(loader.drop_last),
         )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
