@@ -225,38 +225,6 @@ class RGBXDataModule(Source, LightningDataModule):
             self._frequencies[split] = class_frequencies(self, records, split)
         return self._frequencies[split]
 
-    @property
-    def own_val(self) -> str:
-        """The validation set that the data set has of its own, in words; empty for none."""
-        return ""
-
-    @property
-    def has_val(self) -> bool:
-        """There is something to validate on."""
-        return self.chooses_on_test or self.cut_share > 0 or bool(self.own_val)
-
-    @property
-    def cut_share(self) -> float:
-        """Part of the training set that is held out where there is no validation set."""
-        return 0.0 if self.chooses_on_test else self.val_share
-
-    @property
-    def validates_as_test(self) -> bool:
-        """Validation masks keep the size of their file, as those of a test do."""
-        return False
-
-    @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on, as words for a table."""
-        if self.chooses_on_test:
-            names = [name for name in self.chosen_on if name != "test"]
-            return f"THE TEST SET{'S' * (len(names) > 1)} {', '.join(names)}".rstrip()
-        if self.own_val:
-            return self.own_val
-        if not self.has_val:
-            return "nothing: the last epoch"
-        return f"a seeded {100 * self.val_share:g} % of train (seed {self.seed})"
-
     def why_no_test(self) -> str:
         """Say why there is no test split, where `test_splits` is empty."""
         return f"{self.root} has no test set"

@@ -1,7 +1,7 @@
 """What a data set has to say about itself, and the checking and reading of its files."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from rgbx.data.choosing import Choosing
 from rgbx.data.colour import read_colour
 from rgbx.data.files import (
     Header,
@@ -24,7 +25,6 @@ from rgbx.data.files import (
     read_soft,
 )
 from rgbx.data.normalise import Mask, Raw, Triple
-from rgbx.data.parts import join_sets
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.scribbles import read_scribble
 from rgbx.data.transforms import IGNORE, resize_image
@@ -33,15 +33,13 @@ from rgbx.errors import DataError
 __all__ = ["Source"]
 
 
-class Source:
+class Source(Choosing):
     """A data set on disk, without loaders: the part of `RGBXDataModule` that touches files.
 
     Attributes:
         class_names: name of id 0, 1, ...
         palette: (red, green, blue) of id 0, 1, ..., 0 to 255.
         subsets: parts of the test split that are also scored on their own.
-        test_splits: splits that ``test`` runs over.
-        expected: usual number of samples per split; another number is a warning.
         rgb_mean, rgb_std: of the visible pictures, for values in [0, 1] (ImageNet's, which are
             SAM's too).
         x_mean, x_std: of the second modality in [0, 1]; one for all its channels, or three.
@@ -53,15 +51,11 @@ class Source:
         resize_x: a second modality of another size is resized to the visible picture.
         skipped: kinds of problems whose samples are left out with a count, whatever `on_bad` says.
         size_hint: what to do about a second modality of another size, after a semicolon.
-        choose_on: names of the test splits that checkpoints are chosen on; nothing is held out of
-            training then.
     """
 
     class_names: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     subsets: tuple[str, ...] = ()
-    test_splits: tuple[str, ...] = ("test",)
-    expected: Mapping[str, int] = {}
     rgb_mean: Triple = (0.485, 0.456, 0.406)
     rgb_std: Triple = (0.229, 0.224, 0.225)
     x_mean: float | Triple = 0.5
@@ -74,8 +68,6 @@ class Source:
     resize_x: bool = False
     skipped: tuple[Kind, ...] = ()
     size_hint: str = ""
-    choose_on: tuple[str, ...] = ()
-    root: Path
     on_bad: Literal["error", "skip"] = "error"
 
     @property
@@ -87,28 +79,6 @@ class Source:
     def splits(self) -> tuple[str, ...]:
         """Splits with labels; "val" is absent where nothing is validated on."""
         return ("train", *(("val",) if self.has_val else ()), *self.test_splits)
-
-    @property
-    def has_val(self) -> bool:
-        """There is something to validate on."""
-        return True
-
-    @property
-    def chooses_on_test(self) -> bool:
-        """Validation reads test sets, those of `chosen_on`."""
-        return bool(self.choose_on)
-
-    @property
-    def chosen_on(self) -> tuple[str, ...]:
-        """The test splits that checkpoints are chosen on; none where validation is held out."""
-        return self.choose_on
-
-    def expected_size(self, split: str) -> int | None:
-        """Usual number of samples of a split, where it is known."""
-        if split != "val" or not self.chooses_on_test:
-            return self.expected.get(split)
-        sizes = [self.expected[name] for name in self.chosen_on if name in self.expected]
-        return sum(sizes) if len(sizes) == len(self.chosen_on) else None
 
     def scan(self, split: str) -> Scan:
         """Pair the files of a split by name, without opening the images.
@@ -123,24 +93,6 @@ class Source:
             DataError: the root is no data set of this kind.
         """
         raise NotImplementedError
-
-    def scan_split(self, split: str) -> Scan:
-        """As `scan`; "val" is what checkpoints are chosen on, test sets too.
-
-        Raises:
-            DataError: as `scan`, or a test set to choose checkpoints on is not there.
-        """
-        if split != "val" or not self.chooses_on_test:
-            return self.scan(split)
-        absent = [name for name in self.chosen_on if name not in self.test_splits]
-        if absent or not self.chosen_on:
-            wanted = f"the test set {absent[0]}" if absent else "no test set"
-            there = ", ".join(self.test_splits) or "none"
-            raise DataError(
-                f"{self.root} has {'not ' * bool(absent)}{wanted} to choose checkpoints on "
-                f"(data.choose_on); the test sets here are: {there}"
-            )
-        return join_sets({name: self.scan(name) for name in self.chosen_on})
 
     def inspect(self, record: Record, decode: bool = False) -> list[Problem]:
         """Look for everything that is wrong with one sample's files.

@@ -11,6 +11,7 @@ from rgbx.backbones.weights import Weights
 from rgbx.models.base import OptimizerFactory, as_weights, resize
 from rgbx.models.saliency import SaliencyModule, saliency_loss
 from rgbx.models.samsod.network import SAMSODNetwork
+from rgbx.models.samsod.unlabelled import UnlabelledTerms
 from rgbx.optim.gradients import Groups
 from rgbx.optim.manual import GradientSurgery
 from rgbx.optim.schedules import Constant, Schedule
@@ -45,6 +46,10 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         surgery: how gradients that compete for a group are merged: ``PCGrad`` (the paper),
             ``Sum``, ``Mean``, a ``torchjd.aggregation.*Weighting`` by class path, or
             ``{class_path: ..., init_args: ...}``; null: one backward pass through the summed loss.
+        lsc_weight: weight of the local saliency coherence of each prediction, added to its loss
+            (scribbles; see `rgbx.scribble_losses`). Like the next one it reads the visible image.
+            0, as in the authors' sum, leaves it out; the authors' earlier scribble code has 1.
+        smoothness_weight: the same of the edge-aware smoothness; that code has 0.3.
         accumulate: batches per optimiser step.
         clip: largest norm of the merged gradient; null to leave it.
         optimizer: from trainable parameters to an optimiser.
@@ -76,6 +81,8 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         scale: float = 0.5,
         unimodal_supervision: bool = True,
         surgery: str | dict[str, Any] | None = "PCGrad",
+        lsc_weight: float = 0.0,
+        smoothness_weight: float = 0.0,
         accumulate: int = 1,
         clip: float | None = None,
         optimizer: OptimizerFactory = lambda p: torch.optim.Adam(p, lr=1e-3),
@@ -87,6 +94,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         self.needs_x = modalities != "rgb"
         self.surgery, self.accumulate, self.clip = surgery, accumulate, clip
         self.check_options()
+        self.unlabelled = UnlabelledTerms(lsc_weight, smoothness_weight)
         self.groups = _groups(modalities, unimodal_supervision)
         self.compared_groups = ("rgb", "x") if modalities == "both" else None
         self.predictions = self.groups["decoder"][1]
@@ -135,6 +143,11 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         losses = {
             name: saliency_loss(z, batch["mask"]) for name, z in zip(features, decoded, strict=True)
         }
+        if self.unlabelled.wanted:
+            data = getattr(self._trainer, "datamodule", None)
+            shown = self.unlabelled.images(batch["rgb"], getattr(data, "statistics", None))
+            for name, z in zip(features, decoded, strict=True):
+                losses[name] = losses[name] + self.unlabelled.loss(z, *shown)
         self.refuse_bad_loss(losses, batch)
         return losses
 
