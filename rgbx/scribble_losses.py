@@ -27,9 +27,9 @@ def local_saliency_coherence(
             exp(-|p_i - p_j|^2 / (2 sigma_place^2) - |c_i - c_j|^2 / (2 sigma_colour^2))
 
     Source: Yu et al., "Structure-Consistent Weakly Supervised Salient Object Detection with Local
-    Saliency Coherence", AAAI 2021, Eq. 1 to 3, with the constants of their code, which SAMSOD's
-    script has too. That code pads the image with a border of zeros, whose pixels all count as lying
-    in its first row and column; here there is nothing beyond the border.
+    Saliency Coherence", AAAI 2021, with the constants of their code, which SAMSOD's script has
+    too. That code pads the image with a border of zeros, whose pixels all count as lying at its
+    upper left corner; here there is nothing beyond the border.
 
     Args:
         saliency: (B, 1, H, W) in [0, 1].
@@ -65,8 +65,8 @@ def edge_aware_smoothness(saliency: Tensor, grey: Tensor, alpha: float = 10.0) -
     and zeros beyond the border.
 
     Source: Zhang et al., "Weakly-Supervised Salient Object Detection via Scribble Annotations",
-    CVPR 2020, Eq. 3; the factors, the Laplacian and the border are those of their code, which
-    SAMSOD's release ships.
+    CVPR 2020, without their gate; the factors, the Laplacian and the border are those of their
+    code, which SAMSOD's release ships.
 
     Args:
         saliency: (B, 1, H, W) in [0, 1].
@@ -80,9 +80,8 @@ def edge_aware_smoothness(saliency: Tensor, grey: Tensor, alpha: float = 10.0) -
         saliency, grey = _wide(saliency), _wide(grey)
         sobel = torch.tensor(_SOBEL)
         filters = torch.stack([sobel, sobel.T, torch.tensor(_LAPLACE)])[:, None].to(saliency)
-        changes, edges = (
-            F.conv2d(v, filters, padding=1).abs() for v in (saliency, grey.to(saliency))
-        )
+        maps = (saliency, grey.to(saliency))
+        changes, edges = (F.conv2d(each, filters, padding=1).abs() for each in maps)
         penalty = ((changes * torch.exp(-alpha * edges)).square() + 1e-6).sqrt()
         across, along, second = penalty.unbind(dim=1)
         return 10 * (across + along).mean() + second.mean()

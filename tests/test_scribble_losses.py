@@ -13,7 +13,7 @@ def drawn(*shape, seed=0):
 
 
 def coherence_by_hand(saliency, image, radius, place, colour):
-    """Yu et al., Eq. 1 to 3, one pair of pixels after the other."""
+    """Yu et al., one pair of pixels after the other."""
     (_, channels, height, width), total = image.shape, 0.0
     for b in range(len(image)):
         for y in range(height):
@@ -52,7 +52,7 @@ def test_coherence_costs_where_like_colours_differ_in_saliency():
 
 
 def smoothness_by_hand(saliency, grey):
-    """Zhang et al., Eq. 3 with the authors' factors, zeros beyond the border."""
+    """Zhang et al., with the authors' factors, zeros beyond the border."""
     sobel = {(-1, -1): -1, (-1, 1): 1, (0, -1): -2, (0, 1): 2, (1, -1): -1, (1, 1): 1}
     turned = {(x, y): factor for (y, x), factor in sobel.items()}
     laplace = {(y, x): 8 if (y, x) == (0, 0) else -1 for y in (-1, 0, 1) for x in (-1, 0, 1)}
