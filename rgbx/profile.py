@@ -121,7 +121,9 @@ class Passes:
     Attributes:
         seconds: of each pass.
         peak: the most bytes held meanwhile: of a GPU by tensors, else by the process; None for
-            devices that do not tell.
+            devices that do not tell. A process that has run something before holds pages that the
+            passes take again: its growth says nothing. Measure in a process of its own, as
+            `rgbx.cli.measured.measured` does.
     """
 
     seconds: list[float]

@@ -19,7 +19,7 @@ _EPILOG = """\
 examples:
   rgbx ablate configs/ablations/samsod_table2.yaml --dry_run
   rgbx ablate configs/ablations/samsod_table2.yaml --data.root /data
-  rgbx ablate configs/ablations/tasseg_table3.yaml --row 1 --row 7 --seeds 0 1 2
+  rgbx ablate configs/ablations/taseg_table3.yaml --row 1 --row 7 --seeds 0 1 2
   rgbx ablate configs/ablations/samsod_table3.yaml --config configs/demo/samsod_vt5000.yaml
 
 Every other option goes to `rgbx fit` and `rgbx test` of every row, also behind --.
@@ -47,7 +47,13 @@ def _parser() -> CommandParser:
         default=[],
         help="a configuration instead of the file's own; several overlay each other",
     )
-    add("--row", action="append", default=[], metavar="NAME", help="this row alone; repeatable")
+    add(
+        "--row",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this row alone, by its name or the paper's; repeatable",
+    )
     add("--seeds", type=int, nargs="+", default=[0], help="train every row with each (default 0)")
     add("-o", "--output", type=Path, metavar="DIR", help="runs and table (default: the file's)")
     add("--dry_run", action="store_true", help="say what would be done, and what is there")
@@ -137,14 +143,15 @@ def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
 
 
 def _chosen(ablation: "Ablation", names: Sequence[str]) -> "list[AblationRow]":
-    """The rows asked for, by name or folder name; all of them by default."""
+    """The rows asked for, by name, the paper's name or folder name; all of them by default."""
     from rgbx.cli.ablation_file import slug
 
     rows = {row.name: row for row in ablation.rows}
+    papers = {row.published: row for row in ablation.rows if row.published}
     folders = {slug(row.name): row for row in ablation.rows}
     found = []
     for name in names:
-        row = rows.get(name) or folders.get(slug(name))
+        row = rows.get(name) or papers.get(name) or folders.get(slug(name))
         if row is None:
             near = difflib.get_close_matches(name, rows, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(rows)}."

@@ -1,6 +1,6 @@
 """Predictions of models that give one map per image: class ids, or probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,8 @@ class DenseOutputs:
     """Writes masks or maps, and overlays.
 
     Class ids become ``masks/NAME.png``, a palette image whose raw values are the ids; maps of
-    probabilities (any floating type, 0 to 1) become ``maps/NAME.png``, 8-bit grey, rounded.
+    probabilities (any floating type, 0 to 1) become ``maps/NAME.png``, 8-bit grey, rounded; in a
+    test as they were scored (see `rgbx.models.map_evaluation.MapScoring.files`).
     ``overlays/NAME.png`` shows the prediction over the visible picture. Where there is a ground
     truth, ``truth/NAME.png`` has it as it was scored, in the form of the prediction.
 
@@ -37,12 +38,16 @@ class DenseOutputs:
         #: names of the classes and their colours, once something has been written
         self.legend: Image.Image | None = None
 
-    def write(self, image: BatchImage, prediction: Tensor) -> Draw:
+    def write(
+        self, image: BatchImage, prediction: Tensor, scored: Mapping[str, Tensor] | None = None
+    ) -> Draw:
         """Write the prediction for one image.
 
         Args:
             image: what was predicted.
             prediction: (h,w) integer ids, or floats in [0, 1].
+            scored: folder -> (h,w) uint8, the 8-bit images that were scored in a test; ``maps``
+                among them takes the place of the rounded prediction.
 
         Returns:
             Draws picture, X if there is one, prediction, and ground truth if there is one.
@@ -50,6 +55,9 @@ class DenseOutputs:
         data = image.data
         rgb = sized(image.rgb, tuple(prediction.shape))
         shown = self._save(image.place, prediction, rgb, data)
+        for folder, levels in (scored or {}).items():
+            target = _target(self.folder / folder / f"{image.place}.png")
+            Image.fromarray(levels.cpu().numpy()).save(target)
         if self.legend is None:
             self.legend = legend(data.class_names, _GREY if shown.ndim == 2 else data.palette)
         if "mask" in image.batch:

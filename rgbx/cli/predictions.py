@@ -11,6 +11,7 @@ from rgbx.cli.image import BatchImage, images_of, splits_of
 from rgbx.cli.prompted import PromptedOutputs
 from rgbx.cli.sheet import Sheet
 from rgbx.errors import RGBXError
+from rgbx.models.base import RGBXModule
 
 __all__ = ["PredictionWriter"]
 
@@ -52,7 +53,8 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write what ``predict_step`` returned."""
-        self._write(pl_module, images_of(trainer, batch, ("predict",)), outputs, 1)
+        images = images_of(trainer, batch, ("predict",))
+        self._write(pl_module, images, outputs, 1, scored=False)
 
     def on_test_batch_end(
         self,
@@ -66,7 +68,7 @@ class PredictionWriter(Callback):
         """Write what ``test_step`` returned."""
         splits = splits_of(trainer)
         images = images_of(trainer, batch, splits, dataloader_idx)
-        self._write(pl_module, images, outputs, len(splits))
+        self._write(pl_module, images, outputs, len(splits), scored=True)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the sheet and list the prompts."""
@@ -83,12 +85,15 @@ class PredictionWriter(Callback):
         images: Iterable[BatchImage],
         predictions: Sequence[Any],
         splits: int,
+        scored: bool,
     ) -> None:
+        assert isinstance(model, RGBXModule)
         for image, prediction in zip(images, predictions, strict=True):
             if isinstance(prediction, Mapping):
                 draw = self._prompted.tested(image, prediction, model)
             elif "prompts" in image.batch:
                 draw = self._prompted.predicted(image, prediction)
             else:
-                draw = self._dense.write(image, prediction)
+                files = model.scored_files(image.index) if scored else {}
+                draw = self._dense.write(image, prediction, files)
             self._sheet.add(draw, image.split, image.data.split_sizes[image.split], splits)

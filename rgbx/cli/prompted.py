@@ -38,7 +38,8 @@ class PromptedOutputs:
     order of the prompts), ``overlays/NAME.png`` with all masks and prompts of the picture, and
     ``prompts.json``, which has the prompts in pixels of the pictures and the mask of each:
     ``{"NAME": [{"box": [12, 30, 200, 180], "mask": "masks/NAME_0.png"}]}``. A test leaves
-    ``masks/NAME_KIND.png``, the answer to the first prompt of every kind, and ``truth/NAME.png``.
+    ``masks/NAME_KIND.png``, the answer to the first prompt of a kind, ``masks/NAME_KIND_1.png`` and
+    so on to the others, and ``truth/NAME.png``: what every score is computed from.
 
     Args:
         folder: where to.
@@ -84,26 +85,27 @@ class PromptedOutputs:
     def tested(
         self, image: BatchImage, masks: Mapping[str, Tensor], model: LightningModule
     ) -> Draw:
-        """Write the masks for the first prompt of every kind.
+        """Write the masks for the prompts of every kind.
 
         Args:
             image: what was tested; its `mask` (h,w) is 1 on the object.
-            masks: kind -> (h,w), not 0 on the object.
+            masks: kind -> (n,h,w), not 0 on the object, in the order of the prompts.
             model: what was asked.
 
         Returns:
             Draws picture, masks with their prompts by kind, ground truth.
         """
         found = {kind: mask.cpu().numpy() != 0 for kind, mask in masks.items()}
-        for kind, mask in found.items():
-            self._mask(f"{image.place}_{kind}", mask)
+        for kind, stack in found.items():
+            for number, mask in enumerate(stack):
+                self._mask(f"{image.place}_{kind}{f'_{number}' * (number > 0)}", mask)
         write_truth(self.folder, image)
 
         def row() -> Row:
             pictures = [image.rgb]
-            for kind, mask in found.items():
+            for kind, stack in found.items():
                 asked = [first_prompt(model, image, kind)]
-                pictures.append(_small(_black_and_white(mask), image.frame, asked, [PROMPT]))
+                pictures.append(_small(_black_and_white(stack[0]), image.frame, asked, [PROMPT]))
             truth = image["mask"].cpu().numpy() == 1
             return [*pictures, _black_and_white(truth)], [image.place, *found, "ground truth"]
 

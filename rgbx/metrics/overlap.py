@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from rgbx.metrics.maps import check_maps, fixed_sum, from_fixed, one_thread
-from rgbx.metrics.saliency_maps import LEVELS, tally
+from rgbx.metrics.saliency_maps import LEVELS, plain_levels, tally
 from rgbx.metrics.saliency_measures import curve_hits, overlap
 
 __all__ = ["OverlapScores"]
@@ -18,6 +18,7 @@ _SCORES = {
     "soft": ("mDice_soft", "mIoU_soft"),
     "swept": ("meanDice", "maxDice", "meanIoU", "maxIoU"),
 }
+HARD = 0.5  # the threshold of "hard"
 _SUMS = (*_SCORES["hard"], *_SCORES["soft"])
 _CURVES = ("Dice", "IoU")
 
@@ -30,7 +31,7 @@ class OverlapScores(Metric):
 
     - "hard": ``mDice``, ``mIoU``: the map at > 0.5, as it is;
     - "soft": ``mDice_soft``, ``mIoU_soft``: no threshold, I is the sum of map * mask and P that of
-      the map;
+      the map, rounded to 8 bits as it is written;
     - "swept": ``meanDice``, ``maxDice``, ``meanIoU``, ``maxIoU``: mean and maximum over 256
       thresholds of the curve averaged over the images. As PraNet's evaluation, on the map
       stretched to its own minimum and maximum and rounded to 8 bits.
@@ -82,9 +83,9 @@ class OverlapScores(Metric):
             if not len(maps):
                 return
             if "hard" in self.measures:
-                self._add_scores("hard", (maps > 0.5).double(), objects)
+                self._add_scores("hard", (maps > HARD).double(), objects)
             if "soft" in self.measures:
-                self._add_scores("soft", maps.double(), objects)
+                self._add_scores("soft", plain_levels(maps, (HARD,)).double() / 255, objects)
             if "swept" in self.measures:
                 curves = reversed(overlap(curve_hits(tally(maps, objects))))
                 for index, curve in enumerate(curves):
@@ -142,7 +143,7 @@ class OverlapScores(Metric):
         for name in _CURVES:
             texts[f"m{name}"] = f"of each image, map > 0.5, {empty}; mean over the images"
             texts[f"m{name}_soft"] = (
-                f"of each image, map not thresholded, {empty}; mean over the images"
+                f"of each image, map in 8 bits, not thresholded, {empty}; mean over the images"
             )
             curve = "of the curve over 256 thresholds averaged over the images"
             texts[f"mean{name}"] = f"mean {curve}, {swept}"

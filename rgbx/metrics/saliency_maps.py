@@ -1,12 +1,13 @@
 """What saliency scores are counted from: 8-bit maps, their stretch, one histogram per quadrant."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-__all__ = ["Tally", "grey_levels", "level_values", "tally"]
+__all__ = ["Tally", "grey_levels", "level_values", "plain_levels", "tally"]
 
 LEVELS = 256
 _CELLS = 8  # 4 quadrants x (background, foreground)
@@ -102,6 +103,27 @@ def grey_levels(pred: Tensor, stretch: bool = True) -> Tensor:
             scaled = map_ * 255
         level.copy_(scaled.round_())
     return levels
+
+
+def plain_levels(maps: Tensor, thresholds: Sequence[float] = ()) -> Tensor:
+    """The 8-bit image of maps that are not stretched: round(255 * map).
+
+    Rounding may carry a pixel over a threshold that it is scored at; such a level is moved by one,
+    so that ``level / 255 > threshold`` holds where, and only where, ``map > threshold`` does.
+
+    Args:
+        maps: (..., H, W) floating point, in [0, 1].
+        thresholds: that have to decide as on the map itself, in [0, 1).
+
+    Returns:
+        uint8 of the same shape, on the device of ``maps``.
+    """
+    levels = (maps * 255).round().int()
+    for threshold in thresholds:
+        below = int(threshold * 255 + 1e-9)  # the largest level that does not lie above
+        above = maps > threshold
+        levels = torch.where(above, levels.clamp(min=below + 1), levels.clamp(max=below))
+    return levels.to(torch.uint8)
 
 
 def _is_whole(map_: Tensor) -> bool:

@@ -200,6 +200,17 @@ class RGBXModule(LightningModule):
         """Metric -> sentence that says what was averaged over what, for the tables."""
         return {}
 
+    def scored_files(self, index: int) -> dict[str, Tensor]:
+        """What the last test step scored of an image, where that is not what the step returned.
+
+        Args:
+            index: of the image in its batch.
+
+        Returns:
+            Folder -> (h,w) uint8, an 8-bit image to write.
+        """
+        return {}
+
     @property
     def test_splits(self) -> tuple[str, ...]:
         """Test splits of the data module, or one anonymous split without it."""

@@ -5,14 +5,16 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import ALL, Evaluator
-from rgbx.metrics.overlap import OverlapScores
+from rgbx.metrics.overlap import HARD, OverlapScores
 from rgbx.metrics.saliency import SaliencyScores
+from rgbx.metrics.saliency_maps import grey_levels, plain_levels
 from rgbx.metrics.shadow import ShadowScores
 from rgbx.models.base import resize
 
@@ -22,6 +24,13 @@ Family: TypeAlias = Literal["saliency", "shadow", "polyp"]
 EvalSize: TypeAlias = Literal["original", "input", "both"]
 INPUT = "@input"  # ends the name of every score taken at the size of the network's input
 OVERALL = "overall"  # the pseudo split of the images of all splits together
+
+#: family -> the forms in which it scores maps: as they are, or stretched to their own range
+_FORMS: dict[str, tuple[str, ...]] = {
+    "saliency": ("stretched",),
+    "shadow": ("plain",),
+    "polyp": ("plain", "stretched"),
+}
 
 _Scores: TypeAlias = SaliencyScores | ShadowScores | OverlapScores
 
@@ -102,6 +111,35 @@ class MapScoring:
             for family in self.families
             for name in self.headlines[family]
         ]
+
+    def files(self, map_: Tensor, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """The 8-bit images from which any other tool computes the scores of one image.
+
+        Args:
+            map_: (h,w) in [0, 1], at the size of the mask.
+            logits: (1,H,W) before the sigmoid, at the size of the network's input.
+            mask: (h,w) integer, above 0 on the object.
+
+        Returns:
+            Folder -> (h,w) uint8. ``maps`` has the form that the first family scores, "saliency"
+            the map stretched to its own minimum and maximum, the others the map as it is; where
+            another form is scored too, ``maps_stretched`` or ``maps_plain`` has it. With scores at
+            the size of the input, the same and the mask (0 and 255) in folders that end in
+            "@input".
+        """
+        forms = list(dict.fromkeys(form for family in self.families for form in _FORMS[family]))
+        found = _images(map_, forms, self._thresholds)
+        if INPUT in self.suffixes:
+            small, object_ = _at_input(logits, mask)
+            images = _images(small, forms, self._thresholds)
+            found |= {f"{folder}{INPUT}": levels for folder, levels in images.items()}
+            found[f"truth{INPUT}"] = object_.to(torch.uint8) * 255
+        return found
+
+    @property
+    def _thresholds(self) -> tuple[float, ...]:
+        known = {"shadow": self.ber_threshold, "polyp": HARD}
+        return tuple(known[family] for family in self.families if family in known)
 
     def protocol(self) -> dict[str, str]:
         """Score -> sentence that says what was averaged over what, and at which size."""
@@ -195,6 +233,15 @@ class MapEvaluator(nn.Module):
         for suffix, evaluator in zip(self._suffixes, self._evaluators, strict=True):
             assert isinstance(evaluator, Evaluator)
             yield suffix, evaluator
+
+
+def _images(map_: Tensor, forms: Sequence[str], thresholds: Sequence[float]) -> dict[str, Tensor]:
+    """Folder -> map (h,w) as 8-bit image, in each form."""
+    names = ["maps", *(f"maps_{form}" for form in forms[1:])]
+    return {
+        name: grey_levels(map_[None])[0] if form == "stretched" else plain_levels(map_, thresholds)
+        for name, form in zip(names, forms, strict=True)
+    }
 
 
 def _at_input(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

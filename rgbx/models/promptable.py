@@ -179,7 +179,7 @@ class PromptableModule(RGBXModule, ABC):
         """Score all evaluation prompts at the original size.
 
         Returns:
-            Per image, kind -> (h,w) uint8, 1 on the mask of the first prompt of that kind.
+            Per image, kind -> (n,h,w) uint8, 1 on the masks, in the order of the prompts.
         """
         assert self.evaluator is not None
         split = self.test_splits[dataloader_idx]
@@ -191,7 +191,7 @@ class PromptableModule(RGBXModule, ABC):
             for kind, values in answers.measured.items():
                 for name, value in values.items():
                     self._measured.setdefault((split, f"{kind}/{name}"), []).append(value)
-            shown.append({k: masks[0].to(torch.uint8) for k, masks in answers.masks.items()})
+            shown.append({k: masks.to(torch.uint8) for k, masks in answers.masks.items()})
         return shown
 
     def on_test_epoch_end(self) -> None:

@@ -60,6 +60,7 @@ class SaliencyModule(RGBXModule, ABC):
         self.validation_scores = SaliencyScores(measures=("MAE", "F", "overlap"))
         self.validation_families = nn.ModuleList(self.scoring.of_validation())
         self.evaluator: MapEvaluator | None = None
+        self._scored: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @abstractmethod
     def logits(self, rgb: Tensor, x: Tensor | None) -> Tensor:
@@ -126,7 +127,12 @@ class SaliencyModule(RGBXModule, ABC):
         maps = _maps(logits, [mask.shape for mask in masks])
         for subset, *image in zip(batch["subset"], maps, logits, masks, strict=True):
             self.evaluator.update(split, subset, *image)
+        self._scored = list(zip(maps, logits, masks, strict=True))
         return maps
+
+    def scored_files(self, index: int) -> dict[str, Tensor]:
+        """The maps of an image as they were scored, see `MapScoring.files`."""
+        return self.scoring.files(*self._scored[index])
 
     def on_test_epoch_end(self) -> None:
         """Collect the scores into :attr:`results` and log the headline."""

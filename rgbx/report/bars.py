@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rgbx.report.images import is_lower_better
-from rgbx.results import MEAN, Run, has_prompts, kind_label
+from rgbx.results import MEAN, Run, Unit, has_prompts, kind_label, less_is_better, unit_of
 from rgbx.results.protocols import Place, by_protocol
 
 __all__ = ["BarTable", "class_bars", "prompt_bars", "subset_bars"]
@@ -24,6 +23,7 @@ class BarTable:
         columns: (name of the run, name of the score or empty).
         rows: Label, small print behind it, and one rate in [0, 1] or NaN per column.
         note: Below it.
+        unit: In which the rates are written.
     """
 
     title: str
@@ -31,6 +31,7 @@ class BarTable:
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, str, tuple[float, ...]], ...]
     note: str = ""
+    unit: Unit = "percent"
 
 
 def class_bars(runs: Sequence[Run]) -> list[BarTable]:
@@ -72,9 +73,10 @@ def subset_bars(runs: Sequence[Run]) -> list[BarTable]:
                     for name in sorted(names, key=lambda name: name != "all")
                 )
                 columns = tuple((run.name, "") for run in group)
-                arrow = "; less is better" if is_lower_better(metric) else ""
-                note = f"{metric} in percent{arrow}."
-                tables.append(BarTable(f"{title}: {metric}", "Subset", columns, rows, note))
+                unit, less = unit_of(metric), less_is_better(metric)
+                note = f"{metric}{' in percent' * (unit == 'percent')}{'; less is better' * less}."
+                title_of = f"{title}: {metric}"
+                tables.append(BarTable(title_of, "Subset", columns, rows, note, unit))
     return tables
 
 

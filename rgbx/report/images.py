@@ -6,14 +6,14 @@ from pathlib import Path
 
 from rgbx.report.find import Tested
 from rgbx.report.lines import read_lines
+from rgbx.results import less_is_better
 
-__all__ = ["ImageRow", "headline_of", "is_lower_better", "read_images"]
+__all__ = ["ImageRow", "headline_of", "read_images"]
 
 _FIXED = ("split", "subset", "name", "rgb", "x", "mask", "truth")
 _PREDICTION = "prediction"
 #: the score that an image is sorted by, the first of these that it has
 _HEADLINES = ("miou_image", "S", "mIoU", "mDice", "Dice", "IoU", "BER_image")
-_LOWER = ("MAE", "BER")
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,12 @@ class ImageRow:
         """The score that images are sorted by, of which more is better; NaN if there is none."""
         name = headline_of(self.scores)
         score = self.scores.get(name, math.nan)
-        return -score if is_lower_better(name) else score
+        return -score if less_is_better(name) else score
 
 
 def headline_of(names: "dict[str, float]") -> str:
     """The score that images are sorted by; empty if there is none."""
     return next((name for name in _HEADLINES if name in names), next(iter(names), ""))
-
-
-def is_lower_better(name: str) -> bool:
-    """Whether less is better of a score."""
-    return name.partition("@")[0].removesuffix("_image") in _LOWER
 
 
 def read_images(test: Tested) -> tuple[list[ImageRow], list[str]]:

@@ -14,9 +14,9 @@ from rgbx import __version__
 from rgbx.report.bars import BarTable
 from rgbx.report.charts import Charts
 from rgbx.report.gallery import CAPTIONS, Gallery
-from rgbx.report.images import headline_of, is_lower_better
+from rgbx.report.images import headline_of
 from rgbx.report.pictures import ERRORS
-from rgbx.results import HTML_STYLE, SALIENCY, Table, kind_label, to_html
+from rgbx.results import HTML_STYLE, Table, kind_label, less_is_better, to_html, unit_of
 
 __all__ = ["Page", "RunCard", "render_page"]
 
@@ -89,6 +89,9 @@ def render_page(page: Page) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["percent"] = lambda rate: f"{100 * rate:.1f}"
+    environment.filters["shown"] = lambda rate, unit: (
+        f"{100 * rate:.1f}" if unit == "percent" else f"{rate:.3f}"
+    )
     environment.tests["number"] = lambda rate: not math.isnan(rate)
     text = environment.get_template("page.html").render(
         page=page,
@@ -142,8 +145,8 @@ def _entries(page: Page) -> dict[str, Any]:
         "chunk": _CHUNK,
         "captions": CAPTIONS,
         "scores": scores,
-        "lower": [is_lower_better(score) for score in scores],
-        "fraction": [score.partition("@")[0] in SALIENCY for score in scores],  # as papers print
+        "lower": [less_is_better(score) for score in scores],
+        "fraction": [unit_of(score) == "fraction" for score in scores],
         **lists,
         "promptLabel": [kind_label(kind) if kind else "" for kind in lists["prompt"]],
         "style": [page.styles.get(name, 0) % 8 for name in lists["run"]],

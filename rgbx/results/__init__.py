@@ -2,7 +2,7 @@
 
 from rgbx.results.ablation import AblationEntry, ablation_table, tables_named
 from rgbx.results.benchmark import benchmark_table, benchmark_tables, combined_tables
-from rgbx.results.families import groups_of
+from rgbx.results.families import groups_of, unit_of
 from rgbx.results.find import Run, find_runs
 from rgbx.results.html import HTML_STYLE, html_page, to_html
 from rgbx.results.joined import JoinedOptions, joined_tables
@@ -18,6 +18,7 @@ from rgbx.results.published import (
     Published,
     PublishedRow,
     PublishedTable,
+    less_is_better,
 )
 from rgbx.results.record import (
     CheckpointRecord,
@@ -29,7 +30,7 @@ from rgbx.results.record import (
 )
 from rgbx.results.render import to_csv, to_markdown, to_terminal
 from rgbx.results.store import read_result, write_result
-from rgbx.results.tables import Row, Table, class_table
+from rgbx.results.tables import Row, Table, Unit, class_table
 
 __all__ = [
     "HTML_STYLE",
@@ -50,6 +51,7 @@ __all__ = [
     "Run",
     "Table",
     "TestResult",
+    "Unit",
     "ablation_table",
     "benchmark_table",
     "benchmark_tables",
@@ -61,6 +63,7 @@ __all__ = [
     "html_page",
     "joined_tables",
     "kind_label",
+    "less_is_better",
     "load_published",
     "make_result",
     "narrowed",
@@ -73,5 +76,6 @@ __all__ = [
     "to_latex_float",
     "to_markdown",
     "to_terminal",
+    "unit_of",
     "write_result",
 ]

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from rgbx.results.beside import printed_number
 from rgbx.results.columns import JoinedColumn
+from rgbx.results.families import unit_of, units_shown
 from rgbx.results.find import Run
 from rgbx.results.joined_notes import joined_notes
 from rgbx.results.protocols import conflicts, images_of
-from rgbx.results.published import SALIENCY, Published, PublishedRow, PublishedTable
+from rgbx.results.published import Published, PublishedRow, PublishedTable
 from rgbx.results.series import JoinedRow
 from rgbx.results.spread import mean_of, places, rate_over_seeds
 from rgbx.results.tables import MISSING, Row, Table, Unit
@@ -78,15 +79,15 @@ def ablation_table(
     columns = [
         JoinedColumn(dataset, split, "all", metric) for split in splits for metric in metrics
     ]
-    unit = _unit(published, parts, columns)
+    units = _units(published, parts, columns)
     rows: list[Row] = []
     rates: list[list[float]] = []
     for entry in entries:
         measured = [[_rate(run, column) for run in entry.runs] for column in columns]
-        cells = [rate_over_seeds(values, unit) for values in measured]
+        cells = [rate_over_seeds(v, unit) for v, unit in zip(measured, units, strict=True)]
         rows.append(Row((entry.name, "rgbx", *cells), rule=bool(rows and parts)))
         rates.append([mean_of(values) for values in measured])
-        if published and (found := _printed(published, parts, entry, columns, unit)):
+        if published and (found := _printed(published, parts, entry, columns, units)):
             texts, numbers = found
             rows.append(Row((entry.name, "published", *texts), published=True))
             rates.append(numbers)
@@ -97,9 +98,10 @@ def ablation_table(
     if disagreement:
         files = f"{disagreement[0].first[0].path} and {disagreement[0].second[0].path}"
         notes.insert(0, f"NOT COMPARABLE: the rows follow different protocols ({files}).")
+    title, headings = units_shown(title, [column.heading for column in columns], units)
     return Table(
-        title=f"{title}{' (%)' if unit == 'percent' else ''}",
-        columns=("Row", "Source", *(column.heading for column in columns)),
+        title=title,
+        columns=("Row", "Source", *headings),
         rows=tuple(rows if disagreement else _marked(rows, rates, columns)),
         notes=tuple(notes),
         text_columns=2,
@@ -107,12 +109,12 @@ def ablation_table(
     )
 
 
-def _unit(
+def _units(
     published: Published | None, parts: Sequence[PublishedTable], columns: Sequence[JoinedColumn]
-) -> Unit:
-    if published and parts:
-        return published.unit_of(parts[0])
-    return "fraction" if any(column.metric in SALIENCY for column in columns) else "percent"
+) -> list[Unit]:
+    """Of each column, beside what the paper prints for its split."""
+    printed = [(published, part) for part in parts] if published else []
+    return [unit_of(c.metric, [(p, t) for p, t in printed if t.split == c.split]) for c in columns]
 
 
 def _rate(run: Run, column: JoinedColumn) -> float:
@@ -125,7 +127,7 @@ def _printed(
     parts: Sequence[PublishedTable],
     entry: AblationEntry,
     columns: Sequence[JoinedColumn],
-    unit: Unit,
+    units: Sequence[Unit],
 ) -> tuple[list[str], list[float]] | None:
     """Texts and rates of an entry's printed row, or None if the paper has no such row."""
     rows = _printed_rows(parts, entry)
@@ -133,7 +135,7 @@ def _printed(
         return None
     texts, rates = [MISSING] * len(columns), [math.nan] * len(columns)
     for part, row in rows:
-        for place, column in enumerate(columns):
+        for place, (column, unit) in enumerate(zip(columns, units, strict=True)):
             text, rate = printed_number(published, part, row, column, unit)
             if text != MISSING:
                 texts[place], rates[place] = text, rate

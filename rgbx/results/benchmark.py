@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rgbx.results.families import compact_metrics, groups_of
+from rgbx.results.families import compact_metrics, groups_of, units_shown
 from rgbx.results.notes import (
     ablation_notes,
     choice_notes,
@@ -19,9 +19,9 @@ from rgbx.results.rows import (
     measured,
     published_cell,
     ranked,
-    unit_of,
+    units_of,
 )
-from rgbx.results.tables import TERMINAL, Row, Table, Unit, printed, width_of
+from rgbx.results.tables import TERMINAL, Row, Table, printed, width_of
 
 __all__ = ["benchmark_table", "benchmark_tables", "combined_tables"]
 
@@ -50,10 +50,9 @@ def benchmark_table(
     """This run first, then the paper's own row, then its peers, best first; inferred rows last.
 
     A published number stands in the column of the metric it is believed to be, so that no column
-    mixes protocols. Numbers have the paper's unit (without a paper: scores of maps but BER are
-    fractions, others percent): this run's as percent with two decimals or as fractions with three,
-    published ones as printed. An arrow marks scores of which less is better. Rows without a number
-    in any of the columns are left out.
+    mixes protocols. Numbers have the unit of `rgbx.results.families.unit_of`: this run's as percent
+    with two decimals or as fractions with three, published ones as printed. An arrow marks scores
+    of which less is better. Rows without a number in any of the columns are left out.
 
     Args:
         result: The run.
@@ -72,23 +71,24 @@ def benchmark_table(
     metrics = [metric for metric, _ in columns]
     table = comparison_of(result, published, split)
     peers = _with_numbers(ranked(table.rows, result), columns) if table else []
-    unit = unit_of(metrics, published if peers else None, table)
+    units = units_of([(split, metric) for metric in metrics], result, published)
     name = result.model.class_path.rpartition(".")[2]
-    cells = (measured(result, split, column, unit) for column in columns)
+    cells = (measured(result, split, c, u) for c, u in zip(columns, units, strict=True))
     rows = [Row((name, "this run", *cells), own=True)]
     notes = protocol_notes(result, [*metrics, *[OVERALL] * (split == OVERALL)])
     if published and table and peers:
         for row in peers:
-            cells = (printed(row.number(*c), unit, table.decimals) for c in columns)
+            numbers = zip(columns, units, strict=True)
+            cells = (printed(row.number(*c), u, table.decimals) for c, u in numbers)
             rows.append(Row((row.method, row.origin, *cells)))
         notes = [*size_warning(result, table), *notes]
         notes += published_notes(published, [table], peers)
     notes = choice_notes(result) + notes + ablation_notes(published, result, split)
     suffix = _common_suffix(metrics)
-    headings = tuple(_heading(m.removesuffix(suffix), subset, unit) for m, subset in columns)
+    headings = [_heading(m.removesuffix(suffix), subset) for m, subset in columns]
     parts = (_place(result, split), title or "at network size" * bool(suffix), suffix)
-    place = f"{', '.join(filter(None, parts))}{' (%)' if unit == 'percent' else ''}"
-    return Table(place, ("Method", "Source", *headings), tuple(rows), tuple(notes), text_columns=2)
+    place, marked = units_shown(", ".join(filter(None, parts)), headings, units)
+    return Table(place, ("Method", "Source", *marked), tuple(rows), tuple(notes), text_columns=2)
 
 
 def combined_tables(
@@ -140,13 +140,14 @@ def _combined(
     }
     rows_shown = [row for rows in peers.values() for row in rows]
     tables = [table for split, table in found.items() if table and peers[split]]
-    unit = unit_of(metrics, published if tables else None, tables[0] if tables else None)
     columns = [(split, metric) for split in splits for metric in metrics]
-    cells = (measured(result, split, (metric, "all"), unit) for split, metric in columns)
+    units = units_of(columns, result, published)
+    placed = list(zip(columns, units, strict=True))
+    cells = (measured(result, split, (metric, "all"), u) for (split, metric), u in placed)
     rows = [Row(("this run", *cells), own=True)]
     inferred = {row.method: row.inferred for row in rows_shown}
     for method in sorted(inferred, key=inferred.__getitem__):
-        cells = (published_cell(found[split], method, metric, unit) for split, metric in columns)
+        cells = (published_cell(found[split], method, metric, u) for (split, metric), u in placed)
         rows.append(Row((f"{method}{' (inferred)' * inferred[method]}", *cells)))
     notes = choice_notes(result)
     notes += [note for table in tables for note in size_warning(result, table, named=True)]
@@ -157,11 +158,13 @@ def _combined(
     else:
         notes += inferred_notes(rows_shown)
     suffix = _common_suffix(metrics)
-    headings = (_heading(metric.removesuffix(suffix), "all", unit) for _, metric in columns)
+    headings = [_heading(metric.removesuffix(suffix), "all") for _, metric in columns]
     place = f"{result.data.dataset}: {', '.join(splits)}"
+    place = f"{place}; at network size, {suffix}" if suffix else place
+    title, marked = units_shown(place, headings, units)
     return Table(
-        title=f"{place}; at network size, {suffix}" if suffix else place,
-        columns=("Method", *headings),
+        title=title,
+        columns=("Method", *marked),
         rows=tuple(rows),
         notes=tuple(notes),
         groups=tuple(split for split, _ in columns),
@@ -190,9 +193,9 @@ def _common_suffix(metrics: Sequence[str]) -> str:
     return INPUT if all(metric.endswith(INPUT) for metric in metrics) else ""
 
 
-def _heading(metric: str, subset: str, unit: Unit) -> str:
+def _heading(metric: str, subset: str) -> str:
     name = f"{metric}↓" if less_is_better(metric) else metric
-    bare = unit == "fraction" or bool(groups_of({metric: 0}))
+    bare = bool(groups_of({metric: 0}))  # papers print one number of a map's score
     return name if bare and subset == "all" else f"{name} {subset}"
 
 

@@ -60,13 +60,14 @@ def printed_number(
 def published_lines(
     sources: Sequence[tuple[Published, PublishedTable]],
     columns: Sequence[JoinedColumn],
-    unit: Unit,
+    units: Sequence[Unit],
 ) -> list[PublishedLine]:
     """Own methods of the papers first, then the others, best first; those with a number here."""
     lines: dict[tuple[str, str], PublishedLine] = {}
+    placed = list(zip(columns, units, strict=True))
     for paper, table in sources:
         for row in table.rows:
-            texts = [printed_number(paper, table, row, column, unit) for column in columns]
+            texts = [printed_number(paper, table, row, column, unit) for column, unit in placed]
             cells, rates = zip(*texts, strict=True)
             new = PublishedLine(row.method, row.own, cells, rates, (row,))
             key = (paper.paper, row.method)

@@ -7,9 +7,8 @@ from rgbx.errors import RGBXError
 from rgbx.results.find import Run
 from rgbx.results.prompts import kind_label
 from rgbx.results.protocols import Place
-from rgbx.results.published import MEAN, METRICS, SALIENCY, PublishedTable
+from rgbx.results.published import MEAN, METRICS, SALIENCY, PublishedTable, less_is_better
 from rgbx.results.record import TestResult
-from rgbx.results.spread import LOWER_IS_BETTER
 
 __all__ = [
     "JoinedColumn",
@@ -45,7 +44,7 @@ class JoinedColumn:
     def heading(self) -> str:
         """Name of the score, with the subset if it is a part and an arrow if less is better."""
         score = self.metric.rpartition("/")[2]
-        arrow = "↓" if score.partition("@")[0].removesuffix("_image") in LOWER_IS_BETTER else ""
+        arrow = "↓" if less_is_better(score) else ""
         return f"{score}{arrow}" if self.subset == "all" else f"{score}{arrow} {self.subset}"
 
     def group(self, several_sets: bool, several_splits: bool) -> str:

@@ -1,6 +1,6 @@
 """Scores of maps come in families and at two sizes: which of them share a table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from rgbx.results.published import (
@@ -8,12 +8,13 @@ from rgbx.results.published import (
     POLYP,
     SALIENCY,
     SHADOW,
+    Published,
     PublishedTable,
     without_protocol,
 )
 from rgbx.results.tables import Unit
 
-__all__ = ["ScoreGroup", "compact_metrics", "groups_of", "own_unit"]
+__all__ = ["ScoreGroup", "compact_metrics", "groups_of", "unit_of", "units_shown"]
 
 _Family = Literal["saliency", "shadow", "polyp"]
 _METRICS: dict[_Family, tuple[str, ...]] = {"saliency": SALIENCY, "shadow": SHADOW, "polyp": POLYP}
@@ -97,7 +98,39 @@ def compact_metrics(
     return [measured.get(name, f"{name}{suffix}") for name in wanted]
 
 
-def own_unit(metrics: Iterable[str]) -> Unit:
-    """The unit in which scores are usual: saliency, Dice and IoU as fractions, others percent."""
-    names = {without_protocol(name) for name in metrics}
-    return "percent" if names.isdisjoint((*SALIENCY, *POLYP)) else "fraction"
+def unit_of(metric: str, sources: Iterable[tuple[Published, PublishedTable]] = ()) -> Unit:
+    """The unit that a score is shown in: the one place that decides it, for every table and page.
+
+    Args:
+        metric: Its name in the result.
+        sources: Papers' tables of the split; the first that prints a score of the same family
+            gives its unit.
+
+    Returns:
+        Without such a table "fraction" for scores of maps but BER (.934), "percent" for all others
+        (77.60).
+    """
+    family = _family_of(metric)
+    for paper, table in sources:
+        names = {name for row in table.rows for name in (*row.scores, row.believed) if name}
+        if any(_family_of(name) == family for name in names):
+            return paper.unit_of(table)
+    return "fraction" if family in ("saliency", "polyp") else "percent"
+
+
+def units_shown(
+    title: str, headings: Sequence[str], units: Sequence[Unit]
+) -> tuple[str, tuple[str, ...]]:
+    """Title and headings of the number columns, percent marked: once, or where units are mixed."""
+    if "fraction" not in units:
+        return f"{title} (%)", tuple(headings)
+    marked = (f"{h}{' %' * (u == 'percent')}" for h, u in zip(headings, units, strict=True))
+    return title, tuple(marked)
+
+
+def _family_of(metric: str) -> str:
+    """One of "saliency", "shadow" and "polyp"; "prompts" of KIND/SCORE; else "classes"."""
+    if "/" in metric:
+        return "prompts"
+    base = without_protocol(metric)
+    return next((family for family, names in _METRICS.items() if base in names), "classes")

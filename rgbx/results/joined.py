@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from rgbx.errors import RGBXError
 from rgbx.results.beside import PublishedLine, published_lines
 from rgbx.results.columns import JoinedColumn, columns_of, comparisons_of, names_of, refuse_unknown
+from rgbx.results.families import unit_of, units_shown
 from rgbx.results.find import Run
 from rgbx.results.joined_notes import joined_notes
 from rgbx.results.load import load_published
 from rgbx.results.parts import parts_of
 from rgbx.results.protocols import by_protocol, images_of, refuse_conflicts
-from rgbx.results.published import SALIENCY, Published, PublishedTable
+from rgbx.results.published import Published, PublishedTable
 from rgbx.results.series import JoinedRow, joined_rows
 from rgbx.results.spread import mean_of, places, rate_over_seeds
 from rgbx.results.tables import Row, Table, Unit
@@ -109,13 +110,12 @@ def _columns(
     return columns_of(runs, tables, options.metrics, options.splits)
 
 
-def _unit(sources: Sources, columns: Sequence[JoinedColumn]) -> Unit:
-    """The papers' unit; without a paper saliency scores are fractions, others percent."""
-    shown = {(column.dataset, column.split) for column in columns}
+def _units(sources: Sources, columns: Sequence[JoinedColumn]) -> list[Unit]:
+    """Of each column, beside what papers print for its split."""
+    places: dict[tuple[str, str], list[tuple[Published, PublishedTable]]] = {}
     for paper, table in sources:
-        if (table.dataset, table.split) in shown:
-            return paper.unit_of(table)
-    return "fraction" if any(column.metric in SALIENCY for column in columns) else "percent"
+        places.setdefault((table.dataset, table.split), []).append((paper, table))
+    return [unit_of(c.metric, places.get((c.dataset, c.split), ())) for c in columns]
 
 
 def _table(
@@ -129,30 +129,34 @@ def _table(
     sources = _sources(runs, papers)
     shown = {(column.dataset, column.split) for column in columns}
     sources = [(p, t) for p, t in sources if (t.dataset, t.split) in shown]
-    unit = _unit(sources, columns)
-    lines = published_lines(sources, columns, unit) if options.published != "none" else []
+    units = _units(sources, columns)
+    lines = published_lines(sources, columns, units) if options.published != "none" else []
     if options.published == "own":
         lines = [line for line in lines if line.own]
     printed = [row for line in lines for row in line.rows]
     incomparable = _incomparable(runs, sources) if lines else []
     datasets = dict.fromkeys(column.dataset for column in columns)
     several = len(dict.fromkeys((c.dataset, c.split) for c in columns)) > len(datasets)
-    percent = " (%)" if unit == "percent" else ""
     groups = tuple(column.group(len(datasets) > 1, several) for column in columns)
     where = f" {columns[0].split}" if len(shown) == 1 else ""
+    title = f"{', '.join(datasets)}{where}{title}"
+    title, headings = units_shown(title, [column.heading for column in columns], units)
     return Table(
-        title=f"{', '.join(datasets)}{where}{title}{percent}",
-        columns=("Method", "Source", *(column.heading for column in columns)),
-        rows=_marked(_measured(rows, columns, unit), lines, columns, incomparable, rows, unit),
+        title=title,
+        columns=("Method", "Source", *headings),
+        rows=_marked(_measured(rows, columns, units), lines, columns, incomparable, rows, units),
         notes=tuple(joined_notes(rows, columns, sources if lines else [], printed, incomparable)),
         text_columns=2,
         groups=groups if len(set(groups)) > 1 else (),
     )
 
 
-def _measured(rows: Sequence[JoinedRow], columns: Sequence[JoinedColumn], unit: Unit) -> list[Row]:
+def _measured(
+    rows: Sequence[JoinedRow], columns: Sequence[JoinedColumn], units: Sequence[Unit]
+) -> list[Row]:
+    placed = list(zip(columns, units, strict=True))
     return [
-        Row((row.label, _source(row), *(rate_over_seeds(_rates(row, c), unit) for c in columns)))
+        Row((row.label, _source(row), *(rate_over_seeds(_rates(row, c), u) for c, u in placed)))
         for row in rows
     ]
 
@@ -192,7 +196,7 @@ def _marked(
     columns: Sequence[JoinedColumn],
     incomparable: Sequence[tuple[PublishedTable, int | None]],
     rows: Sequence[JoinedRow],
-    unit: Unit,
+    units: Sequence[Unit],
 ) -> tuple[Row, ...]:
     """All rows, with the best and the second best of each column marked.
 
@@ -205,7 +209,7 @@ def _marked(
     apart = {(table.dataset, table.split) for table, _ in incomparable}
     best: list[list[int]] = [[] for _ in cells]
     second: list[list[int]] = [[] for _ in cells]
-    for place, column in enumerate(columns):
+    for place, (column, unit) in enumerate(zip(columns, units, strict=True)):
         own = {i: _rounded(mean_of(_rates(row, column)), unit) for i, row in enumerate(rows)}
         found_in = (math.nan if line.inferred else line.rates[place] for line in lines)
         rates = enumerate(found_in, len(rows))

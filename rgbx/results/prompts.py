@@ -11,7 +11,7 @@ from rgbx.results.notes import (
 )
 from rgbx.results.published import MEAN, METRICS, Published, PublishedTable
 from rgbx.results.record import TestResult
-from rgbx.results.rows import comparison_of, measured, published_cell, ranked, unit_of
+from rgbx.results.rows import comparison_of, measured, published_cell, ranked, units_of
 from rgbx.results.tables import MISSING, Row, Table
 
 __all__ = ["has_prompts", "kind_label", "prompt_tables"]
@@ -91,12 +91,13 @@ def _rows(
     split: str,
     columns: Sequence[str],
 ) -> list[Row]:
-    unit = unit_of(columns, published if comparison else None, comparison)
+    units = units_of([(split, column) for column in columns], result, published)
+    placed = list(zip(columns, units, strict=True))
     name = result.model.class_path.rpartition(".")[2]
-    cells = [measured(result, split, (column, "all"), unit) for column in columns]
+    cells = [measured(result, split, (column, "all"), unit) for column, unit in placed]
     rows = [Row((name, "this run", *cells), own=True)]
     for peer in ranked(comparison.rows, result) if comparison else ():
-        cells = [published_cell(comparison, peer.method, column, unit) for column in columns]
+        cells = [published_cell(comparison, peer.method, column, unit) for column, unit in placed]
         if any(cell != MISSING for cell in cells):
             rows.append(Row((peer.method, peer.origin, *cells)))
     return rows
@@ -105,13 +106,12 @@ def _rows(
 def _by_set(result: TestResult, published: Published | None, splits: Sequence[str]) -> list[Table]:
     """This run alone, a row for each data set, in the columns of the first tables."""
     names = list(dict.fromkeys(name for split in splits for name in _scores(result, split)))
-    unit = unit_of(names, published)
     return [
         Table(
             title=f"{result.data.dataset}, this run by data set (%)",
             columns=("Data set", *map(_score, columns)),
             rows=tuple(
-                Row((split, *(measured(result, split, (name, "all"), unit) for name in columns)))
+                Row((split, *(measured(result, split, (c, "all"), "percent") for c in columns)))
                 for split in splits
             ),
             groups=tuple(kind_label(_kind(name)) for name in columns),

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from rgbx.results.families import own_unit
+from rgbx.results.families import unit_of
 from rgbx.results.published import Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.tables import Unit, printed, rate_text
 
-__all__ = ["Column", "comparison_of", "measured", "published_cell", "ranked", "unit_of"]
+__all__ = ["Column", "comparison_of", "measured", "published_cell", "ranked", "units_of"]
 
 Column: TypeAlias = tuple[str, str]  # metric, subset
 
@@ -23,13 +23,15 @@ def comparison_of(
     return published.comparison(result.data.dataset, split, result.data.supervision)
 
 
-def unit_of(
-    metrics: Iterable[str], published: Published | None, table: PublishedTable | None = None
-) -> Unit:
-    """The table's unit; without a paper the usual one of the metrics that are shown."""
-    if published:
-        return published.unit_of(table) if table else published.unit
-    return own_unit(metrics)
+def units_of(
+    columns: Iterable[tuple[str, str]], result: TestResult, published: Published | None
+) -> list[Unit]:
+    """The unit of each (split, metric) pair of a run, beside the numbers of its paper."""
+    units = []
+    for split, metric in columns:
+        table = comparison_of(result, published, split)
+        units.append(unit_of(metric, [(published, table)] if published and table else ()))
+    return units
 
 
 def measured(result: TestResult, split: str, column: Column, unit: Unit) -> str:

@@ -4,11 +4,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from rgbx.results.published import less_is_better
 from rgbx.results.tables import DEVIATION, MISSING, Unit, printed, rate_text
 
-__all__ = ["LOWER_IS_BETTER", "mean_of", "places", "rate_over_seeds"]
-
-LOWER_IS_BETTER = ("MAE", "BER")
+__all__ = ["mean_of", "places", "rate_over_seeds"]
 
 
 def mean_of(rates: Sequence[float]) -> float:
@@ -51,9 +50,7 @@ def places(numbers: Mapping[int, float], metric: str) -> tuple[set[int], set[int
     known = {row: number for row, number in numbers.items() if not math.isnan(number)}
     if len(known) < 2:
         return set(), set()
-    score = metric.rpartition("/")[2].partition("@")[0]
-    lower = score.removesuffix("_image") in LOWER_IS_BETTER
-    values = sorted(set(known.values()), reverse=not lower)
+    values = sorted(set(known.values()), reverse=not less_is_better(metric))
     best = {row for row, number in known.items() if number == values[0]}
     second = {row for row, number in known.items() if number in values[1:2]}
     return best, second

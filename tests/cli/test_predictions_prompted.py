@@ -83,7 +83,7 @@ class Toy(RGBXModule):
     def test_step(self, batch, batch_idx, dataloader_idx=0):
         kinds = ("box", "point_1")
         masks = [stripes(2, mask.shape).to(torch.uint8) for mask in batch["mask"]]
-        return [dict(zip(kinds, mask, strict=True)) for mask in masks]
+        return [dict(zip(kinds, mask[:, None], strict=True)) for mask in masks]
 
 
 def stripes(count: int, size) -> torch.Tensor:

@@ -465,7 +465,7 @@ def test_options_of_the_evaluation_prompts(tmp_path):
         assert set(coarse.unique().tolist()) == {-10.0, 10.0}
 
 
-def test_a_test_step_returns_the_first_mask_of_each_kind(tmp_path):
+def test_a_test_step_returns_the_masks_of_each_kind(tmp_path):
     module = spy()
     module.trainer = trainer(tmp_path)
     module.trainer.datamodule = Data()
@@ -478,7 +478,8 @@ def test_a_test_step_returns_the_first_mask_of_each_kind(tmp_path):
     assert [list(masks) for masks in shown] == [list(KINDS)] * 2
     wanted = torch.nn.functional.interpolate(low, (128, 192), mode="bilinear")[0, 0] > 0
     assert shown[0]["noisy_box"].dtype == torch.uint8
-    assert torch.equal(shown[0]["noisy_box"].bool(), wanted)
+    assert shown[0]["noisy_box"].shape[0] == sum(p["kind"] == "noisy_box" for p in module.asked[0])
+    assert torch.equal(shown[0]["noisy_box"][0].bool(), wanted)
 
 
 @pytest.mark.parametrize("mode", ["squash", "pad"])

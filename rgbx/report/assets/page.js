@@ -137,9 +137,9 @@ function startGallery(data) {
     return made;
   }
 
-  function scoreText(place, value) {
+  function scoreText(place, value, prompt) {
     if (value === null) return "–";
-    return data.fraction[place] ? value.toFixed(3) : (100 * value).toFixed(1);
+    return data.fraction[place] && !data.promptLabel[prompt] ? value.toFixed(3) : (100 * value).toFixed(1);
   }
 
   function card(entry) {
@@ -148,7 +148,7 @@ function startGallery(data) {
     const what = element("div", "what");
     const chosen = form.sort.value === "" || form.sort.value === "name" ? headline : Number(form.sort.value);
     if (chosen >= 0) {
-      const score = element("div", "score", `${scoreText(chosen, scores[chosen])} `);
+      const score = element("div", "score", `${scoreText(chosen, scores[chosen], prompt)} `);
       score.append(element("small", "", data.scores[chosen]));
       what.append(score);
     }
@@ -159,7 +159,7 @@ function startGallery(data) {
     const tags = [data.split[split], data.subset[subset], data.promptLabel[prompt]].filter(Boolean);
     what.append(element("div", "rest", tags.join(" · ")));
     const rest = data.scores.map((score, i) => [score, i]).filter(([, i]) => i !== chosen && scores[i] !== null);
-    what.append(element("div", "rest", rest.map(([score, i]) => `${score} ${scoreText(i, scores[i])}`).join(", ")));
+    what.append(element("div", "rest", rest.map(([score, i]) => `${score} ${scoreText(i, scores[i], prompt)}`).join(", ")));
     const row = element("div", "pictures");
     row.style.setProperty("--n", Math.max(4, pictures.length));
     for (const [caption, number] of pictures) {
