@@ -159,16 +159,23 @@ def _kind_of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            changed = _changed(archive)
     except (zipfile.BadZipFile, *DAMAGE):  # how the module reports junk in the list of contents
         return "truncated or damaged (its end, which lists what is in it, is not there)"
     inner = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in inner:
         return "TorchScript, a program with its weights"
     if "data.pkl" in inner:
-        return ""
+        return f"damaged ({changed} does not fit its checksum)" if changed else ""
     if "archive_format" in inner:
         return "a model exported by torch.export"
     return f"a zip archive without tensors (it holds {', '.join(names[:3]) or 'nothing'})"
+
+
+def _changed(archive: zipfile.ZipFile) -> str | None:
+    """The first part whose bytes are not those that were written; torch itself does not look."""
+    written = any(entry.CRC for entry in archive.infolist())  # torch can be told to write none
+    return archive.testzip() if written else None
 
 
 def _kind_of_text(head: bytes) -> str:

@@ -106,10 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(
     options: list[str], checkpoint: Path, kind: "Format", target: Path, opset: int | None
 ) -> None:
-    from rgbx.cli.built import Built, load_checkpoint
+    from rgbx.cli.built import Built
     from rgbx.cli.export_facts import facts_of
     from rgbx.cli.messages import quieten
     from rgbx.export import MIN_OPSET, check_opset, export
+    from rgbx.models.checkpoint_load import load_checkpoint
 
     opset = MIN_OPSET if opset is None else opset
     check_opset(opset)

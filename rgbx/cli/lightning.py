@@ -28,6 +28,7 @@ from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.python_values import without_python
 from rgbx.cli.report import report_test
+from rgbx.cli.resume import CheckedResume, refuse_checkpoint, restoring
 from rgbx.cli.run_folder import own_run_folder
 from rgbx.cli.run_loggers import (
     RunConfig,
@@ -117,6 +118,11 @@ class RGBXCLI(LightningCLI):
             )
         return parser
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """As the base, without its `weights_only`: nothing in a checkpoint is ever executed."""
+        return {name: {*skip, "weights_only"} for name, skip in LightningCLI.subcommands().items()}
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: the base would let the checkpoint's arguments win over the configuration."""
 
@@ -125,17 +131,11 @@ class RGBXCLI(LightningCLI):
         """Refuse what cannot work and fix what Lightning would do behind the user's back."""
         config = self.config[self.subcommand]
         warn_about_linked_values(config)
+        refuse_checkpoint(str(self.subcommand), config.get("ckpt_path"))
         if self.subcommand == "fit":
             refuse_absent_devices(config.trainer)
             arrange_loggers(config.trainer)
             return
-        if not config.get("ckpt_path"):
-            raise RGBXError(
-                f"`rgbx {self.subcommand}` needs a checkpoint: add --ckpt_path "
-                "RUN/checkpoints/best.ckpt."
-            )
-        if config.ckpt_path not in ("best", "last") and not Path(config.ckpt_path).is_file():
-            raise RGBXError(f"There is no checkpoint {config.ckpt_path}.")
         if config.get("visualize_attention"):
             refuse_without_attention(class_at(config.model.class_path))
         one_device_no_logs(config.trainer)
@@ -170,6 +170,8 @@ class RGBXCLI(LightningCLI):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "fit" and ValidationPictures.have_a_place(trainer, self.model):
             callbacks.append(ValidationPictures())
+        if self.subcommand == "fit":
+            callbacks.append(CheckedResume())
         if self.subcommand == "predict" or config.get("save_predictions"):
             callbacks.append(PredictionWriter(self.output_folder))
         if self.subcommand == "test":
@@ -194,7 +196,8 @@ class RGBXCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """As the base; Ctrl-C during training is no error, and the run can go on."""
         try:
-            super()._run_subcommand(subcommand)
+            with restoring(self.trainer):
+                super()._run_subcommand(subcommand)
         except SystemExit as end:
             # Lightning exits with 1 after its clean-up
             if subcommand != "fit" or not self.trainer.interrupted or end.code != 1:

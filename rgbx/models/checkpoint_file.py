@@ -5,8 +5,7 @@ models may trust the types of what they are given.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from rgbx.backbones.torch_file import read_torch_file
 from rgbx.errors import WeightsError
 
-__all__ = ["named", "read_checkpoint", "refuse_not_finite"]
+__all__ = ["read_checkpoint", "refuse_not_finite"]
 
 _SHOWN = 3  # keys named in an error
 
@@ -52,17 +51,6 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     return content
 
 
-@contextmanager
-def named(path: str | Path) -> Iterator[None]:
-    """Say which file is meant in a refusal of its content."""
-    try:
-        yield
-    except WeightsError as error:
-        if str(path) in str(error):
-            raise
-        raise WeightsError(f"{path}: {error}") from error
-
-
 def refuse_not_finite(state: Mapping[str, Tensor], source: str) -> None:
     """Stop at weights that no network can use.
 
@@ -91,6 +79,27 @@ def _mapping(value: Any) -> bool:
 
 def _mappings(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(map(_mapping, value))
+
+
+def _schedules(value: Any) -> bool:
+    """States of learning-rate schedules; torch's all have these names for their numbers."""
+    return _mappings(value) and all(
+        _count(one.get("last_epoch", 0))
+        and _count(one.get("_step_count", 0))
+        and _numbers(one.get("base_lrs", []))
+        and _numbers(one.get("_last_lr", []))
+        for one in value
+    )
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_number, value))
+
+
+def _number(value: Any) -> bool:
+    """A learning rate; some of torch's schedules hold it as a tensor."""
+    one = isinstance(value, Tensor) and value.numel() == 1
+    return one or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _count(value: Any) -> bool:
@@ -149,7 +158,7 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "loops": (_mapping, "a mapping"),
     "callbacks": (_mapping, "a mapping"),
     "optimizer_states": (_mappings, "a list of mappings"),
-    "lr_schedulers": (_mappings, "a list of mappings"),
+    "lr_schedulers": (_schedules, "a list of schedules, whose counts and rates are numbers"),
     "surgery": (_mapping, "a mapping"),
 }
 _NEEDED = (

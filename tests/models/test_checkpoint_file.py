@@ -107,7 +107,27 @@ def test_damaged_anywhere(tmp_path: Path, zipped: bool) -> None:
         except WeightsError as error:
             assert path.name in str(error)
             refused += 1
-    assert refused > len(starts) // 3
+    assert refused > len(starts) * (0.8 if zipped else 0.3)  # old files have no checksum
+
+
+def test_one_bit_of_a_tensor(tmp_path: Path) -> None:
+    """torch.load gives back another number, and says nothing."""
+    path = tmp_path / "flipped.ckpt"
+    torch.save(whole(), path)
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.arange(90.0, 110.0).numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+    assert not torch.equal(torch.load(path)["state_dict"]["head.weight"], torch.arange(200.0))
+    assert "checksum" in refusal(path)
+
+
+def test_files_without_checksums(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(whole(), tmp_path / "a.ckpt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_checkpoint(tmp_path / "a.ckpt")["epoch"] == 4
 
 
 def test_no_file(tmp_path: Path) -> None:

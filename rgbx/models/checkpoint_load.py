@@ -1,0 +1,84 @@
+"""Giving a model what a checkpoint file holds; refusals name the file."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule
+
+from rgbx.backbones.torch_file import DAMAGE
+from rgbx.errors import RGBXError, WeightsError
+from rgbx.models.checkpoint_file import read_checkpoint
+from rgbx.optim.surgery import is_known_weighting
+
+__all__ = ["build_from", "load_checkpoint", "loading"]
+
+
+def load_checkpoint(model: LightningModule, path: str | Path) -> None:
+    """Give a model what was trained.
+
+    Raises:
+        WeightsError: see `read_checkpoint`; or the checkpoint is of another model or backbone.
+    """
+    stored = read_checkpoint(path)
+    with loading(path):
+        model.on_load_checkpoint(stored)
+        model.load_state_dict(stored["state_dict"])
+
+
+def build_from(
+    path: str | Path, build: Callable[..., Any], weights_only: bool | None, given: Mapping[str, Any]
+) -> Any:
+    """A model from a checkpoint alone, by Lightning's `load_from_checkpoint`.
+
+    What is no path on this machine (an open file, an address) goes to Lightning unseen.
+
+    Args:
+        path: the file.
+        build: Lightning's, which gets ``weights_only`` and ``given``.
+        weights_only: False: trust the file, and run whatever it names.
+        given: arguments of the model that win over the checkpoint's.
+
+    Raises:
+        WeightsError: see `load_checkpoint`; or the model cannot be built from the arguments that
+            the checkpoint holds, or would run a class of another package for them.
+    """
+    with warnings.catch_warnings():
+        # a checkpoint brings its frozen weights, or is refused if those built here are others
+        warnings.filterwarnings("ignore", message=".*starts? from RANDOM weights")
+        local = isinstance(path, str | Path) and "://" not in str(path)
+        if weights_only is False or not local:
+            return build(weights_only=weights_only, **given)
+        stored = read_checkpoint(path, mmap=True)
+        surgery = stored.get("hyper_parameters", {}).get("surgery")
+        if "surgery" not in given and not is_known_weighting(surgery):
+            raise WeightsError(
+                f"{path} asks for surgery {surgery!r}, code outside of rgbx and torchjd, which a "
+                "file may not choose: give surgery=... yourself."
+            )
+        with loading(path):
+            return build(weights_only=True, **given)
+
+
+@contextmanager
+def loading(path: str | Path) -> Iterator[None]:
+    """Name the file in whatever is wrong with its content.
+
+    Raises:
+        WeightsError: a refusal of the content; or its values are not those that the model or
+            Lightning had stored, which shows as any of the errors of wrong types.
+    """
+    try:
+        yield
+    except RGBXError as error:
+        if not isinstance(error, WeightsError) or str(path) in str(error):
+            raise
+        raise WeightsError(f"{path}: {error}") from error
+    except DAMAGE as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise WeightsError(
+            f"{path} cannot be loaded: something in it is not what was stored ({what}). Use "
+            "another checkpoint, or the versions it was written with."
+        ) from error
