@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, rest = _parser().parse_known_args(argv)
     if rest and not rest[0].startswith("-"):
         raise RGBXError(f"{rest[0]} stands alone: give a configuration with --config {rest[0]}.")
-    from rgbx.backbones.torch_file import plain_file
+    from rgbx.backbones.file_kind import plain_file
 
     plain_file(arguments.ckpt_path, "checkpoint")
     opset = _opset(arguments.opset, arguments.format)

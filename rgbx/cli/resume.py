@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rgbx.backbones.torch_file import DAMAGE
+from rgbx.backbones.file_kind import DAMAGE
 from rgbx.errors import RGBXError, WeightsError
 from rgbx.models.base import RGBXModule
 from rgbx.models.checkpoint_file import read_checkpoint

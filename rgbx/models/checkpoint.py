@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import rgbx
 from rgbx.backbones.freeze import fingerprint, is_frozen
+from rgbx.backbones.weights import number_kind
 from rgbx.disk import whole_file
 from rgbx.errors import RGBXError, WeightsError
 from rgbx.models.checkpoint_file import read_checkpoint
@@ -117,7 +118,7 @@ def fill_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
     missing = [k for k in live if k not in full]
     unexpected = [k for k in full if k not in live]
     shapes = [k for k in live if k in full and full[k].shape != live[k].shape]
-    kinds = [k for k in live if k in full and _kind(full[k]) != _kind(live[k])]
+    kinds = [k for k in live if k in full and number_kind(full[k]) != number_kind(live[k])]
     if missing or unexpected or shapes or kinds:
         found = [
             f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
@@ -134,11 +135,6 @@ def fill_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
             "the configuration it was trained with."
         )
     return full
-
-
-def _kind(tensor: Tensor) -> tuple[bool, bool]:
-    """Numbers that turn into each other without a loss of meaning, whatever their width."""
-    return tensor.is_floating_point(), tensor.is_complex()
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

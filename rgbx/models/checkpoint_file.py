@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from packaging.version import VERSION_PATTERN
 from torch import Tensor
 
-from rgbx.backbones.torch_file import read_torch_file
+from rgbx.backbones.torch_file import holds_numbers, read_torch_file, refuse_not_finite
 from rgbx.errors import WeightsError
 
-__all__ = ["read_checkpoint", "refuse_not_finite"]
+__all__ = ["read_checkpoint"]
 
 _SHOWN = 3  # keys named in an error
 
@@ -49,28 +48,6 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     _refuse_malformed(content, path)
     refuse_not_finite(content["state_dict"], f"The checkpoint {path}")
     return content
-
-
-def refuse_not_finite(state: Mapping[str, Tensor], source: str) -> None:
-    """Stop at weights that no network can use.
-
-    Raises:
-        WeightsError: names how many tensors hold NaN or infinite numbers, and the first of them.
-    """
-    bad = [name for name, tensor in state.items() if not _is_finite(tensor)]
-    if bad:
-        raise WeightsError(
-            f"{source} holds numbers that are not finite (NaN or infinite) in {len(bad)} of its "
-            f"{len(state)} tensors: {_some(bad)}. The training that wrote it had failed; use an "
-            "earlier one."
-        )
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    if not (tensor.is_floating_point() or tensor.is_complex()):
-        return True
-    wide = tensor.float() if tensor.element_size() == 1 else tensor  # float8 lacks the operation
-    return bool(torch.isfinite(wide).all())
 
 
 def _mapping(value: Any) -> bool:
@@ -130,12 +107,7 @@ def _size(value: Any) -> bool:
 
 
 def _tensors(value: Any) -> bool:
-    return _mapping(value) and all(
-        isinstance(one, Tensor)
-        and one.layout == torch.strided
-        and not (one.is_meta or one.is_quantized)
-        for one in value.values()
-    )
+    return _mapping(value) and all(map(holds_numbers, value.values()))
 
 
 #: what each entry has to be, checked in this order; a dot leads into a mapping

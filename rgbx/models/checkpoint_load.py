@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 
-from rgbx.backbones.torch_file import DAMAGE
+from rgbx.backbones.file_kind import DAMAGE
 from rgbx.errors import RGBXError, WeightsError
 from rgbx.models.checkpoint_file import read_checkpoint
 from rgbx.optim.surgery import is_known_weighting
