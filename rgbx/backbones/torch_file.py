@@ -22,7 +22,7 @@ __all__ = ["holds_numbers", "read_torch_file", "refuse_not_finite"]
 _SHOWN = 3  # tensors named in an error
 
 #: how torch says that a pickle names a function or class beyond tensors and plain values
-_ASKS = re.compile(r"GLOBAL ([\w.]+)")
+_ASKS = re.compile(r"GLOBAL ([\w.]*\w) was ")
 
 
 def read_torch_file(
