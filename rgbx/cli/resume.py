@@ -97,7 +97,7 @@ class CheckedResume(Callback):
     """Compares what a checkpoint says of the training's state with the state that it goes into."""
 
     def __init__(self) -> None:
-        self._optimizers: int | None = None
+        self._stored: dict[str, int] = {}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -107,7 +107,7 @@ class CheckedResume(Callback):
         Raises:
             WeightsError: names the entry.
         """
-        self._optimizers = len(checkpoint["optimizer_states"])
+        self._stored = {key: len(checkpoint[key]) for key in ("optimizer_states", "lr_schedulers")}
         live, loops = trainer.fit_loop.state_dict(), checkpoint["loops"].get("fit_loop")
         _refuse_other_kind(live, loops, "loops.fit_loop")
         counters = {key: live[key] for key in _COUNTERS}
@@ -123,17 +123,21 @@ class CheckedResume(Callback):
         Raises:
             WeightsError: it is another optimiser's, or not finite.
         """
-        if self._optimizers is None:
+        if not self._stored:
             return
+        live = {
+            "optimizer_states": len(trainer.optimizers),
+            "lr_schedulers": len(trainer.lr_scheduler_configs),
+        }
         with loading(str(trainer.ckpt_path)):
-            if self._optimizers != len(trainer.optimizers):
-                raise WeightsError(
-                    f"the checkpoint holds {self._optimizers} optimisers, and this training has "
-                    f"{len(trainer.optimizers)}."
-                )
+            for key, count in live.items():  # Lightning restores as many as it finds
+                if self._stored[key] != count:
+                    raise WeightsError(
+                        f"its `{key}` are {self._stored[key]}, and this training has {count}."
+                    )
+            assert isinstance(pl_module, RGBXModule)
             for optimizer in trainer.optimizers:
-                assert isinstance(pl_module, RGBXModule)
-                _refuse_other_memory(optimizer, pl_module)
+                _refuse_other_memory(optimizer, pl_module, trainer.global_step)
 
 
 def _refuse_other_kind(live: Any, stored: Any, where: str, whole: bool = False) -> None:
@@ -161,7 +165,7 @@ def _refuse_other_kind(live: Any, stored: Any, where: str, whole: bool = False) 
             raise WeightsError(f"it is damaged: it lacks `{where}.{key}`.")
 
 
-def _refuse_other_memory(optimizer: Optimizer, model: RGBXModule) -> None:
+def _refuse_other_memory(optimizer: Optimizer, model: RGBXModule, steps: int) -> None:
     """Compare what was restored of an optimiser with what it remembers after a step of its own."""
     name = type(optimizer).__name__
     needed: dict[int, set[str]] = {}
@@ -175,14 +179,19 @@ def _refuse_other_memory(optimizer: Optimizer, model: RGBXModule) -> None:
                 f"is stored is {', '.join(sorted(map(str, state)))}."
             )
         for key, value in state.items():
-            shaped = not isinstance(value, Tensor) or value.shape == parameter.shape
-            if key in _OF_ELEMENTS and value is not None and not shaped:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else value
+            if key in _OF_ELEMENTS and shape not in (None, parameter.shape):
                 raise WeightsError(
-                    f"it is damaged: `{key}` of its optimiser is {tuple(value.shape)} for a "
-                    f"parameter of {tuple(parameter.shape)}."
+                    f"it is damaged: `{key}` of its optimiser is {shape} for a parameter of "
+                    f"{tuple(parameter.shape)}."
                 )
             if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
                 raise WeightsError(f"`{key}` of its optimiser is not finite; use an earlier one.")
+    if steps and any(needed.values()) and not any(optimizer.state.values()):
+        raise WeightsError(
+            f"it is damaged: after {steps} steps its `optimizer_states` hold nothing of what "
+            f"{name} remembers."
+        )
 
 
 def _memory(model: RGBXModule, parameter: Tensor) -> set[str]:
