@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import torch
 from lightning.pytorch import LightningModule
 
 from rgbx.backbones.file_kind import DAMAGE
@@ -29,37 +30,53 @@ def load_checkpoint(model: LightningModule, path: str | Path) -> None:
 
 
 def build_from(
-    path: str | Path, build: Callable[..., Any], weights_only: bool | None, given: Mapping[str, Any]
+    source: str | Path | IO[bytes],
+    build: Callable[..., Any],
+    weights_only: bool | None,
+    given: Mapping[str, Any],
 ) -> Any:
     """A model from a checkpoint alone, by Lightning's `load_from_checkpoint`.
 
-    What is no path on this machine (an open file, an address) goes to Lightning unseen.
-
     Args:
-        path: the file.
+        source: the file, or an open one.
         build: Lightning's, which gets ``weights_only`` and ``given``.
         weights_only: False: trust the file, and run whatever it names.
         given: arguments of the model that win over the checkpoint's.
 
     Raises:
         WeightsError: see `load_checkpoint`; or the model cannot be built from the arguments that
-            the checkpoint holds, or would run a class of another package for them.
+            the checkpoint holds, or would run a class of another package for them; or the source
+            is an address, which Lightning would trust.
     """
     with warnings.catch_warnings():
         # a checkpoint brings its frozen weights, or is refused if those built here are others
         warnings.filterwarnings("ignore", message=".*starts? from RANDOM weights")
-        local = isinstance(path, str | Path) and "://" not in str(path)
-        if weights_only is False or not local:
-            return build(weights_only=weights_only, **given)
-        stored = read_checkpoint(path, mmap=True)
+        if weights_only is False:
+            return build(weights_only=False, **given)
+        stored = _looked_at(source)
         surgery = stored.get("hyper_parameters", {}).get("surgery")
         if "surgery" not in given and not is_known_weighting(surgery):
             raise WeightsError(
-                f"{path} asks for surgery {surgery!r}, code outside of rgbx and torchjd, which a "
-                "file may not choose: give surgery=... yourself."
+                f"{_name(source)} asks for surgery {surgery!r}, code outside of rgbx and torchjd, "
+                "which a file may not choose: give surgery=... yourself."
             )
-        with loading(path):
+        with loading(_name(source)):
             return build(weights_only=True, **given)
+
+
+def _looked_at(source: str | Path | IO[bytes]) -> dict[str, Any]:
+    """The content of a checkpoint that Lightning will read once more."""
+    if not isinstance(source, str | Path):
+        content: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=True)
+        source.seek(0)
+        return content
+    if "://" in str(source):
+        raise WeightsError(f"{source} is an address: fetch the file, and give its path.")
+    return read_checkpoint(source, mmap=True)
+
+
+def _name(source: str | Path | IO[bytes]) -> str:
+    return str(source if isinstance(source, str | Path) else getattr(source, "name", "The file"))
 
 
 @contextmanager

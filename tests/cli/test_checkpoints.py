@@ -183,6 +183,9 @@ def test_python_api(trained, tmp_path):
             load(tmp_path / name)
     with pytest.raises(WeightsError, match=r"There is no checkpoint gone\.ckpt"):
         load("gone.ckpt")
+    for address in ("https://127.0.0.1:9/a.ckpt", "s3://bucket/a.ckpt"):  # Lightning trusts them
+        with pytest.raises(WeightsError, match=r"a\.ckpt is an address"):
+            load(address)
     stored = torch.load(trained)
     stored["hyper_parameters"]["lora_rank"] = "four"
     torch.save(stored, tmp_path / "odd.ckpt")
@@ -224,6 +227,8 @@ def test_a_file_may_not_choose_the_code_of_surgery(tmp_path, plain):
     torch.save(stored, tmp_path / "evil.ckpt")
     with pytest.raises(WeightsError, match=r"evil\.ckpt asks for surgery"):
         SAMSOD.load_from_checkpoint(tmp_path / "evil.ckpt")
+    with open(tmp_path / "evil.ckpt", "rb") as file, pytest.raises(WeightsError, match="surgery"):
+        SAMSOD.load_from_checkpoint(file)
     assert not mark.exists()
     loaded = SAMSOD.load_from_checkpoint(tmp_path / "evil.ckpt", surgery="Mean")
     assert loaded.surgery == "Mean"
