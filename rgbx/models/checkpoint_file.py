@@ -69,6 +69,17 @@ def _schedules(value: Any) -> bool:
     )
 
 
+def _seed(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _window(value: Any) -> bool:
+    """A half-filled window of accumulation."""
+    return value is None or (
+        _mapping(value) and _count(value.get("count")) and holds_numbers(value.get("sum"))
+    )
+
+
 def _numbers(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(map(_number, value))
 
@@ -132,6 +143,8 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer_states": (_mappings, "a list of mappings"),
     "lr_schedulers": (_schedules, "a list of schedules, whose counts and rates are numbers"),
     "surgery": (_mapping, "a mapping"),
+    "surgery.seed": (_seed, "a whole number"),
+    "surgery.window": (_window, "gradients and how many were added up"),
 }
 _NEEDED = (
     *("rgbx.model", "rgbx.frozen_sha256", "state_dict"),

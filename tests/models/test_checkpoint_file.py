@@ -190,6 +190,21 @@ def test_entries_of_the_wrong_type(tmp_path: Path, key: str, value: Any) -> None
     assert f"`{key}`" in refusal(tmp_path / "a.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("seed", value) for value in ("x", 1.5, [1])),
+        *(("window", value) for value in (3, {"sum": "x", "count": 1}, {"sum": torch.zeros(2)})),
+    ],
+)
+def test_surgery_of_the_wrong_type(tmp_path: Path, key: str, value: Any) -> None:
+    torch.save(whole() | {"surgery": {key: value}}, tmp_path / "a.ckpt")
+    assert f"`surgery.{key}`" in refusal(tmp_path / "a.ckpt")
+    right = {"seed": -3, "window": {"sum": torch.zeros(2), "count": 1}}
+    torch.save(whole() | {"surgery": right}, tmp_path / "a.ckpt")
+    assert read_checkpoint(tmp_path / "a.ckpt")["surgery"]["seed"] == -3
+
+
 @pytest.mark.parametrize("value", [None, "text", 2, "2.6 or so"])
 def test_versions(tmp_path: Path, value: Any) -> None:
     torch.save(whole() | {"pytorch-lightning_version": value}, tmp_path / "a.ckpt")
