@@ -76,7 +76,9 @@ def _seed(value: Any) -> bool:
 def _window(value: Any) -> bool:
     """A half-filled window of accumulation."""
     return value is None or (
-        _mapping(value) and _count(value.get("count")) and holds_numbers(value.get("sum"))
+        _mapping(value)
+        and _count(value.get("count"))
+        and ("sum" not in value or holds_numbers(value["sum"]))
     )
 
 
