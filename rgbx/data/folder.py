@@ -47,7 +47,7 @@ class FolderRGBX(RGBXDataModule):
         root: folder of the data set.
         class_names: name of id 0, 1, ...; needed unless only predicting.
         palette: colour of each id, 0 to 255; distinct colours are made if it is not given.
-        binary: masks are black-and-white pictures, bright = id 1 (cut at > 127), not class ids;
+        binary: masks are black-and-white pictures, bright = id 1 (cut at > 128), not class ids;
             class names are then ["background", "foreground"] unless given.
         soft_masks: keep the grey borders of binary masks in training.
         resize_x: accept an `x` of another size and resize it to the visible picture.

@@ -144,7 +144,7 @@ def _map_errors(found: Pixels, wanted: Pixels) -> Pixels:
     outside = colours["right background"] * (1 - share) + colours["false alarm"] * share
     inside = colours["right object"] * share + colours["missed"] * (1 - share)
     table = np.rint(np.stack((outside, inside))).astype(np.uint8)
-    return table[(wanted > 127).astype(np.uint8), found]
+    return table[(wanted > 128).astype(np.uint8), found]
 
 
 def _small(file: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
