@@ -173,6 +173,7 @@ def _split_table(report: "Report") -> Any:
         "missing": "missing partner",
         "unreadable": "unreadable",
         "channels": "wrong channels",
+        "values": "masks of unclear values",
         "size": "sizes differ",
         "swapped": "height and width swapped",
         "ids": "ids outside the classes",
@@ -181,6 +182,12 @@ def _split_table(report: "Report") -> Any:
         "constant": "x constant (no content)",
         "nan": "x with NaN or infinity",
         "black": "masks all black",
+        "white": "masks all white",
+        "inverted": "palette masks shown inverted",
+        "jpeg": "masks of ids in JPEG",
+        "dark": "16-bit rgb hardly used",
+        "turned": "files turned by EXIF",
+        "several": "files with several images",
     }
     table = Table(title=f"{report.data}: {report.root}")
     table.add_column("")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rgbx.data.decode import SampleError, read_colours
 from rgbx.prompts import foreground
 
-__all__ = ["read_binary", "read_soft"]
+__all__ = ["is_jpeg", "read_binary", "read_soft"]
 
 _CUT = 128 / 255  # PySODMetrics' and HQ-SAM's: above it is the object
 _RINGING = 16 / 255  # what JPEG leaves on black
@@ -124,7 +124,7 @@ def _share(path: Path, grey: NDArray[np.generic]) -> NDArray[np.float32]:
 def _require_meaning(path: Path, grey: NDArray[np.generic], share: NDArray[np.float32]) -> None:
     """Refuse values that are neither 0 and 1 nor black and white, as those of class ids."""
     if not foreground(share).any():
-        is_ringing = float(share.max()) <= _RINGING and _is_jpeg(path)
+        is_ringing = float(share.max()) <= _RINGING and is_jpeg(path)
         if (share > 0).mean() > _FEW and not is_ringing:
             hint = _IDS if grey.max() <= _LARGEST_ID else "make the object white"
             shown = f"{grey.min():g} to {grey.max():g}"
@@ -134,12 +134,13 @@ def _require_meaning(path: Path, grey: NDArray[np.generic], share: NDArray[np.fl
         return
     counts = np.bincount(grey.ravel(), minlength=256)
     small = counts[1 : _LARGEST_ID + 1].sum()
-    if small > _FEW * grey.size and not counts[_LARGEST_ID + 1 : 255].any() and not _is_jpeg(path):
+    if small > _FEW * grey.size and not counts[_LARGEST_ID + 1 : 255].any() and not is_jpeg(path):
         shown = ", ".join(str(value) for value in np.flatnonzero(counts))
         _refuse(path, f"it holds {shown}, as class ids with 255 for no label do; {_IDS}")
 
 
-def _is_jpeg(path: Path) -> bool:
+def is_jpeg(path: Path) -> bool:
+    """Tell by its first bytes, whatever its suffix, whether a file is JPEG."""
     with path.open("rb") as file:
         return file.read(2) == b"\xff\xd8"
 

@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from rgbx.data.decode import Stored
+import numpy as np
+from numpy.typing import NDArray
+
+from rgbx.data.decode import Stored, read_raw
 from rgbx.data.hints import takes
 
 if TYPE_CHECKING:
     from rgbx.data.source import Source
 
-__all__ = ["Mixtures", "mixed_types"]
+__all__ = ["Mixtures", "mixed_types", "type_of_floats"]
 
-_DIVIDED = "divided by the largest value of their type"
-_STRETCHED = "stretched image by image"
-_RULES: dict[Literal["rgb", "x"], dict[Stored, str]] = {
-    "rgb": {"1-bit": _DIVIDED, "8-bit": _DIVIDED, "16-bit": _DIVIDED},
-    "x": {"1-bit": _DIVIDED, "8-bit": _DIVIDED, "float in [0, 1]": "taken as they are"},
+# Types whose values keep their meaning from image to image; all others are stretched one by one.
+_FIXED: dict[Literal["rgb", "x"], set[Stored]] = {
+    "rgb": {"1-bit", "8-bit", "16-bit", "float in [0, 1]"},
+    "x": {"1-bit", "8-bit", "float in [0, 1]"},
 }
 
 
@@ -42,6 +44,8 @@ def mixed_types(
     advice = "store all in one type"
     if part == "x" and takes(data, "x_range"):
         advice += ", or set x_range to the stored values that become 0 and 1"
+    if "float" in types.values() and _FIXED[part] & set(types.values()):
+        types = {path: _told(path, stored) for path, stored in types.items()}
     folders: dict[Path, dict[Path, Stored]] = {}
     for path, stored in types.items():
         folders.setdefault(path.parent, {})[path] = stored
@@ -50,17 +54,27 @@ def mixed_types(
     return Mixtures(inside, between)
 
 
+def type_of_floats(stored: NDArray[np.generic]) -> Stored:
+    """Tell whether floats count as a share of the whole already, as `to_unit` decides it."""
+    values = stored.astype(np.float32)
+    known = values[np.isfinite(values)]
+    is_unit = known.size > 0 and known.min() >= 0 and known.max() <= 1
+    return "float in [0, 1]" if is_unit else "float"
+
+
+def _told(path: Path, stored: Stored) -> Stored:
+    return type_of_floats(read_raw(path)) if stored == "float" else stored
+
+
 def _describe(types: Mapping[Path, Stored], part: Literal["rgb", "x"], advice: str) -> str:
     groups: dict[Stored, list[Path]] = {}
     for path, stored in types.items():
         groups.setdefault(stored, []).append(path)
-    rules = {stored: _RULES[part].get(stored, _STRETCHED) for stored in groups}
-    # integers and floats are both stretched, but hardly in one unit
-    kinds = {(rule, stored == "float") for stored, rule in rules.items()}
-    if len(kinds) < 2:
+    if len({stored in _FIXED[part] for stored in groups}) < 2:
         return ""
-    shown = "; ".join(
-        f"{len(paths)} {'are' if len(paths) > 1 else 'is'} {stored} ({paths[0]}), {rules[stored]}"
+    shown = " and ".join(
+        f"{len(paths)} {'are' if len(paths) > 1 else 'is'} {stored} ({paths[0]}) and "
+        f"{'kept on the scale of the type' if stored in _FIXED[part] else 'stretched one by one'}"
         for stored, paths in groups.items()
     )
-    return f"{part} images are not scaled alike: {shown}: {advice}"
+    return f"{part} images are not scaled alike, for {shown}: {advice}"
