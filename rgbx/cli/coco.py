@@ -67,9 +67,9 @@ def evaluate(
     """Ask for every instance with one box per range, and score the masks.
 
     Annotations count in pixels of the pictures as viewers show them, turned by their EXIF
-    orientation. A picture is resized so that its longer side is `size`, and padded on the right and below. A box
-    is drawn in the picture's own pixels, by a generator seeded from (name, annotation, range), so
-    that every model sees the same. The predicted class is the true one.
+    orientation. A picture is resized so that its longer side is `size`, and padded on the right and
+    below. A box is drawn in the picture's own pixels, by a generator seeded from (name, annotation,
+    range), so that every model sees the same. The predicted class is the true one.
 
     Args:
         model: on its device, in eval mode.
