@@ -150,7 +150,7 @@ def test_class_ids_stay_indices_whatever_their_colours(tmp_path):
 
 
 def test_masks_are_cut_as_pysodmetrics_cuts_them(tmp_path, put):
-    """A mask of 127, 128 and 129, read and scored here, and scored by PySODMetrics from the file."""
+    """A mask of 127, 128 and 129, scored here, and by PySODMetrics from the file."""
     sod = pytest.importorskip("py_sod_metrics")
     rng = np.random.default_rng(0)
     mask = rng.choice(np.array([0, 127, 128, 129, 255], np.uint8), (24, 32))
