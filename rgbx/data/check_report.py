@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rgbx.data.decode import Stored
+from rgbx.data.headers import Stored
 from rgbx.data.records import Problem
 from rgbx.data.split_statistics import SplitStatistics
 

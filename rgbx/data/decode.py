@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -22,18 +22,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from rgbx.data.orientation import orientation_of, turned, turns_sideways
+from rgbx.data.orientation import orientation_of, turned
 from rgbx.errors import DataError
 
 __all__ = [
+    "BITS_PER_SAMPLE",
     "IMAGE_SUFFIXES",
-    "Facts",
-    "Header",
     "Kind",
     "SampleError",
-    "Stored",
-    "look",
-    "probe",
+    "is_deep_png",
+    "is_deep_tiff",
+    "open_image",
+    "orientation_of_page",
+    "page_pixels",
     "read_colours",
     "read_pixels",
     "read_raw",
@@ -61,10 +62,9 @@ Kind = Literal[
     "jpeg",
 ]
 T = TypeVar("T")
-Stored = Literal["1-bit", "8-bit", "16-bit", "32-bit", "float", "float in [0, 1]"]
 
 # numbers of TIFF tags
-_BITS_PER_SAMPLE = 258
+BITS_PER_SAMPLE = 258
 _ORIENTATION = 274
 _SAMPLE_FORMAT = 339
 
@@ -96,29 +96,6 @@ class SampleError(DataError):
         self.kind = kind
 
 
-class Header(NamedTuple):
-    """What a file's first bytes tell: height and width in pixels (upright), number of channels."""
-
-    height: int
-    width: int
-    channels: int
-
-
-class Facts(NamedTuple):
-    """What else a file tells before its pixels are decoded.
-
-    Args:
-        stored: type of the values; integers of more than 16 bits are "32-bit". Whether floats lie
-            in [0, 1] is not told before they are decoded.
-        orientation: 1 (as stored) to 8, of EXIF.
-        images: how many images the file holds that a viewer would show.
-    """
-
-    stored: Stored
-    orientation: int
-    images: int
-
-
 def _unreadable(path: Path, error: Exception | str) -> SampleError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     advice = "replace or remove the file"
@@ -141,22 +118,22 @@ def _first_bytes(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _is_deep_png(path: Path) -> bool:
+def is_deep_png(path: Path) -> bool:
     """True for PNGs of 16 bits per channel with 2 to 4 channels, which PIL cuts to 8 bits."""
     head = _first_bytes(path, 26)
     deep = (b"\x10\x02", b"\x10\x04", b"\x10\x06")
     return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:26] in deep
 
 
-def _is_deep_tiff(image: Image.Image) -> bool:
+def is_deep_tiff(image: Image.Image) -> bool:
     """True for TIFFs of 16 bits per channel with several channels, which PIL cuts to 8 bits too."""
     if not isinstance(image, TiffImageFile) or image.mode in {"I", "F"}:
         return False
-    bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))
+    bits = image.tag_v2.get(BITS_PER_SAMPLE, (8,))
     return len(bits) > 1 and max(bits) > 8
 
 
-def _open_image(
+def open_image(
     path: Path, use: Callable[[Image.Image], T | None], otherwise: Callable[[tifffile.TiffPage], T]
 ) -> T:
     """Use a file as PIL opens it, or as tifffile does where PIL cannot or `use` gives None.
@@ -184,69 +161,20 @@ def _open_image(
         raise _unreadable(path, error) from error
 
 
-def probe(path: Path) -> Header:
-    """Read size and channel count without decoding the pixels.
-
-    Raises:
-        SampleError: the file is missing, empty or no image.
-    """
-
-    def use(image: Image.Image) -> Header:
-        size = (image.height, image.width)
-        if not isinstance(image, TiffImageFile) and turns_sideways(orientation_of(image, path)):
-            size = (image.width, image.height)  # of TIFFs, PIL gives the size upright
-        return Header(*size, len(image.getbands()))
-
-    def otherwise(page: tifffile.TiffPage) -> Header:
-        array = _page(path, page)
-        return Header(array.shape[0], array.shape[1], 1 if array.ndim == 2 else array.shape[2])
-
-    return _open_image(path, use, otherwise)
-
-
-def look(path: Path) -> Facts:
-    """Read what a file tells of its values, orientation and further images, without decoding.
-
-    Raises:
-        SampleError: the file is missing, empty or no image.
-    """
-
-    def use(image: Image.Image) -> Facts:
-        stored: Stored = "8-bit"
-        if image.mode == "1":
-            stored = "1-bit"
-        elif image.mode.startswith("I;16") or _is_deep_png(path) or _is_deep_tiff(image):
-            stored = "16-bit"
-        elif image.mode == "I":
-            bits = image.tag_v2[_BITS_PER_SAMPLE] if isinstance(image, TiffImageFile) else (32,)
-            stored = "16-bit" if max(bits) == 16 else "32-bit"
-        elif image.mode == "F":
-            stored = "float"
-        # further images of an MPO are previews and depth maps of the camera; viewers hide them
-        images = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        return Facts(stored, orientation_of(image, path), images)
-
-    def otherwise(page: tifffile.TiffPage) -> Facts:
-        dtype = np.dtype(page.dtype or np.uint8)
-        bits: dict[int, Stored] = {1: "8-bit", 2: "16-bit"}
-        stored = "float" if dtype.kind == "f" else bits.get(dtype.itemsize, "32-bit")
-        return Facts(stored, _orientation_of_page(page), len(page.parent.pages))
-
-    return _open_image(path, use, otherwise)
-
-
-def _orientation_of_page(page: tifffile.TiffPage) -> int:
+def orientation_of_page(page: tifffile.TiffPage) -> int:
+    """As `rgbx.data.orientation.orientation_of`, of a file that tifffile opened."""
     found = page.tags.valueof(_ORIENTATION, 1)
     return int(found) if found in range(1, 9) else 1
 
 
-def _page(path: Path, page: tifffile.TiffPage) -> NDArray[np.generic]:
+def page_pixels(path: Path, page: tifffile.TiffPage) -> NDArray[np.generic]:
+    """Decode what tifffile opened: (H, W) or (H, W, C), upright."""
     array = np.asarray(page.asarray())
     if array.ndim not in (2, 3):
         raise _unreadable(path, f"it has {array.ndim} dimensions, not 2 or 3")
     if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and array.ndim == 3:
         array = np.moveaxis(array, 0, 2)  # one plane after the other
-    return turned(array, _orientation_of_page(page))
+    return turned(array, orientation_of_page(page))
 
 
 def _decode(
@@ -255,22 +183,24 @@ def _decode(
     """The upright pixels in the machine's byte order; `convert` may change what PIL opened."""
 
     def use(image: Image.Image) -> NDArray[np.generic] | None:
-        if _is_deep_tiff(image):
+        if is_deep_tiff(image):
             return None
         if isinstance(image, TiffImageFile):  # PIL turns it
             is_unsigned = _is_unsigned(image)
             array = np.asarray(convert(image))
             return array.view(np.uint32) if is_unsigned else array
         array = np.asarray(convert(image))  # for deep PNGs it only tells whether the file is whole
-        return turned(_deep_png(path) if _is_deep_png(path) else array, orientation_of(image, path))
+        if image.format == "PPM" and image.mode == "I":  # has 16 bits at most
+            array = array.astype(np.uint16)
+        return turned(_deep_png(path) if is_deep_png(path) else array, orientation_of(image, path))
 
-    array = _open_image(path, use, lambda page: _page(path, page))
+    array = open_image(path, use, lambda page: page_pixels(path, page))
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _is_unsigned(image: TiffImageFile) -> bool:
     """True for unsigned integers of 32 bits, which PIL takes for signed ones."""
-    bits, kind = image.tag_v2.get(_BITS_PER_SAMPLE), image.tag_v2.get(_SAMPLE_FORMAT, (1,))
+    bits, kind = image.tag_v2.get(BITS_PER_SAMPLE), image.tag_v2.get(_SAMPLE_FORMAT, (1,))
     return bool(image.mode == "I" and bits == (32,) and kind == (1,))
 
 

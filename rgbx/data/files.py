@@ -12,17 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rgbx.data.decode import (
-    IMAGE_SUFFIXES,
-    Header,
-    Kind,
-    SampleError,
-    Stored,
-    look,
-    probe,
-    read_pixels,
-    read_raw,
-)
+from rgbx.data.decode import IMAGE_SUFFIXES, Kind, SampleError, read_pixels, read_raw
+from rgbx.data.headers import Header, Stored, look, probe
 from rgbx.data.mask_files import read_binary, read_soft
 
 __all__ = [

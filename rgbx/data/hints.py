@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rgbx.data.decode import SampleError, look
+from rgbx.data.decode import SampleError
+from rgbx.data.headers import look
 from rgbx.data.mask_files import read_binary
 from rgbx.data.orientation import turns_sideways
 from rgbx.data.records import Record
@@ -41,7 +42,7 @@ def mask_hint(data: object, path: Path, ids: NDArray[np.int64] | None, num_class
     if values[0] < 0 or values[-1] >= _MANY:
         return ""
     needed = f"; the ids 0 to {values[-1]} need {values[-1] + 1} class_names, that of id 0 first"
-    if takes(data, "ignore_ids"):
+    if values[0] == 0 and takes(data, "ignore_ids"):
         needed += ", and ignore_ids: [0] leaves id 0 out where it means void"
     return needed
 

@@ -1,19 +1,22 @@
 """Images of one modality whose files are of several types, and would be scaled by several rules."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rgbx.data.decode import Stored, read_raw
+from rgbx.data.decode import read_raw
+from rgbx.data.headers import Stored, look
 from rgbx.data.hints import takes
+from rgbx.data.records import Record
+from rgbx.errors import DataError
 
 if TYPE_CHECKING:
     from rgbx.data.source import Source
 
-__all__ = ["Mixtures", "mixed_types", "type_of_floats"]
+__all__ = ["Mixtures", "mixed_types", "separate_types", "type_of_floats"]
 
 # Types whose values keep their meaning from image to image; all others are stretched one by one.
 _FIXED: dict[Literal["rgb", "x"], set[Stored]] = {
@@ -52,6 +55,22 @@ def mixed_types(
     inside = [text for found in folders.values() if (text := _describe(found, part, advice))]
     between = [] if inside else [text for text in [_describe(types, part, advice)] if text]
     return Mixtures(inside, between)
+
+
+def separate_types(data: "Source", records: Iterable[Record]) -> list[str]:
+    """Check the types of the second modality of some samples.
+
+    Returns:
+        Sentences about folders whose types differ.
+
+    Raises:
+        DataError: the types of one folder are scaled by different rules.
+    """
+    files = [r.x for r in records if r.x is not None and r.x != r.rgb]
+    found = mixed_types(data, {path: look(path).stored for path in files}, "x")
+    if found.in_folders:
+        raise DataError(f"{data.root}: {' '.join(found.in_folders)}")
+    return [f"{data.root}: {text}" for text in found.between]
 
 
 def type_of_floats(stored: NDArray[np.generic]) -> Stored:

@@ -17,7 +17,6 @@ from rgbx.data.files import (
     Header,
     Kind,
     SampleError,
-    look,
     probe,
     read_binary,
     read_grey,
@@ -26,7 +25,7 @@ from rgbx.data.files import (
     read_soft,
 )
 from rgbx.data.hints import mask_hint, size_error
-from rgbx.data.mixed import mixed_types
+from rgbx.data.mixed import separate_types
 from rgbx.data.normalise import Mask, Raw, Triple
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.scribbles import read_scribble
@@ -163,7 +162,8 @@ class Source(Choosing):
             if not bad:
                 records.append(record)
         self._report(split, problems)
-        self._report_types(records)
+        for text in separate_types(self, records):
+            rank_zero_warn(text)
         if not records:
             raise DataError(f"{self.root}: the {split} split of {type(self).__name__} is empty")
         usual = self.expected_size(split)
@@ -200,14 +200,6 @@ class Source(Choosing):
             f"{self.root}: {len(problems)} samples of {split} cannot be used "
             f"(on_bad: skip leaves them out):\n{lines}{more}"
         )
-
-    def _report_types(self, records: Sequence[Record]) -> None:
-        files = [record.x for record in records if record.x not in (None, record.rgb)]
-        found = mixed_types(self, {path: look(path).stored for path in files if path}, "x")
-        if found.in_folders:
-            raise DataError(f"{self.root}: {' '.join(found.in_folders)}")
-        for text in found.between:
-            rank_zero_warn(f"{self.root}: {text}")
 
     def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Read rgb (H, W, 3) uint8 and x of one sample.

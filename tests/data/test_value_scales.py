@@ -200,6 +200,13 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         read_raw(tmp_path / "a.tif")
 
 
+def test_grey_maps_of_netpbm(tmp_path):
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 128 96 65535\n" + with_holes(DEPTH, 0, 65535).astype(">u2").tobytes())
+    assert look(path).stored == "16-bit" and read_raw(path).dtype == np.uint16
+    np.testing.assert_array_equal(read_grey(path)[:90], to_unit(DEPTH)[:90])
+
+
 def test_one_pixel_is_an_image(tmp_path, put):
     assert read_rgb(put(tmp_path / "a.png", np.full((1, 1, 3), 9, np.uint8))).tolist() == [
         [[9] * 3]
