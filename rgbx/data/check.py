@@ -1,7 +1,7 @@
 """Reading a whole data set once, to find everything that would break or spoil training."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,18 @@ def _judge(data: RGBXDataModule, report: Report, split: str, found: SplitReport)
     report.warnings += [f"left out of {split}: {line}" for line in left_out]
     if not found.pairs and not breaking:
         report.breaking.append(f"{data.root}: no usable sample in the {split} split")
-    report.breaking += [f"{data.root}: {text}" for text in _empty_masks(data, split, found)]
+    if not data.binary and found.pixels[-1] and not found.pixels[1:-1].any():
+        # 255 means ignore in class-id maps, so nothing else would notice black-and-white masks
+        said = "only 255 (ignored), so that nothing is labelled"
+        if found.pixels[0]:
+            said = "only 0 and 255 (ignored); for black-and-white masks use FolderRGBX with "
+            said += "binary: true"
+        report.breaking.append(f"{data.root}: the masks of {split} hold {said}")
+    one_colour = found.note_kinds["black"] + found.note_kinds["white"]
+    if 1 < found.pairs == one_colour:
+        report.warnings.append(
+            f"{split}: all {one_colour} masks are of one colour, so that nothing can be learned"
+        )
     if found.bright_borders > found.pairs / 2:
         report.warnings.append(
             f"{split}: {found.bright_borders} of {found.pairs} masks are bright along their border "
@@ -74,20 +85,6 @@ def _judge(data: RGBXDataModule, report: Report, split: str, found: SplitReport)
         for path, share in found.grey_masks.items()
         if not data.grey_borders
     ]
-
-
-def _empty_masks(data: RGBXDataModule, split: str, found: SplitReport) -> Iterator[str]:
-    """Say where all masks of a split label nothing, or nothing but one class of two."""
-    if not data.binary and found.pixels[-1] and not found.pixels[1:-1].any():
-        # 255 means ignore in class-id maps, so nothing else would notice black-and-white masks
-        held = "0 and 255 (ignored); for" if found.pixels[0] else "255 (ignored); for"
-        yield (
-            f"the masks of {split} hold only {held} black-and-white masks use FolderRGBX with "
-            "binary: true"
-        )
-    one_colour = found.note_kinds["black"] + found.note_kinds["white"]
-    if 1 < found.pairs == one_colour:
-        yield f"all {one_colour} masks of {split} are of one colour; nothing is to be learned"
 
 
 def _judge_types(data: RGBXDataModule, report: Report, splits: Iterable[SplitReport]) -> None:

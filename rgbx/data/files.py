@@ -87,8 +87,7 @@ def read_grey(
                 "(x_channels: 3 reads them as colours)",
                 stacklevel=2,
             )
-            channels = np.moveaxis(colour, 2, 0)
-            return np.mean([to_unit(c, value_range, invalid) for c in channels], axis=0)
+            return to_unit(colour, value_range, invalid).mean(axis=2)
     scaled = to_unit(array, value_range, invalid)
     warn_if_constant(path, scaled)
     return scaled
@@ -122,7 +121,8 @@ def to_unit(
     Args:
         array: any shape and numeric type.
         value_range: the values that become 0 and 1.
-        invalid: stored values that mean "no measurement". None stands for 0 and the largest value
+        invalid: stored values that mean "no measurement", in colours where all channels hold one.
+            None stands for 0 and the largest value
             of the type (65535) of integers without negative values, the two ends of the type of
             integers with them, and no value of floats.
 
@@ -160,7 +160,10 @@ def _is_invalid(array: NDArray[np.generic], invalid: Sequence[float] | None) -> 
             return np.zeros(array.shape, np.bool_)
         ends = np.iinfo(array.dtype.name)
         invalid = (ends.min if array.min() < 0 else 0, ends.max)
-    return np.isin(array, np.asarray(invalid, dtype=np.float64))
+    found = np.isin(array, np.asarray(invalid, dtype=np.float64))
+    if array.ndim == 3:  # black and white are no measurement, but pure red is a colour
+        found[:] = found.all(axis=2, keepdims=True)
+    return found
 
 
 def read_ids(path: Path) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ class FolderRGBX(RGBXDataModule):
 
     8-bit `x` is divided by 255; 16-bit and float `x` is stretched per image, from its smallest to
     its largest valid value (0 and 65535 are none, see `x_invalid`), unless `x_range` is given (see
-    `rgbx.data.files.to_unit`). Both kinds in one folder are refused without `x_range`. All files
+    `rgbx.data.files.to_unit`). Both kinds in one folder are a problem without `x_range`. All files
     are read upright, as their EXIF orientation says. A palette counts by its indices in class-id
     masks, and by its colours in binary ones.
 

@@ -42,8 +42,8 @@ def read_soft(path: Path) -> NDArray[np.float32]:
 
     The values decide the scale: booleans and masks in which nothing exceeds 1 are taken as they
     are, else 255 is full, and 65535 where a value exceeds 255. A palette counts by its colours, not
-    by its indices. One colour on black counts by its strongest channel. Where all pixels have one
-    colour, a varying alpha channel is the mask.
+    by its indices. One colour on black counts by its strongest channel; else a channel that alone
+    varies is the mask, alpha included.
 
     Returns:
         (H, W) float32 in [0, 1].
@@ -101,6 +101,9 @@ def _without_alpha(path: Path, colour: NDArray[np.generic]) -> NDArray[np.generi
         return first  # grey, but for the noise of its coding
     bright = strongest > top * _CUT
     if bright.all() and not _is_constant(colour):
+        varying = np.flatnonzero((colour != colour[:1, :1]).any(axis=(0, 1)))
+        if varying.size == 1:
+            return colour[..., varying[0]]
         _refuse(path, "it has several colours and no black, so the object cannot be told")
     kinds = ((values > top * _CUT) @ np.array([1, 2, 4])).astype(np.int64)[bright]
     shares = np.bincount(kinds) / kinds.size

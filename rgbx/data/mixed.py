@@ -11,12 +11,11 @@ from rgbx.data.decode import read_raw
 from rgbx.data.headers import Stored, look
 from rgbx.data.hints import takes
 from rgbx.data.records import Record
-from rgbx.errors import DataError
 
 if TYPE_CHECKING:
     from rgbx.data.source import Source
 
-__all__ = ["Mixtures", "mixed_types", "separate_types", "type_of_floats"]
+__all__ = ["Mixtures", "mixed_types", "mixed_x", "type_of_floats"]
 
 # Types whose values keep their meaning from image to image; all others are stretched one by one.
 _FIXED: dict[Literal["rgb", "x"], set[Stored]] = {
@@ -57,20 +56,11 @@ def mixed_types(
     return Mixtures(inside, between)
 
 
-def separate_types(data: "Source", records: Iterable[Record]) -> list[str]:
-    """Check the types of the second modality of some samples.
-
-    Returns:
-        Sentences about folders whose types differ.
-
-    Raises:
-        DataError: the types of one folder are scaled by different rules.
-    """
+def mixed_x(data: "Source", records: Iterable[Record]) -> list[str]:
+    """Say which types of the second modality of some samples do not go together."""
     files = [r.x for r in records if r.x is not None and r.x != r.rgb]
     found = mixed_types(data, {path: look(path).stored for path in files}, "x")
-    if found.in_folders:
-        raise DataError(f"{data.root}: {' '.join(found.in_folders)}")
-    return [f"{data.root}: {text}" for text in found.between]
+    return [f"{data.root}: {text}" for text in (*found.in_folders, *found.between)]
 
 
 def type_of_floats(stored: NDArray[np.generic]) -> Stored:
@@ -91,9 +81,9 @@ def _describe(types: Mapping[Path, Stored], part: Literal["rgb", "x"], advice: s
         groups.setdefault(stored, []).append(path)
     if len({stored in _FIXED[part] for stored in groups}) < 2:
         return ""
-    shown = " and ".join(
-        f"{len(paths)} {'are' if len(paths) > 1 else 'is'} {stored} ({paths[0]}) and "
-        f"{'kept on the scale of the type' if stored in _FIXED[part] else 'stretched one by one'}"
+    rules = {True: "on the scale of the type", False: "stretched image by image"}
+    shown = ", ".join(
+        f"{len(paths)} are {stored}, {rules[stored in _FIXED[part]]} (such as {paths[0]})"
         for stored, paths in groups.items()
     )
-    return f"{part} images are not scaled alike, for {shown}: {advice}"
+    return f"{part} images are not scaled alike: {shown}: {advice}"

@@ -25,7 +25,7 @@ from rgbx.data.files import (
     read_soft,
 )
 from rgbx.data.hints import mask_hint, size_error
-from rgbx.data.mixed import separate_types
+from rgbx.data.mixed import mixed_x
 from rgbx.data.normalise import Mask, Raw, Triple
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.scribbles import read_scribble
@@ -162,7 +162,7 @@ class Source(Choosing):
             if not bad:
                 records.append(record)
         self._report(split, problems)
-        for text in separate_types(self, records):
+        for text in mixed_x(self, records):
             rank_zero_warn(text)
         if not records:
             raise DataError(f"{self.root}: the {split} split of {type(self).__name__} is empty")

@@ -43,6 +43,7 @@ SHOWN = {
     "red": Image.fromarray(painted((0, 0, 0), (255, 0, 0))),
     "green": Image.fromarray(painted((0, 0, 0), (0, 255, 0))),
     "blue": Image.fromarray(painted((0, 0, 0), (0, 0, 255))),
+    "white on cyan": Image.fromarray(painted((0, 255, 255), (255, 255, 255))),
     "green and alpha": Image.fromarray(painted((0, 0, 0, 255), (0, 255, 0, 255))),
     "white, object in alpha": Image.fromarray(painted((255, 255, 255, 0), (255, 255, 255, 255))),
     "black, object in alpha": Image.fromarray(painted((0, 0, 0, 0), (0, 0, 0, 255))),
@@ -179,11 +180,11 @@ def test_constant_masks_are_counted(tmp_path, pairs, put, value, kind):
     root = two_class(tmp_path, pairs, put, np.full((32, 48), value, np.uint8))
     report = check(FolderRGBX(str(root), binary=True, val_share=0.25), progress=False)
     assert report.splits["train"].note_kinds[kind] == 4
-    assert any("all 4 masks of train" in line for line in report.breaking)
+    assert any("all 4 masks are of one colour" in line for line in report.warnings)
     put(root / "mask" / "a.png", np.eye(32, 48, dtype=np.uint8) * 255)
     report = check(FolderRGBX(str(root), binary=True, val_share=0.0), progress=False)
     assert report.splits["train"].note_kinds[kind] == 7
-    assert not any("masks of train" in line for line in report.breaking)
+    assert not any("of one colour" in line for line in report.warnings)
 
 
 def test_inverted_masks_are_hinted_at(tmp_path, pairs, put):
