@@ -189,6 +189,7 @@ def _split_table(report: "Report") -> Any:
         "turned": "files turned by EXIF",
         "several": "files with several images",
     }
+    rare = {"values", "inverted", "jpeg", "dark", "turned", "several"}  # shown where there are any
     table = Table(title=f"{report.data}: {report.root}")
     table.add_column("")
     for split in report.splits:
@@ -198,7 +199,8 @@ def _split_table(report: "Report") -> Any:
     table.add_row("usual", *("-" if f.expected is None else str(f.expected) for f in found))
     for kind, label in kinds.items():
         counts = [f.kinds[kind] + f.note_kinds[kind] for f in found]
-        table.add_row(label, *map(str, counts))
+        if any(counts) or kind not in rare:
+            table.add_row(label, *map(str, counts))
     return table
 
 
