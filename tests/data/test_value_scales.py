@@ -1,13 +1,15 @@
 """Stored values that mean nothing, and files of one modality that would not be scaled alike."""
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-from rgbx.data import FolderRGBX
+from rgbx.data import FolderRGBX, MFNet
 from rgbx.data.check import check
 from rgbx.data.files import SampleError, look, read_grey, read_raw, read_rgb, to_unit
+from rgbx.data.records import Record
 
 DEPTH = np.linspace(2000, 4000, 96 * 128).reshape(96, 128).astype(np.uint16)
 
@@ -212,6 +214,13 @@ def test_grey_maps_of_netpbm(tmp_path):
     path.write_bytes(b"P5 128 96 65535\n" + with_holes(DEPTH, 0, 65535).astype(">u2").tobytes())
     assert look(path).stored == "16-bit" and read_raw(path).dtype == np.uint16
     np.testing.assert_array_equal(read_grey(path)[:90], to_unit(DEPTH)[:90])
+
+
+def test_sixteen_bits_in_the_four_channel_layout_are_refused(tmp_path):
+    path = tmp_path / "00001D.png"
+    cv2.imwrite(str(path), np.full((4, 6, 4), 300, np.uint16))
+    with pytest.raises(SampleError, match=r"00001D\.png.*uint16"):
+        MFNet(str(tmp_path)).read_images(Record("00001D", path, path))
 
 
 def test_one_pixel_is_an_image(tmp_path, put):
