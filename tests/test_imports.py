@@ -12,6 +12,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "errors": set(),
     "disk": set(),
     "pictures": set(),
+    "yaml_file": {"errors"},
     "curves": {"disk"},
     "losses": {"errors"},
     "point_loss": set(),
@@ -23,7 +24,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "blocks": {"errors"},
     "data": {"errors", "pictures", "prompts"},
     "results": {"errors", "disk"},
-    "sweep": {"errors", "disk"},
+    "sweep": {"errors", "disk", "yaml_file"},
     "report": {"errors", "disk", "curves", "results"},
     "models": {
         *(
@@ -51,7 +52,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
             "results",
             "backbones",
         ),
-        "sweep",
+        *("sweep", "yaml_file"),
         *("optim", "metrics", "report", "profile", "export"),
     },
 }

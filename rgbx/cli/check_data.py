@@ -100,39 +100,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _from_configs(paths: Sequence[str]) -> list[str]:
     """The `data:` parts of configuration files, as arguments."""
-    import yaml
+    from rgbx.cli.config_file import read_configs
 
-    found: list[str] = []
-    for path in paths:
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise RGBXError(f"The configuration {path} cannot be read: {reason}") from error
-        if isinstance(content, dict) and content.get("data"):
-            found += ["--data", json.dumps(content["data"])]
-    if paths and not found:
+    parts = [config["data"] for config in read_configs(paths) if config.get("data")]
+    if paths and not parts:
         raise RGBXError(f"{', '.join(paths)} has no `data:` part; name the data set with --data")
-    return found
+    return [word for part in parts for word in ("--data", _as_option(part))]
+
+
+def _as_option(part: Any) -> str:
+    return part if isinstance(part, str) else json.dumps(part)
 
 
 def _instantiate(arguments: list[str]) -> "RGBXDataModule":
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    from rgbx.cli.messages import explain
+    from rgbx.cli.config_parser import RGBXParser, own_sentences
     from rgbx.data import RGBXDataModule
 
-    parser = ArgumentParser(exit_on_error=False)
+    parser = RGBXParser()
     parser.add_subclass_arguments(RGBXDataModule, "data", required=True)
-    try:
+    with own_sentences():
         data: RGBXDataModule = parser.instantiate(parser.parse_args(arguments)).data
-    except ArgumentError as error:
-        raise RGBXError(explain(str(error))) from error
-    except ValueError as error:
-        # jsonargparse reports a constructor's own sentence as one of several failed attempts
-        if isinstance(error.__cause__, RGBXError):
-            raise error.__cause__ from error
-        raise
     return data
 
 

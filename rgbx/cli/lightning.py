@@ -7,7 +7,6 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rgbx.cli.adjust import (
     LINKED,
@@ -21,8 +20,9 @@ from rgbx.cli.adjust import (
 )
 from rgbx.cli.attention import FOLDER as ATTENTION
 from rgbx.cli.attention import AttentionWriter
+from rgbx.cli.config_parser import RGBXParser, own_sentences
 from rgbx.cli.logged_pictures import ValidationPictures
-from rgbx.cli.messages import RGBXParser, class_at, quieten
+from rgbx.cli.messages import class_at, quieten
 from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.python_values import without_python
@@ -36,6 +36,7 @@ from rgbx.cli.run_loggers import (
 )
 from rgbx.cli.settings import run_settings
 from rgbx.cli.stopped import Stopped, how_to_go_on
+from rgbx.cli.trainer_values import refuse_trainer_values, trainer_sentences
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule
@@ -53,8 +54,6 @@ def main(argv: Sequence[str]) -> int:
             RGBXCLI(list(argv))
     except Stopped:
         return 130
-    except MisconfigurationException as error:
-        raise RGBXError(" ".join(str(error).split())) from error
     return 0
 
 
@@ -83,6 +82,7 @@ class RGBXCLI(LightningCLI):
         assert isinstance(args, list)
         plain = [without_python(argument) for argument in args]
         self.config = parser.parse_args(wandb_beside(plain))
+        refuse_trainer_values(self.config[self.config.subcommand])
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The data set decides how many classes there are and what they are called."""
@@ -143,12 +143,8 @@ class RGBXCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """As the base; a sentence of a constructor is not buried in the parser's attempts."""
-        try:
+        with own_sentences():
             super().instantiate_classes()
-        except ValueError as error:
-            if isinstance(error.__cause__, RGBXError):
-                raise error.__cause__ from error
-            raise
         refuse_without_prompts(self.model, self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -161,7 +157,8 @@ class RGBXCLI(LightningCLI):
         if self.subcommand != "fit":
             self.save_config_callback = None
         self.model.data_info = _describe(self.datamodule)
-        trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
+        with trainer_sentences():
+            trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "fit" and ValidationPictures.have_a_place(trainer, self.model):
             callbacks.append(ValidationPictures())

@@ -7,21 +7,18 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
+from rgbx.cli.config_file import KEYS
 from rgbx.data.base import RGBXDataModule
-from rgbx.errors import RGBXError
 from rgbx.models.base import RGBXModule
 from rgbx.optim.schedules import Schedule
 
-__all__ = ["ConfigError", "RGBXParser", "class_at", "explain", "quieten"]
-
-TOP_LEVEL = ("model", "data", "trainer", "ckpt_path", "seed_everything", "config", "output")
+__all__ = ["class_at", "explain", "quieten"]
 
 
 #: warnings about things that rgbx does on purpose, or that only its authors can mend
@@ -51,20 +48,6 @@ def _one_line(message: Warning | str, category: type[Warning], *place: Any, **mo
 
 def _no_advertisement(record: logging.LogRecord) -> bool:
     return "Tip:" not in str(record.msg)
-
-
-class ConfigError(RGBXError):
-    """A configuration file or an option on the command line is wrong."""
-
-
-class RGBXParser(LightningArgumentParser):
-    """Lightning's parser, whose errors are sentences and exceptions rather than a usage page."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what the message means; inner parsers, which make one of several tries, do not."""
-        if not self.exit_on_error:
-            super().error(message, ex)
-        raise ConfigError(explain(message)) from ex
 
 
 def explain(message: str) -> str:
@@ -163,7 +146,7 @@ def _unknown_option(name: str, key: str | None, message: str) -> str:
     if head == "trainer" and rest:
         known = [f"trainer.{p}" for p in inspect.signature(Trainer.__init__).parameters]
         return f"There is no option `{plain}`{_hint(plain, known)}"
-    return f"There is no key `{head}`{_hint(head, TOP_LEVEL)}"
+    return f"There is no key `{head}`{_hint(head, (*KEYS, 'config'))}"
 
 
 def _missing(names: str, key: str | None, message: str) -> str:

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
-from rgbx.cli.messages import explain
+from rgbx.cli.config_parser import RGBXParser, own_sentences
 from rgbx.data.normalise import Triple
 from rgbx.data.options import as_triple
 from rgbx.data.source import Source
@@ -17,24 +15,7 @@ from rgbx.errors import RGBXError
 from rgbx.models import RGBXModule
 from rgbx.models.promptable import PromptableModule
 
-__all__ = ["build", "data_colours", "data_size", "read_configs"]
-
-
-def read_configs(paths: Sequence[str]) -> list[dict[str, Any]]:
-    """The contents of configuration files.
-
-    Raises:
-        RGBXError: a file is missing or no YAML.
-    """
-    found = []
-    for path in paths:
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise RGBXError(f"The configuration {path} cannot be read: {reason}") from error
-        found.append(content if isinstance(content, dict) else {})
-    return found
+__all__ = ["build", "data_colours", "data_size"]
 
 
 def data_size(configs: Sequence[dict[str, Any]]) -> int | None:
@@ -78,18 +59,16 @@ def build(
             device does not exist.
         WeightsError: the checkpoint is another model's.
     """
-    parser = ArgumentParser(exit_on_error=False)
+    parser = RGBXParser()
     parser.add_subclass_arguments(RGBXModule, "model", required=True)
     given = [config["model"] for config in configs if config.get("model")]
-    texts = [text for model in given for text in ("--model", json.dumps(model))]
-    try:
+    texts = [
+        text
+        for model in given
+        for text in ("--model", model if isinstance(model, str) else json.dumps(model))
+    ]
+    with own_sentences():
         model = parser.instantiate(parser.parse_args([*texts, *options])).model
-    except ArgumentError as error:
-        raise RGBXError(explain(str(error))) from error
-    except ValueError as error:
-        if isinstance(error.__cause__, RGBXError):  # a constructor's own sentence
-            raise error.__cause__ from error
-        raise
     if not isinstance(model, PromptableModule):
         raise RGBXError(f"{type(model).__name__} takes no prompts; give a model such as StableSAM.")
     if checkpoint is None:

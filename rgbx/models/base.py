@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_foreign
+from rgbx.optim.build import build_optimizer
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
 
@@ -49,6 +50,12 @@ class RGBXModule(LightningModule):
 
     def __init__(self, optimizer: OptimizerFactory, schedule: Schedule) -> None:
         super().__init__()
+        for name, value in (("optimizer", optimizer), ("schedule", schedule)):
+            if value is None:  # the parser takes null for any class
+                raise RGBXError(
+                    f"model.{name} is null: leave it out for the paper's own, or name a class; "
+                    "rgbx.optim.Constant is a schedule that changes nothing."
+                )
         self._optimizer_factory = optimizer
         self._schedule = schedule
         self._fingerprint: str | None = None
@@ -117,7 +124,8 @@ class RGBXModule(LightningModule):
         """
         if self.trainer.max_epochs == self.trainer.max_steps == -1:
             raise RGBXError("trainer.max_epochs is -1: give trainer.max_steps, or some epochs.")
-        optimizer = self._optimizer_factory([p for p in self.parameters() if p.requires_grad])
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = build_optimizer(self._optimizer_factory, trained)
         self._configured = [
             {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
         ]

@@ -1,0 +1,95 @@
+"""Values of `trainer` and `seed_everything` that cannot work, found before anything is built.
+
+Lightning looks at some of them when the trainer is built, at others in the middle of an epoch.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from rgbx.cli.config_file import ConfigError
+
+__all__ = ["refuse_trainer_values", "trainer_sentences"]
+
+#: smallest value; a share (a number with a point) lies between 0 and 1
+_LEAST = {
+    **dict.fromkeys(("max_epochs", "max_steps", "num_sanity_val_steps"), -1),
+    **dict.fromkeys(("min_epochs", "min_steps", "fast_dev_run", "gradient_clip_val"), 0),
+    **dict.fromkeys(("log_every_n_steps", "reload_dataloaders_every_n_epochs"), 0),
+    **dict.fromkeys(("check_val_every_n_epoch", "accumulate_grad_batches", "num_nodes"), 1),
+    "val_check_interval": 1,
+}
+_SHARES = tuple(f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict"))
+_LARGEST_SEED = 2**32 - 1  # numpy's
+
+
+def refuse_trainer_values(config: Any) -> None:
+    """Look at the plain values of a parsed configuration.
+
+    Raises:
+        ConfigError: names the key, the value, and what may be given.
+    """
+    trainer = config.trainer
+    for name, least in _LEAST.items():
+        _refuse_below(name, trainer.get(name), least)
+    for name in (*_SHARES, "overfit_batches"):
+        _refuse_below(name, trainer.get(name), 0)
+        _refuse_share(name, trainer.get(name))
+    _refuse_share("val_check_interval", trainer.get("val_check_interval"))
+    _refuse_unknown("accelerator", trainer, ("auto", "gpu", *_accelerators()))
+    _refuse_unknown("strategy", trainer, ("auto", *StrategyRegistry.available_strategies()))
+    devices = trainer.get("devices")
+    if type(devices) is int and (devices < -1 or devices == 0):
+        raise ConfigError(f"trainer.devices is {devices}: give 1 or more, or -1 for all.")
+    seed = config.get("seed_everything")
+    if type(seed) is int and not 0 <= seed <= _LARGEST_SEED:
+        raise ConfigError(f"seed_everything is {seed}: give 0 to {_LARGEST_SEED}.")
+
+
+def _accelerators() -> list[str]:
+    return list(AcceleratorRegistry.available_accelerators())
+
+
+def _refuse_below(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if not math.isfinite(value) or value < (min(least, 0) if isinstance(value, float) else least):
+        raise ConfigError(f"trainer.{name} is {value}: give {least} or more.")
+
+
+def _refuse_share(name: str, value: Any) -> None:
+    least = 0.0 if name != "val_check_interval" else math.ulp(0.0)
+    if isinstance(value, float) and not least <= value <= 1:
+        raise ConfigError(
+            f"trainer.{name} is {value}: give a share, 0.0 to 1.0, or a whole number of batches."
+        )
+
+
+def _refuse_unknown(name: str, trainer: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    value = trainer.get(name)
+    if isinstance(value, str) and value.lower() not in known:
+        raise ConfigError(
+            f"trainer.{name} is {value!r}; known are {', '.join(dict.fromkeys(known))}."
+        )
+
+
+@contextmanager
+def trainer_sentences() -> Iterator[None]:
+    """What Lightning's trainer says of its options, as a sentence.
+
+    Raises:
+        ConfigError: an option of `trainer` has a value that the trainer does not take.
+    """
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        names = [name for name in Trainer.__init__.__annotations__ if f"{name}" in str(error)]
+        keys = ", ".join(f"trainer.{name}" for name in names) or "trainer"
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ConfigError(f"Lightning refuses {keys}: {reason}.") from error
