@@ -2,11 +2,17 @@
 
 import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["sha256_of", "whole_file", "write_bytes", "write_text"]
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+__all__ = ["sha256_of", "whole_file", "write_bytes", "write_image", "write_text"]
 
 _LONGEST = 200  # bytes of the name that a draft repeats: file systems take 255
 
@@ -49,6 +55,24 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Likewise, in UTF-8 and with the line ends of the text."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_image(
+    image: "np.ndarray[Any, Any] | Image.Image", path: str | Path, **options: Any
+) -> None:
+    """Likewise an image, in the format of the path's suffix.
+
+    Args:
+        image: of PIL, or an array that PIL makes one of.
+        path: ends in a suffix that PIL knows.
+        options: of PIL's writer of that format.
+    """
+    from PIL import Image
+
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    content = io.BytesIO()  # some of PIL's writers say no more of a full disk than a number
+    picture.save(content, Image.registered_extensions()[Path(path).suffix.lower()], **options)
+    write_bytes(path, content.getvalue())
 
 
 def sha256_of(path: Path) -> str:

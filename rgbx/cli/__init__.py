@@ -4,11 +4,13 @@ This file stays light: help and version answer without importing torch. Every co
 module with ``main(argv) -> int``, imported when it is asked for.
 """
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from rgbx import __version__
 from rgbx.cli.machine import FAULTS, machine_fault
@@ -59,7 +61,7 @@ def run(argv: list[str]) -> int:
         0; 1 if it failed; 2 if its options cannot be read; 130 if it was stopped by Ctrl-C; 141 if
         nobody reads its output any more.
     """
-    with forgiving_output():
+    with forgiving_output(), _quiet_threads():
         try:
             status = _dispatch(argv)
             sys.stdout.flush()  # a full disk behind the output shows here
@@ -84,8 +86,26 @@ def run(argv: list[str]) -> int:
 
 
 def _failed(sentence: str, status: int) -> int:
-    print(f"rgbx: error: {sentence}" if sentence else "rgbx: stopped", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads it, or it goes to the disk that is full
+        print(f"rgbx: error: {sentence}" if sentence else "rgbx: stopped", file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """A writer's thread leaves faults of the machine to the one that waits for it."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        error = arguments.exc_value
+        if not isinstance(error, FAULTS) or machine_fault(error) is None:
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _faults() -> tuple[type[Exception], ...]:

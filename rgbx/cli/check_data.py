@@ -88,12 +88,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print_statistics(report)
     _print(data, report)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report.as_dict(), indent=2)
-    (arguments.output / "report.json").write_text(text + "\n", encoding="utf-8")
+    from rgbx.disk import write_image, write_text
+
+    write_text(arguments.output / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
     sheet = contact_sheet(data, report)
     if sheet is not None:
-        sheet.save(arguments.output / "contact_sheet.png")
+        write_image(sheet, arguments.output / "contact_sheet.png")
     print(f"Written to {arguments.output}")
     return 1 if report.breaking else 0
 

@@ -9,6 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from rgbx.cli.config_file import ConfigError, read_config
 from rgbx.cli.messages import explain
+from rgbx.disk import whole_file
 from rgbx.errors import RGBXError
 
 __all__ = ["RGBXParser", "own_sentences"]
@@ -40,6 +41,11 @@ class RGBXParser(LightningArgumentParser):
         if kwargs.get("action") is ActionConfigFile:
             kwargs["action"] = _ConfigFile
         return super().add_argument(*args, **kwargs)
+
+    def save(self, cfg: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        """As the base; the file is there whole or not at all."""
+        with whole_file(path) as draft:
+            super().save(cfg, str(draft), *args, **kwargs)
 
     def _add_signature_parameter(self, *args: Any, **kwargs: Any) -> None:
         super()._add_signature_parameter(*args, **{**kwargs, "sub_configs": False})

@@ -82,7 +82,8 @@ class RGBXCLI(LightningCLI):
         assert isinstance(args, list)
         plain = [without_python(argument) for argument in args]
         self.config = parser.parse_args(wandb_beside(plain))
-        refuse_trainer_values(self.config[self.config.subcommand])
+        command = self.config.subcommand
+        refuse_trainer_values(self.config[command], training=command == "fit")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The data set decides how many classes there are and what they are called."""

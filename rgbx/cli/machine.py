@@ -128,7 +128,7 @@ def _disk(error: OSError, number: int | None) -> str | None:
     if Path(path).is_relative_to(Path(rgbx.__file__).parent) or "site-packages" in path:
         return None
     hint = f": {_HINTS[number]}" if number in _HINTS else ""
-    return f"{path} cannot be used ({what}){hint}."
+    return f"{path} cannot be {'written' if number in _full() else 'used'} ({what}){hint}."
 
 
 def _full() -> tuple[int, ...]:

@@ -3,7 +3,9 @@
 Lightning looks at some of them when the trainer is built, at others in the middle of an epoch.
 """
 
+import inspect
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,11 +28,16 @@ _LEAST = {
     "val_check_interval": 1,
 }
 _SHARES = tuple(f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict"))
+_LARGEST = 2**31 - 1
 _LARGEST_SEED = 2**32 - 1  # numpy's
 
 
-def refuse_trainer_values(config: Any) -> None:
+def refuse_trainer_values(config: Any, training: bool) -> None:
     """Look at the plain values of a parsed configuration.
+
+    Args:
+        config: of one command.
+        training: whether that is `fit`.
 
     Raises:
         ConfigError: names the key, the value, and what may be given.
@@ -44,6 +51,8 @@ def refuse_trainer_values(config: Any) -> None:
     _refuse_share("val_check_interval", trainer.get("val_check_interval"))
     _refuse_unknown("accelerator", trainer, ("auto", "gpu", *_accelerators()))
     _refuse_unknown("strategy", trainer, ("auto", *StrategyRegistry.available_strategies()))
+    if training and trainer.get("limit_train_batches") == 0:
+        raise ConfigError("trainer.limit_train_batches is 0: nothing would be trained.")
     devices = trainer.get("devices")
     if type(devices) is int and (devices < -1 or devices == 0):
         raise ConfigError(f"trainer.devices is {devices}: give 1 or more, or -1 for all.")
@@ -59,8 +68,10 @@ def _accelerators() -> list[str]:
 def _refuse_below(name: str, value: Any, least: int) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
-    if not math.isfinite(value) or value < (min(least, 0) if isinstance(value, float) else least):
-        raise ConfigError(f"trainer.{name} is {value}: give {least} or more.")
+    if isinstance(value, float):
+        least = min(least, 0)  # shares have a check of their own
+    if not least <= value <= _LARGEST:
+        raise ConfigError(f"trainer.{name} is {value}: give {least} to {_LARGEST}.")
 
 
 def _refuse_share(name: str, value: Any) -> None:
@@ -89,7 +100,10 @@ def trainer_sentences() -> Iterator[None]:
     try:
         yield
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        names = [name for name in Trainer.__init__.__annotations__ if f"{name}" in str(error)]
-        keys = ", ".join(f"trainer.{name}" for name in names) or "trainer"
         reason = " ".join(str(error).split()).rstrip(".")
+        options = inspect.signature(Trainer).parameters
+        names = [name for name in options if re.search(rf"\b{name}\b", reason)]
+        if "Timer(" in reason:
+            names = ["max_time"]
+        keys = ", ".join(f"trainer.{name}" for name in names) or "trainer"
         raise ConfigError(f"Lightning refuses {keys}: {reason}.") from error

@@ -46,7 +46,8 @@ def write_torch(program: ExportedProgram, path: Path, metadata: str) -> None:
         metadata: JSON, kept inside as `METADATA`.
     """
     program.example_inputs = None  # pictures that nobody needs
-    torch.export.save(program, path, extra_files={METADATA: metadata})
+    with path.open("wb") as file:  # given a path, torch ends the process where the disk is full
+        torch.export.save(program, file, extra_files={METADATA: metadata})
 
 
 def read_torch(path: Path) -> Callable[..., Tensor]:
