@@ -20,7 +20,7 @@ from lightning.pytorch.cli import LightningCLI
 from rgbx.backbones.weights import Weights
 from rgbx.cli.lightning import RGBXCLI
 from rgbx.cli.messages import class_at
-from rgbx.cli.trainer_values import trainer_sentences
+from rgbx.cli.trainer_values import lightning_checks
 from rgbx.errors import RGBXError
 from rgbx.models import RGBXModule
 
@@ -75,7 +75,7 @@ class Built(RGBXCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer alone; the data set, which need not be there, is not asked anything."""
-        with torch.device("cpu"), trainer_sentences():
+        with torch.device("cpu"), lightning_checks():
             return LightningCLI.instantiate_trainer(self, **kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:

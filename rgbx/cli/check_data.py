@@ -113,7 +113,8 @@ def _as_option(part: Any) -> str:
 
 
 def _instantiate(arguments: list[str]) -> "RGBXDataModule":
-    from rgbx.cli.config_parser import RGBXParser, own_sentences
+    from rgbx.cli.config_parser import RGBXParser
+    from rgbx.cli.constructed import own_sentences
     from rgbx.data import RGBXDataModule
 
     parser = RGBXParser()

@@ -1,25 +1,23 @@
 """The parser of options and configuration files, whose errors are sentences."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
 from rgbx.cli.config_file import ConfigError, read_config
+from rgbx.cli.constructed import refuse_null
 from rgbx.cli.messages import explain
 from rgbx.disk import whole_file
-from rgbx.errors import RGBXError
 
-__all__ = ["RGBXParser", "own_sentences"]
+__all__ = ["RGBXParser"]
 
 
 class _ConfigFile(ActionConfigFile):
     """``--config FILE``: read and checked as everywhere, and what is wrong in it names it."""
 
     def __call__(
-        self, parser: Any, cfg: Any, values: str, option_string: str | None = None
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
         read_config(values)
         try:
@@ -50,19 +48,15 @@ class RGBXParser(LightningArgumentParser):
     def _add_signature_parameter(self, *args: Any, **kwargs: Any) -> None:
         super()._add_signature_parameter(*args, **{**kwargs, "sub_configs": False})
 
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As the base, which takes null for any option, whatever its type."""
+        found = super().parse_args(*args, **kwargs)
+        command = found.get("subcommand")
+        refuse_null(found[command] if command else found)
+        return found
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what the message means; inner parsers, which make one of several tries, do not."""
         if not self.exit_on_error:
             super().error(message, ex)
         raise ConfigError(explain(message)) from ex
-
-
-@contextlib.contextmanager
-def own_sentences() -> Iterator[None]:
-    """A sentence of a constructor is not buried in the parser's attempts to build something."""
-    try:
-        yield
-    except ValueError as error:
-        if isinstance(error.__cause__, RGBXError):
-            raise error.__cause__ from error
-        raise

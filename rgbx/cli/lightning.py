@@ -20,7 +20,8 @@ from rgbx.cli.adjust import (
 )
 from rgbx.cli.attention import FOLDER as ATTENTION
 from rgbx.cli.attention import AttentionWriter
-from rgbx.cli.config_parser import RGBXParser, own_sentences
+from rgbx.cli.config_parser import RGBXParser
+from rgbx.cli.constructed import own_sentences
 from rgbx.cli.logged_pictures import ValidationPictures
 from rgbx.cli.messages import class_at, quieten
 from rgbx.cli.per_image import ImageRecorder
@@ -36,7 +37,7 @@ from rgbx.cli.run_loggers import (
 )
 from rgbx.cli.settings import run_settings
 from rgbx.cli.stopped import Stopped, how_to_go_on
-from rgbx.cli.trainer_values import refuse_trainer_values, trainer_sentences
+from rgbx.cli.trainer_values import lightning_checks, refuse_trainer_values
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one Lightning command; returns the exit status."""
     quieten()
     try:
-        with own_run_folder(), own_wandb_run():
+        with own_run_folder(), own_wandb_run(), lightning_checks():
             RGBXCLI(list(argv))
     except Stopped:
         return 130
@@ -158,8 +159,7 @@ class RGBXCLI(LightningCLI):
         if self.subcommand != "fit":
             self.save_config_callback = None
         self.model.data_info = _describe(self.datamodule)
-        with trainer_sentences():
-            trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
+        trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "fit" and ValidationPictures.have_a_place(trainer, self.model):
             callbacks.append(ValidationPictures())

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from rgbx.cli.config_parser import RGBXParser, own_sentences
+from rgbx.cli.config_parser import RGBXParser
+from rgbx.cli.constructed import own_sentences
 from rgbx.data.normalise import Triple
 from rgbx.data.options import as_triple
 from rgbx.data.source import Source

@@ -6,10 +6,13 @@ Lightning looks at some of them when the trainer is built, at others in the midd
 import inspect
 import math
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import lightning
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies import StrategyRegistry
@@ -17,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rgbx.cli.config_file import ConfigError
 
-__all__ = ["refuse_trainer_values", "trainer_sentences"]
+__all__ = ["lightning_checks", "refuse_trainer_values"]
 
 #: smallest value; a share (a number with a point) lies between 0 and 1
 _LEAST = {
@@ -28,6 +31,7 @@ _LEAST = {
     "val_check_interval": 1,
 }
 _SHARES = tuple(f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict"))
+_LIGHTNING = Path(lightning.__file__).parent
 _LARGEST = 2**31 - 1
 _LARGEST_SEED = 2**32 - 1  # numpy's
 
@@ -91,19 +95,31 @@ def _refuse_unknown(name: str, trainer: Mapping[str, Any], known: tuple[str, ...
 
 
 @contextmanager
-def trainer_sentences() -> Iterator[None]:
-    """What Lightning's trainer says of its options, as a sentence.
+def lightning_checks() -> Iterator[None]:
+    """What Lightning says of options, when the trainer is built or later, as a sentence.
+
+    An error whose innermost frame is Lightning's own was raised by a check of Lightning; what
+    comes out of deeper libraries, or of rgbx, is left alone.
 
     Raises:
-        ConfigError: an option of `trainer` has a value that the trainer does not take.
+        ConfigError: names the keys of `trainer` that the error speaks of.
     """
     try:
         yield
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        options = inspect.signature(Trainer).parameters
-        names = [name for name in options if re.search(rf"\b{name}\b", reason)]
-        if "Timer(" in reason:
-            names = ["max_time"]
-        keys = ", ".join(f"trainer.{name}" for name in names) or "trainer"
-        raise ConfigError(f"Lightning refuses {keys}: {reason}.") from error
+    except MisconfigurationException as error:
+        raise ConfigError(_sentence(error)) from error
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if not place.is_relative_to(_LIGHTNING):
+            raise
+        raise ConfigError(_sentence(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    reason = " ".join(str(error).split()).rstrip(".")
+    options = inspect.signature(Trainer).parameters
+    names = [name for name in options if re.search(rf"\b{name}\b", reason)]
+    if "Timer(" in reason:
+        names = ["max_time"]
+    keys = ", ".join(f"trainer.{name}" for name in names) or "trainer"
+    return f"Lightning refuses {keys}: {reason}."

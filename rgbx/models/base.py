@@ -50,12 +50,6 @@ class RGBXModule(LightningModule):
 
     def __init__(self, optimizer: OptimizerFactory, schedule: Schedule) -> None:
         super().__init__()
-        for name, value in (("optimizer", optimizer), ("schedule", schedule)):
-            if value is None:  # the parser takes null for any class
-                raise RGBXError(
-                    f"model.{name} is null: leave it out for the paper's own, or name a class; "
-                    "rgbx.optim.Constant is a schedule that changes nothing."
-                )
         self._optimizer_factory = optimizer
         self._schedule = schedule
         self._fingerprint: str | None = None
