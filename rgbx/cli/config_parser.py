@@ -1,5 +1,7 @@
 """The parser of options and configuration files, whose errors are sentences."""
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile
@@ -50,7 +52,10 @@ class RGBXParser(LightningArgumentParser):
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """As the base, which takes null for any option, whatever its type."""
-        found = super().parse_args(*args, **kwargs)
+        try:
+            found = super().parse_args(*args, **kwargs)
+        except ConfigError as error:
+            raise ConfigError(_with_source(str(error), args[0] if args else ())) from error
         command = found.get("subcommand")
         refuse_null(found[command] if command else found)
         return found
@@ -60,3 +65,33 @@ class RGBXParser(LightningArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         raise ConfigError(explain(message)) from ex
+
+
+def _with_source(sentence: str, arguments: Sequence[str]) -> str:
+    """A sentence about a key, and the configuration that the key's value is from."""
+    key = re.search(r"`([\w.]+)`", sentence)
+    if key is None or "(in the configuration" in sentence:
+        return sentence
+    given = [word.replace(".init_args.", ".") for word in arguments]
+    if any(word.partition("=")[0].rstrip("+") == f"--{key[1]}" for word in given):
+        return sentence
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    files = [
+        word.partition("=")[2] or following
+        for word, following in pairs
+        if word == "--config" or word.startswith("--config=")
+    ]
+    values = {file: _value(read_config(file), key[1].split(".")) for file in reversed(files)}
+    # a value that a later file replaces is looked at all the same
+    source = next((file for file, value in values.items() if value and value in sentence), None)
+    return sentence if source is None else f"{sentence} (in the configuration {source})"
+
+
+def _value(content: Any, keys: Sequence[str]) -> str:
+    """What nested mappings hold under a key, as text; lists are not looked into."""
+    if not keys or isinstance(content, list):
+        return str(content)
+    if not isinstance(content, Mapping):
+        return ""
+    below = {**content, **(content.get("init_args") or {})}
+    return _value(below[keys[0]], keys[1:]) if keys[0] in below else ""

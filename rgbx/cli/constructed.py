@@ -73,7 +73,8 @@ def own_sentences() -> Iterator[None]:
             raise cause from error
         if not isinstance(cause, _OF_VALUES):  # too little memory, say, or a bug
             raise cause from error
-        if (sentence := _refusal(cause)) is None:
+        sentence = _attempt(str(error)) if _is_of_parser(cause) else _refusal(cause)
+        if sentence is None:
             raise
         raise ConfigError(sentence) from error
 
@@ -103,6 +104,15 @@ def _refusal(error: BaseException) -> str | None:
         guilty = [f"{name} {value}" for name, value in given.items() if _is_in(value, text)]
         return f"{cls} cannot be built{' with ' if guilty else ''}{', '.join(guilty)}: {text}."
     return None
+
+
+def _attempt(message: str) -> str | None:
+    """What a constructor said, where the parser lists it among other attempts as text alone."""
+    lines = re.findall(r"^\s*- (.+)$", message, re.MULTILINE)
+    said = [
+        line for line in lines if not re.match(r"Not a valid|Expected a|a class path|a dict", line)
+    ]
+    return f"{said[0].rstrip('.')}." if said else None
 
 
 def _is_in(value: Any, text: str) -> bool:

@@ -58,7 +58,7 @@ def refuse_trainer_values(config: Any, training: bool) -> None:
     if training and trainer.get("limit_train_batches") == 0:
         raise ConfigError("trainer.limit_train_batches is 0: nothing would be trained.")
     devices = trainer.get("devices")
-    if type(devices) is int and (devices < -1 or devices == 0):
+    if re.fullmatch(r"-?\d+", str(devices)) and int(devices) != -1 and int(devices) < 1:
         raise ConfigError(f"trainer.devices is {devices}: give 1 or more, or -1 for all.")
     seed = config.get("seed_everything")
     if type(seed) is int and not 0 <= seed <= _LARGEST_SEED:
