@@ -57,8 +57,7 @@ class DenseOutputs:
         rgb = sized(image.rgb, tuple(prediction.shape))
         shown = self._save(image.place, prediction, rgb, data)
         for folder, levels in (scored or {}).items():
-            target = _target(self.folder / folder / f"{image.place}.png")
-            Image.fromarray(levels.cpu().numpy()).save(target)
+            write_image(levels.cpu().numpy(), self.folder / folder / f"{image.place}.png")
         if self.legend is None:
             self.legend = legend(data.class_names, _GREY if shown.ndim == 2 else data.palette)
         if "mask" in image.batch:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rgbx.cli.config_file import ConfigError
 from rgbx.cli.config_parser import RGBXParser
 from rgbx.cli.constructed import own_sentences
 from rgbx.data.normalise import Triple
@@ -20,25 +21,48 @@ __all__ = ["build", "data_colours", "data_size"]
 
 
 def data_size(configs: Sequence[dict[str, Any]]) -> int | None:
-    """Longer side of the data's pictures in the last configuration that says so."""
+    """Longer side of the data's pictures in the last configuration that says so.
+
+    Raises:
+        ConfigError: what it says is no height and width.
+    """
     for config in reversed(configs):
-        data = config.get("data") or {}
-        size = (data.get("init_args") or data).get("size")
-        if size:
-            return int(max(size))
+        size = _data_options(config).get("size")
+        if not size:
+            continue
+        if not isinstance(size, list) or not all(type(side) is int for side in size):
+            raise ConfigError(f"data.size is {size}: give height and width, such as [480, 640].")
+        return int(max(size))
     return None
 
 
 def data_colours(configs: Sequence[dict[str, Any]]) -> tuple[Triple, Triple]:
-    """Mean and deviation of rgb that the configurations train with; ImageNet's by default."""
+    """Mean and deviation of rgb that the configurations train with; ImageNet's by default.
+
+    Raises:
+        ConfigError: what they say is no number, and not three.
+    """
     found = {"rgb_mean": Source.rgb_mean, "rgb_std": Source.rgb_std}
     for config in configs:
-        data = config.get("data") or {}
-        options = data.get("init_args") or data
+        options = _data_options(config)
         for name in found:
-            if options.get(name) is not None:
-                found[name] = as_triple(options[name])
+            value = options.get(name)
+            if value is None:
+                continue
+            numbers = value if isinstance(value, list) and len(value) == 3 else [value]
+            if not all(isinstance(number, int | float) for number in numbers):
+                raise ConfigError(f"data.{name} is {value}: give one number or three.")
+            found[name] = as_triple(value)
     return found["rgb_mean"], found["rgb_std"]
+
+
+def _data_options(config: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration gives the data module; nothing where it names a class alone."""
+    data = config.get("data")
+    if not isinstance(data, dict):
+        return {}
+    options: dict[str, Any] = data.get("init_args") or data
+    return options
 
 
 def build(
