@@ -67,7 +67,7 @@ class PromptedOutputs:
             for i, (mask, prompt) in enumerate(zip(stack, prompts, strict=True))
         ]
         colours = prompt_colours(len(prompts))
-        ids, palette = flatten(stack, rgb.shape[:2]), ((0, 0, 0), *colours[:COLOURS])
+        ids, palette = flatten(stack, rgb.shape[:2]), prompt_palette(len(prompts))
         covered = overlay(rgb, ids, palette)
         target = self.folder / "overlays" / f"{place}.png"
         write_image(draw_prompts(covered, prompts, colours), target)
@@ -173,6 +173,11 @@ def prompt_colours(count: int) -> tuple[Colour, ...]:
     """A colour for each prompt of a picture."""
     distinct = generate_palette(min(count, COLOURS) + 1)[1:]
     return tuple(distinct[i % COLOURS] for i in range(count))
+
+
+def prompt_palette(count: int) -> tuple[Colour, ...]:
+    """The colours of `flatten`'s ids: black, and those of the prompts before they come again."""
+    return ((0, 0, 0), *prompt_colours(min(count, COLOURS)))
 
 
 def flatten(masks: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.uint8]:
