@@ -114,13 +114,13 @@ class FolderRGBX(RGBXDataModule):
         return self._scan_flat(split) if flat else self._scan_split(folders, split)
 
     @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on."""
+    def own_val(self) -> str:
+        """Its validation list or folder, where there is one."""
         if find_folder(self.root, _RGB) is None:
             has_val, words = find_folder(self.root, _SPLITS["val"]) is not None, "its val folder"
         else:
             has_val, words = (self.root / "val.txt").is_file(), "its val list"
-        return words if has_val else self._cut_choice()
+        return words if has_val else ""
 
     def _scan_split(self, folders: dict[str, Path], split: str) -> Scan:
         source = "train" if split == "val" and "val" not in folders else split
@@ -137,6 +137,8 @@ class FolderRGBX(RGBXDataModule):
             names = self._stems(self.root)
             rest, val = seeded_split(names, self.val_share, self.seed)
             train, test = seeded_split(rest, len(val) / max(len(rest), 1), self.seed)
+            if self.chooses_on_test:
+                train, val = sorted(train + val), []
             rank_zero_info(
                 f"{self.root} has no split lists: by seed {self.seed}, {len(train)} train, "
                 f"{len(val)} val, {len(test)} test"
@@ -151,7 +153,7 @@ class FolderRGBX(RGBXDataModule):
         return self._pair(self.root, names, where=lists[source].name)
 
     def _cut(self, names: list[str], split: str) -> list[str]:
-        train, val = seeded_split(names, self.val_share, self.seed)
+        train, val = seeded_split(names, self.cut_share, self.seed)
         rank_zero_info(
             f"{self.root} has no validation set; {len(val)} of {len(names)} training samples are "
             f"held out by seed {self.seed}"

@@ -1,7 +1,7 @@
 """What a data set has to say about itself, and the checking and reading of its files."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from rgbx.data.choosing import Choosing
 from rgbx.data.colour import read_colour
 from rgbx.data.files import (
     Header,
@@ -32,15 +33,13 @@ from rgbx.errors import DataError
 __all__ = ["Source"]
 
 
-class Source:
+class Source(Choosing):
     """A data set on disk, without loaders: the part of `RGBXDataModule` that touches files.
 
     Attributes:
         class_names: name of id 0, 1, ...
         palette: (red, green, blue) of id 0, 1, ..., 0 to 255.
         subsets: parts of the test split that are also scored on their own.
-        test_splits: splits that ``test`` runs over.
-        expected: usual number of samples per split; another number is a warning.
         rgb_mean, rgb_std: of the visible pictures, for values in [0, 1] (ImageNet's, which are
             SAM's too).
         x_mean, x_std: of the second modality in [0, 1]; one for all its channels, or three.
@@ -57,8 +56,6 @@ class Source:
     class_names: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     subsets: tuple[str, ...] = ()
-    test_splits: tuple[str, ...] = ("test",)
-    expected: Mapping[str, int] = {}
     rgb_mean: Triple = (0.485, 0.456, 0.406)
     rgb_std: Triple = (0.229, 0.224, 0.225)
     x_mean: float | Triple = 0.5
@@ -71,7 +68,6 @@ class Source:
     resize_x: bool = False
     skipped: tuple[Kind, ...] = ()
     size_hint: str = ""
-    root: Path
     on_bad: Literal["error", "skip"] = "error"
 
     @property
@@ -82,7 +78,7 @@ class Source:
     @property
     def splits(self) -> tuple[str, ...]:
         """Splits with labels; "val" is absent where nothing is validated on."""
-        return ("train", "val", *self.test_splits)
+        return ("train", *(("val",) if self.has_val else ()), *self.test_splits)
 
     def scan(self, split: str) -> Scan:
         """Pair the files of a split by name, without opening the images.
@@ -151,7 +147,7 @@ class Source:
             DataError: files are missing or unusable and `on_bad` is "error" (the text lists the
                 first ten), or no sample is left.
         """
-        found = self.scan(split)
+        found = self.scan_split(split)
         problems = list(found.problems)
         records: list[Record] = []
         decode = self.on_bad == "skip"
@@ -163,7 +159,7 @@ class Source:
         self._report(split, problems)
         if not records:
             raise DataError(f"{self.root}: the {split} split of {type(self).__name__} is empty")
-        usual = self.expected.get(split)
+        usual = self.expected_size(split)
         if usual is not None and usual != len(records):
             rank_zero_warn(
                 f"{type(self).__name__}: {split} has {len(records)} samples, {usual} are usual; "
