@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -44,11 +45,15 @@ def _reconfigure(stream: Any, errors: str) -> None:
 def pipe_is_closed() -> bool:
     """Whether the reader of the output is gone, as after ``... | head``; forgets the rest."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _forget(sys.stdout)
-        return True
-    return False
+        number = sys.stdout.fileno()
+    except OSError:  # no real output, as in tests
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    _forget(sys.stdout)
+    return True
 
 
 def _forget(stream: TextIO) -> None:
