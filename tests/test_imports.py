@@ -12,6 +12,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "errors": set(),
     "disk": set(),
     "pictures": set(),
+    "yaml_file": {"errors"},
     "curves": {"disk"},
     "losses": {"errors"},
     "point_loss": set(),
@@ -21,10 +22,10 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "metrics": {"errors"},
     "optim": {"errors", "disk", "curves"},
     "backbones": {"errors", "disk"},
-    "blocks": {"errors"},
-    "data": {"errors", "pictures", "prompts"},
+    "blocks": {"errors", "disk"},
+    "data": {"errors", "disk", "pictures", "prompts"},
     "results": {"errors", "disk"},
-    "sweep": {"errors", "disk"},
+    "sweep": {"errors", "disk", "yaml_file"},
     "report": {"errors", "disk", "curves", "results"},
     "models": {
         *(
@@ -53,7 +54,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
             "results",
             "backbones",
         ),
-        "sweep",
+        *("sweep", "yaml_file"),
         *("optim", "metrics", "report", "profile", "export"),
     },
 }

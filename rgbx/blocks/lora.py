@@ -13,6 +13,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 from torch import nn
 
+from rgbx.disk import whole_file
 from rgbx.errors import RGBXError
 
 __all__ = ["export_lora", "inject_lora", "merge_lora"]
@@ -86,7 +87,8 @@ def export_lora(module: nn.Module, folder: str | Path) -> Path:
         f"base_model.model.{name}": tensor.detach().cpu().contiguous()
         for name, tensor in get_peft_model_state_dict(module).items()
     }
-    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    with whole_file(folder / "adapter_model.safetensors") as draft:
+        save_file(state, draft, metadata={"format": "pt"})
     config = copy.copy(cast(dict[str, LoraConfig], module.peft_config)["default"])
     config.inference_mode = True
     config.save_pretrained(str(folder))

@@ -166,16 +166,10 @@ def _configs(
     arguments: argparse.Namespace, ablation: "Ablation"
 ) -> list[tuple[Path, Mapping[str, Any]]]:
     """Configuration files and their content."""
-    from rgbx.cli.ablation_file import read_yaml
+    from rgbx.cli.config_file import read_config
 
     paths = arguments.config or [arguments.file.parent / ablation.config]
-    found: list[tuple[Path, Mapping[str, Any]]] = []
-    for path in paths:
-        content = read_yaml(path)
-        if not isinstance(content, dict):
-            raise RGBXError(f"{path} is no configuration: it holds no keys.")
-        found.append((path.resolve(), content))
-    return found
+    return [(path.resolve(), read_config(path)) for path in paths]
 
 
 def _settle_changed(jobs: "Sequence[Job]", redo: bool, dry_run: bool) -> None:

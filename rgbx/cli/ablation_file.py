@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rgbx.cli.settings import flat
 from rgbx.errors import RGBXError
 from rgbx.results import load_published, tables_named
 from rgbx.results.decode import DecodeError, decode
+from rgbx.yaml_file import read_yaml
 
-__all__ = ["Ablation", "AblationRow", "as_options", "read_ablation", "read_yaml", "slug"]
+__all__ = ["Ablation", "AblationRow", "as_options", "read_ablation", "slug"]
 
 #: decided by `rgbx ablate` itself
 _OWN_KEYS = ("config", "ckpt_path", "seed_everything", "output", "trainer.logger")
@@ -73,25 +72,11 @@ def read_ablation(path: Path) -> Ablation:
         RGBXError: It cannot be read, a key is unknown or missing, or rows cannot be told apart.
     """
     try:
-        ablation = decode(Ablation, read_yaml(path))
+        ablation = decode(Ablation, read_yaml(path, "ablation"))
         _check(ablation)
     except DecodeError as error:
         raise RGBXError(f"The ablation {path} cannot be used: {error}.") from error
     return ablation
-
-
-def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
-
-    Raises:
-        RGBXError: It cannot be read.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RGBXError(f"{path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RGBXError(f"{path} is not readable YAML: {' '.join(str(error).split())}.") from error
 
 
 def as_options(overrides: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from rgbx.cli.ablation_file import Ablation, AblationRow
 from rgbx.cli.ablation_job import Job
-from rgbx.cli.table import FORMATS, format_tables, print_tables, write_text
+from rgbx.cli.table import FORMATS, format_tables, print_tables
+from rgbx.disk import write_text
 from rgbx.results import AblationEntry, Run, Table, ablation_table, load_published, read_result
 
 __all__ = ["print_plan", "show_table", "write_table"]

@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rgbx.cli.ablation_job import Job, logger_overlay
 from rgbx.cli.ablation_state import RowFolder
 from rgbx.cli.children import child_environment, last_words
+from rgbx.disk import write_text
 
 __all__ = ["run_job"]
 
@@ -55,7 +56,7 @@ def _write_overlay(job: Job) -> None:
     """Write the configuration that leads a job's logs into its folder."""
     job.folder.path.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(logger_overlay(job.loggers, job.folder.path), sort_keys=False)
-    (job.folder.path / "overlay.yaml").write_text(text, encoding="utf-8")
+    write_text(job.folder.path / "overlay.yaml", text)
 
 
 def _fit(job: Job, lock: int) -> str:

@@ -152,12 +152,10 @@ class RowFolder:
         start = min((int(row["step"]) for row in new), default=None)
         kept = [row for row in old if start is None or int(row["step"]) < start]
         columns = list(dict.fromkeys(key for row in (*kept, *new) for key in row))
-        draft = self.run / ".metrics.csv"
-        with draft.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(after) as draft, draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows((*kept, *new))
-        draft.replace(after)
         before.unlink()
 
 

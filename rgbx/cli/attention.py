@@ -10,6 +10,7 @@ from torch import Tensor
 from rgbx.cli.attention_picture import Explanation, attention_picture
 from rgbx.cli.image import BatchImage, images_of, splits_of
 from rgbx.cli.prompted import first_prompt
+from rgbx.disk import write_image
 from rgbx.models import StableSAM
 from rgbx.prompts import Prompt
 
@@ -74,8 +75,7 @@ class AttentionWriter(Callback):
         found = explain(model, image["rgb"][None], prompt)
         picture = attention_picture(image, prompt, found, f"{image.place} ({prompt['kind']})")
         target = self.folder / f"{image.place}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(target)
+        write_image(picture, target)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningCLI
 from rgbx.backbones.weights import Weights
 from rgbx.cli.lightning import RGBXCLI
 from rgbx.cli.messages import class_at
+from rgbx.cli.trainer_values import lightning_checks
 
 __all__ = ["RANDOM", "Built"]
 
@@ -70,7 +71,7 @@ class Built(RGBXCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer alone; the data set, which need not be there, is not asked anything."""
-        with torch.device("cpu"):
+        with torch.device("cpu"), lightning_checks():
             return LightningCLI.instantiate_trainer(self, **kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -88,51 +88,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print_statistics(report)
     _print(data, report)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report.as_dict(), indent=2)
-    (arguments.output / "report.json").write_text(text + "\n", encoding="utf-8")
+    from rgbx.disk import write_image, write_text
+
+    write_text(arguments.output / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
     sheet = contact_sheet(data, report)
     if sheet is not None:
-        sheet.save(arguments.output / "contact_sheet.png")
+        write_image(sheet, arguments.output / "contact_sheet.png")
     print(f"Written to {arguments.output}")
     return 1 if report.breaking else 0
 
 
 def _from_configs(paths: Sequence[str]) -> list[str]:
     """The `data:` parts of configuration files, as arguments."""
-    import yaml
+    from rgbx.cli.config_file import read_configs
 
-    found: list[str] = []
-    for path in paths:
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise RGBXError(f"The configuration {path} cannot be read: {reason}") from error
-        if isinstance(content, dict) and content.get("data"):
-            found += ["--data", json.dumps(content["data"])]
-    if paths and not found:
+    parts = [config["data"] for config in read_configs(paths) if config.get("data")]
+    if paths and not parts:
         raise RGBXError(f"{', '.join(paths)} has no `data:` part; name the data set with --data")
-    return found
+    return [word for part in parts for word in ("--data", _as_option(part))]
+
+
+def _as_option(part: Any) -> str:
+    return part if isinstance(part, str) else json.dumps(part)
 
 
 def _instantiate(arguments: list[str]) -> "RGBXDataModule":
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    from rgbx.cli.messages import explain
+    from rgbx.cli.config_parser import RGBXParser
+    from rgbx.cli.constructed import own_sentences
     from rgbx.data import RGBXDataModule
 
-    parser = ArgumentParser(exit_on_error=False)
+    parser = RGBXParser()
     parser.add_subclass_arguments(RGBXDataModule, "data", required=True)
-    try:
+    with own_sentences():
         data: RGBXDataModule = parser.instantiate(parser.parse_args(arguments)).data
-    except ArgumentError as error:
-        raise RGBXError(explain(str(error))) from error
-    except ValueError as error:
-        # jsonargparse reports a constructor's own sentence as one of several failed attempts
-        if isinstance(error.__cause__, RGBXError):
-            raise error.__cause__ from error
-        raise
     return data
 
 

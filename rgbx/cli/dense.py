@@ -12,6 +12,7 @@ from torch import Tensor
 from rgbx.cli.image import BatchImage
 from rgbx.cli.sheet import Draw, Picture, Row, sized
 from rgbx.data.base import RGBXDataModule
+from rgbx.disk import write_image
 from rgbx.pictures import Colour, colourise, heat, legend, overlay
 
 __all__ = ["DenseOutputs", "dense_row", "prediction_file", "truth_file", "write_truth"]
@@ -56,8 +57,7 @@ class DenseOutputs:
         rgb = sized(image.rgb, tuple(prediction.shape))
         shown = self._save(image.place, prediction, rgb, data)
         for folder, levels in (scored or {}).items():
-            target = _target(self.folder / folder / f"{image.place}.png")
-            Image.fromarray(levels.cpu().numpy()).save(target)
+            write_image(levels.cpu().numpy(), self.folder / folder / f"{image.place}.png")
         if self.legend is None:
             self.legend = legend(data.class_names, _GREY if shown.ndim == 2 else data.palette)
         if "mask" in image.batch:
@@ -71,12 +71,12 @@ class DenseOutputs:
         target = _target(self.folder / prediction_file(place, prediction))
         shown = _painted(prediction, data)
         if prediction.is_floating_point():
-            Image.fromarray(shown).save(target)
-            Image.fromarray(heat(rgb, prediction.float().cpu().numpy().clip(0, 1))).save(overlaid)
+            write_image(shown, target)
+            write_image(heat(rgb, prediction.float().cpu().numpy().clip(0, 1)), overlaid)
             return shown
         ids = prediction.cpu().numpy().astype(np.uint8)
         save_ids(target, ids, data.palette)
-        Image.fromarray(overlay(rgb, ids, data.palette)).save(overlaid)
+        write_image(overlay(rgb, ids, data.palette), overlaid)
         return shown
 
 
@@ -104,7 +104,7 @@ def write_truth(
     target = _target(folder / truth_file(image.place))
     mask = image["mask"].cpu().numpy()
     if palette is None:
-        Image.fromarray(np.where(mask > 0, np.uint8(255), np.uint8(0))).save(target)
+        write_image(np.where(mask > 0, np.uint8(255), np.uint8(0)), target)
     else:
         # with fewer colours the file would have fewer bits than 255 (not scored) needs
         padded = [*palette, *[_NOT_SCORED] * (256 - len(palette))]
@@ -120,7 +120,7 @@ def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None
     """Write class ids (H,W) as a palette PNG: raw values are the ids, viewers show the colours."""
     image = Image.fromarray(ids)
     image.putpalette([int(value) for colour in palette for value in colour])
-    image.save(path)
+    write_image(image, path)
 
 
 def dense_row(image: BatchImage, prediction: Tensor) -> Row:

@@ -107,7 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     quieten()
     from rgbx.cli.coco import evaluate
-    from rgbx.cli.promptable import build, data_colours, data_size, read_configs
+    from rgbx.cli.config_file import read_configs
+    from rgbx.cli.promptable import build, data_colours, data_size
 
     configs = read_configs(arguments.config)
     arguments.size = arguments.size or data_size(configs) or _SIZE

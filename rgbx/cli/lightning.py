@@ -7,7 +7,6 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rgbx.cli.adjust import (
     LINKED,
@@ -22,8 +21,10 @@ from rgbx.cli.adjust import (
 from rgbx.cli.attention import FOLDER as ATTENTION
 from rgbx.cli.attention import AttentionWriter
 from rgbx.cli.chosen import keep_last_epochs
+from rgbx.cli.config_parser import RGBXParser
+from rgbx.cli.constructed import own_sentences
 from rgbx.cli.logged_pictures import ValidationPictures
-from rgbx.cli.messages import RGBXParser, class_at, quieten
+from rgbx.cli.messages import class_at, quieten
 from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.python_values import without_python
@@ -38,6 +39,7 @@ from rgbx.cli.run_loggers import (
 )
 from rgbx.cli.settings import run_settings
 from rgbx.cli.stopped import Stopped, how_to_go_on
+from rgbx.cli.trainer_values import lightning_checks, refuse_trainer_values
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule
@@ -51,12 +53,10 @@ def main(argv: Sequence[str]) -> int:
     """Run one Lightning command; returns the exit status."""
     quieten()
     try:
-        with own_run_folder(), own_wandb_run():
+        with own_run_folder(), own_wandb_run(), lightning_checks():
             RGBXCLI(list(argv))
     except Stopped:
         return 130
-    except MisconfigurationException as error:
-        raise RGBXError(" ".join(str(error).split())) from error
     return 0
 
 
@@ -85,6 +85,8 @@ class RGBXCLI(LightningCLI):
         assert isinstance(args, list)
         plain = [without_python(argument) for argument in args]
         self.config = parser.parse_args(wandb_beside(plain))
+        command = self.config.subcommand
+        refuse_trainer_values(self.config[command], training=command == "fit")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The data set decides how many classes there are and what they are called."""
@@ -144,12 +146,8 @@ class RGBXCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """As the base; a sentence of a constructor is not buried in the parser's attempts."""
-        try:
+        with own_sentences():
             super().instantiate_classes()
-        except ValueError as error:
-            if isinstance(error.__cause__, RGBXError):
-                raise error.__cause__ from error
-            raise
         refuse_without_prompts(self.model, self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -7,21 +7,18 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
+from rgbx.cli.config_file import KEYS
 from rgbx.data.base import RGBXDataModule
-from rgbx.errors import RGBXError
 from rgbx.models.base import RGBXModule
 from rgbx.optim.schedules import Schedule
 
-__all__ = ["ConfigError", "RGBXParser", "class_at", "explain", "quieten"]
-
-TOP_LEVEL = ("model", "data", "trainer", "ckpt_path", "seed_everything", "config", "output")
+__all__ = ["class_at", "explain", "quieten"]
 
 
 #: warnings about things that rgbx does on purpose, or that only its authors can mend
@@ -35,6 +32,17 @@ _INTENDED = (
     r"Total length of `list` across ranks is zero",  # no validation set, and no need of one
     r"`ModelCheckpoint\(monitor=.*could not find the monitored key",  # no validation this epoch
 )
+
+
+#: key that takes a class -> what that is a subclass of
+_BASES: dict[str, type] = {
+    "model": RGBXModule,
+    "data": RGBXDataModule,
+    "callbacks": Callback,
+    "logger": Logger,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+}
 
 
 def quieten() -> None:
@@ -53,24 +61,14 @@ def _no_advertisement(record: logging.LogRecord) -> bool:
     return "Tip:" not in str(record.msg)
 
 
-class ConfigError(RGBXError):
-    """A configuration file or an option on the command line is wrong."""
-
-
-class RGBXParser(LightningArgumentParser):
-    """Lightning's parser, whose errors are sentences and exceptions rather than a usage page."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what the message means; inner parsers, which make one of several tries, do not."""
-        if not self.exit_on_error:
-            super().error(message, ex)
-        raise ConfigError(explain(message)) from ex
-
-
 def explain(message: str) -> str:
     """One sentence from a message of jsonargparse, with the nearest known name."""
     key = _search(r'Parser key "([\w.]+)"', message)
-    for pattern, sentence in (
+    if re.search(r"Subtypes: [^\n]*<class '(float|int|bool|str)'>", message) and (
+        sentence := _no_kind_fits(message)
+    ):
+        return sentence
+    for pattern, sentence_of in (
         (r"Option '([^']+)' is not accepted", _unknown_argument),
         (r"Expected a dot import path string: (\S+)", _unknown_class),
         (r"does not accept option '([^']+)'", _unknown_option),
@@ -78,34 +76,54 @@ def explain(message: str) -> str:
         (r"arguments are required: (.+)", _missing),
     ):
         if name := _search(pattern, message):
-            return sentence(name.strip(), key, message)
+            return sentence_of(name.strip(), key, message)
     if path := _search(r"File does not exist: '?([^'\n]+)'?", message):
         return f"There is no configuration file {path}."
-    inner = re.findall(r'Parser key "([\w.]+)":\s+(Expected .+)', message)
+    inner = re.findall(r'Parser key "[\w.]+":\s+(Expected .+)', message)
     if inner:
-        name, what = inner[-1]
-        path = name if name == key else f"{key}.{name}"
-        return f"`{path}` in the configuration does not fit: {' '.join(what.split())}."
-    return _no_kind_fits(key, message) or "The configuration cannot be read: " + " ".join(
-        message.split()
-    )
+        what = " ".join(inner[-1].split())
+        return f"`{_place(message)}` in the configuration does not fit: {what}."
+    return _no_kind_fits(message) or _unknown_kind(message)
 
 
-def _no_kind_fits(key: str | None, message: str) -> str | None:
+def _place(message: str) -> str:
+    """The dotted key of the innermost and last complaint, from complaints within complaints."""
+    outer: list[tuple[int, int, str]] = []  # indentation, line, key
+    for number, line in enumerate(message.splitlines()):
+        indent = len(line) - len(line.lstrip(" -"))
+        for key in re.findall(r'Parser key "([\w.]+)"', line):
+            while outer and outer[-1][0] >= indent and outer[-1][1] != number:
+                outer.pop()
+            outer.append((indent, number, key))
+    keys = [key for _, _, key in outer]
+    return ".".join(key for i, key in enumerate(keys) if key not in keys[:i])
+
+
+def _no_kind_fits(message: str) -> str | None:
     """The innermost of nested complaints that a value is none of several plain kinds."""
     found = re.findall(
-        r'Parser key "([\w.]+)":\s+Does not validate against any of the Union subtypes\s+'
-        r"Subtypes: \[(.*?)\]\s+Errors:.*?Given value: (.*?)\s*(?:\n| - |$)",
+        r'Parser key "[\w.]+":\s+Does not validate against any of the Union subtypes\s+'
+        r"Subtypes: \[(.*?)\]\s+Errors:.*?Given value: (.*?)\s*(?:\n| - |\. Got value|$)",
         message[message.rfind('Parser key "') :],
         re.DOTALL,
     )
-    if not found or "rgbx." in found[-1][1]:
+    if not found or "rgbx." in found[-1][0]:
         return None
-    name, kinds, value = found[-1]
+    kinds, value = found[-1]
     words = re.sub(r"<class '([\w.]+)'>", r"\1", kinds).replace("collections.abc.", "")
     words = words.replace("NoneType", "null").replace("Sequence", "list")
-    path = name if name == key else f"{key}.{name}"
-    return f"`{path}` is {value}, which is none of: {words}."
+    return f"`{_place(message)}` is {value}, which is none of: {words}."
+
+
+def _unknown_kind(message: str) -> str:
+    """The innermost complaint as the parser words it."""
+    if not (place := _place(message)):
+        return f"The configuration cannot be read: {' '.join(message.split())}."
+    reason = re.split(r'Parser key "[\w.]+"(?: element \d+)?:\s*', message)[-1].strip()
+    reason = re.sub(r"Type \S.* (?=expects a)", "the option ", reason.splitlines()[0])
+    value = _search(r"Given value: (?:NestedArg\(key='[\w.]+', val=)?(.+?)\)?$", message)
+    given = f" It is {value}." if value and value not in reason else ""
+    return f"`{place}` in the configuration does not fit: {reason.rstrip('.')}.{given}"
 
 
 def _search(pattern: str, text: str) -> str | None:
@@ -114,7 +132,8 @@ def _search(pattern: str, text: str) -> str | None:
 
 
 def _unknown_argument(name: str, key: str | None, message: str) -> str:
-    path = re.findall(r"given class_path '([\w.]+)'", message)[-1]
+    own = _search(rf"Option '{re.escape(name)}' is not accepted.*?class_path='([\w.]+)'", message)
+    path = own or re.findall(r"given class_path '([\w.]+)'", message)[-1]
     cls = class_at(path)
     known = [parameter for parameter in _parameters(cls) if parameter != name]
     return f"{cls.__name__} has no option `{name}`{_hint(name.split('.')[0], known)}"
@@ -142,11 +161,11 @@ def _parameters(cls: type) -> list[str]:
 
 
 def _unknown_class(name: str, key: str | None, message: str) -> str:
-    bases: dict[str | None, type] = {"model": RGBXModule, "data": RGBXDataModule}
-    chosen = (bases[key],) if key in bases else (Callback, Logger, Optimizer, Schedule)
-    known = sorted({c.__name__ for base in chosen for c in _subclasses(base)})
-    where = f" for `{key}`" if key else ""
-    return f"There is no class {name!r}{where}{_hint(name.split('.')[-1], known)}"
+    place = _place(message) or key or ""
+    base = _BASES.get(place.rpartition(".")[2])
+    where = f" for `{place}`" if place else ""
+    known = sorted({c.__name__ for c in _subclasses(base)}) if base else []
+    return f"There is no class {name!r}{where}{_hint(name.split('.')[-1], known) if known else '.'}"
 
 
 def _subclasses(base: type) -> Iterable[type]:
@@ -163,7 +182,7 @@ def _unknown_option(name: str, key: str | None, message: str) -> str:
     if head == "trainer" and rest:
         known = [f"trainer.{p}" for p in inspect.signature(Trainer.__init__).parameters]
         return f"There is no option `{plain}`{_hint(plain, known)}"
-    return f"There is no key `{head}`{_hint(head, TOP_LEVEL)}"
+    return f"There is no key `{head}`{_hint(head, (*KEYS, 'config'))}"
 
 
 def _missing(names: str, key: str | None, message: str) -> str:

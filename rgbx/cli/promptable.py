@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
-from rgbx.cli.messages import explain
+from rgbx.cli.config_file import ConfigError
+from rgbx.cli.config_parser import RGBXParser
+from rgbx.cli.constructed import own_sentences
 from rgbx.data.normalise import Triple
 from rgbx.data.options import as_triple
 from rgbx.data.source import Source
@@ -18,46 +18,52 @@ from rgbx.models import RGBXModule
 from rgbx.models.checkpoint_load import load_checkpoint
 from rgbx.models.promptable import PromptableModule
 
-__all__ = ["build", "data_colours", "data_size", "read_configs"]
-
-
-def read_configs(paths: Sequence[str]) -> list[dict[str, Any]]:
-    """The contents of configuration files.
-
-    Raises:
-        RGBXError: a file is missing or no YAML.
-    """
-    found = []
-    for path in paths:
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise RGBXError(f"The configuration {path} cannot be read: {reason}") from error
-        found.append(content if isinstance(content, dict) else {})
-    return found
+__all__ = ["build", "data_colours", "data_size"]
 
 
 def data_size(configs: Sequence[dict[str, Any]]) -> int | None:
-    """Longer side of the data's pictures in the last configuration that says so."""
+    """Longer side of the data's pictures in the last configuration that says so.
+
+    Raises:
+        ConfigError: what it says is no height and width.
+    """
     for config in reversed(configs):
-        data = config.get("data") or {}
-        size = (data.get("init_args") or data).get("size")
-        if size:
-            return int(max(size))
+        size = _data_options(config).get("size")
+        if not size:
+            continue
+        if not isinstance(size, list) or not all(type(side) is int for side in size):
+            raise ConfigError(f"data.size is {size}: give height and width, such as [480, 640].")
+        return int(max(size))
     return None
 
 
 def data_colours(configs: Sequence[dict[str, Any]]) -> tuple[Triple, Triple]:
-    """Mean and deviation of rgb that the configurations train with; ImageNet's by default."""
+    """Mean and deviation of rgb that the configurations train with; ImageNet's by default.
+
+    Raises:
+        ConfigError: what they say is no number, and not three.
+    """
     found = {"rgb_mean": Source.rgb_mean, "rgb_std": Source.rgb_std}
     for config in configs:
-        data = config.get("data") or {}
-        options = data.get("init_args") or data
+        options = _data_options(config)
         for name in found:
-            if options.get(name) is not None:
-                found[name] = as_triple(options[name])
+            value = options.get(name)
+            if value is None:
+                continue
+            numbers = value if isinstance(value, list) and len(value) == 3 else [value]
+            if not all(isinstance(number, int | float) for number in numbers):
+                raise ConfigError(f"data.{name} is {value}: give one number or three.")
+            found[name] = as_triple(value)
     return found["rgb_mean"], found["rgb_std"]
+
+
+def _data_options(config: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration gives the data module; nothing where it names a class alone."""
+    data = config.get("data")
+    if not isinstance(data, dict):
+        return {}
+    options: dict[str, Any] = data.get("init_args") or data
+    return options
 
 
 def build(
@@ -79,18 +85,16 @@ def build(
             device does not exist.
         WeightsError: the checkpoint is another model's.
     """
-    parser = ArgumentParser(exit_on_error=False)
+    parser = RGBXParser()
     parser.add_subclass_arguments(RGBXModule, "model", required=True)
     given = [config["model"] for config in configs if config.get("model")]
-    texts = [text for model in given for text in ("--model", json.dumps(model))]
-    try:
+    texts = [
+        text
+        for model in given
+        for text in ("--model", model if isinstance(model, str) else json.dumps(model))
+    ]
+    with own_sentences():
         model = parser.instantiate(parser.parse_args([*texts, *options])).model
-    except ArgumentError as error:
-        raise RGBXError(explain(str(error))) from error
-    except ValueError as error:
-        if isinstance(error.__cause__, RGBXError):  # a constructor's own sentence
-            raise error.__cause__ from error
-        raise
     if not isinstance(model, PromptableModule):
         raise RGBXError(f"{type(model).__name__} takes no prompts; give a model such as StableSAM.")
     if checkpoint is None:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from rgbx.cli.dense import write_truth
 from rgbx.cli.frame import Frame
 from rgbx.cli.image import BatchImage
 from rgbx.cli.sheet import CELL, Draw, Picture, Row
+from rgbx.disk import write_image, write_text
 from rgbx.pictures import Colour, draw_prompts, fit, generate_palette, overlay
 from rgbx.prompts import Prompt, evaluation_prompts
 
@@ -67,11 +67,10 @@ class PromptedOutputs:
             for i, (mask, prompt) in enumerate(zip(stack, prompts, strict=True))
         ]
         colours = prompt_colours(len(prompts))
-        ids, palette = flatten(stack, rgb.shape[:2]), ((0, 0, 0), *colours)
+        ids, palette = flatten(stack, rgb.shape[:2]), prompt_palette(len(prompts))
         covered = overlay(rgb, ids, palette)
         target = self.folder / "overlays" / f"{place}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw_prompts(covered, prompts, colours)).save(target)
+        write_image(draw_prompts(covered, prompts, colours), target)
 
         def row() -> Row:
             painted = overlay(np.zeros_like(rgb), ids, palette, alpha=1)
@@ -115,13 +114,12 @@ class PromptedOutputs:
         """Write ``prompts.json``, if there were prompts."""
         if self._list:
             text = json.dumps(self._list, indent=1, ensure_ascii=False)
-            (self.folder / LIST).write_text(text + "\n", encoding="utf-8")
+            write_text(self.folder / LIST, text + "\n")
 
     def _mask(self, place: str, mask: NDArray[np.bool_]) -> str:
         """Write one mask; returns where, relative to the folder."""
         target = self.folder / "masks" / f"{place}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)  # names may hold folders ("day/0001")
-        Image.fromarray(_black_and_white(mask)).save(target)
+        write_image(_black_and_white(mask), target)  # names may hold folders ("day/0001")
         return target.relative_to(self.folder).as_posix()
 
 
@@ -175,6 +173,11 @@ def prompt_colours(count: int) -> tuple[Colour, ...]:
     """A colour for each prompt of a picture."""
     distinct = generate_palette(min(count, COLOURS) + 1)[1:]
     return tuple(distinct[i % COLOURS] for i in range(count))
+
+
+def prompt_palette(count: int) -> tuple[Colour, ...]:
+    """The colours of `flatten`'s ids: black, and those of the prompts before they come again."""
+    return ((0, 0, 0), *prompt_colours(min(count, COLOURS)))
 
 
 def flatten(masks: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from rgbx.cli.chosen import choice_of
 from rgbx.cli.table import print_tables
 from rgbx.curves import Panel, draw_curves
 from rgbx.data.base import RGBXDataModule
-from rgbx.disk import sha256_of
+from rgbx.disk import sha256_of, whole_file
 from rgbx.models.base import RGBXModule
 from rgbx.models.checkpoint_file import read_checkpoint
 from rgbx.results import (
@@ -177,14 +177,15 @@ def _write_curves(folder: Path, curves: Curves) -> list[Path]:
     names = tuple(dict.fromkeys(name for lines in values.values() for name in lines))
     if not names:  # no score with a threshold was asked for
         return []
-    with (folder / "curves.csv").open("w", newline="", encoding="utf-8") as file:
+    path = folder / "curves.csv"
+    with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("split", "threshold", *names))
         for split, lines in values.items():
             for level, row in enumerate(zip(*(lines[name] for name in names), strict=True)):
                 writer.writerow((split, f"{level / 255:.6f}", *(f"{v:.6f}" for v in row)))
     draw_curves(_panels(values), folder / "curves.png")
-    return [folder / "curves.csv", folder / "curves.png"]
+    return [path, folder / "curves.png"]
 
 
 def _panels(values: Mapping[str, Mapping[str, list[float]]]) -> list[Panel]:

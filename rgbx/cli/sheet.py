@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rgbx.disk import write_image
 from rgbx.pictures import fit, panel
 
 __all__ = ["CELL", "Draw", "Picture", "Row", "Sheet", "sized"]
@@ -63,7 +64,7 @@ class Sheet:
             page = Image.new("RGB", size, "white")
             page.paste(sheet, (0, 0))
             page.paste(below, (0, sheet.height))
-        page.save(path)
+        write_image(page, path)
 
 
 def sized(image: Picture, shape: tuple[int, ...]) -> Picture:

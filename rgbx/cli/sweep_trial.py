@@ -16,6 +16,7 @@ import yaml
 
 from rgbx.cli.ablation_state import RowFolder
 from rgbx.cli.children import child_environment, last_words
+from rgbx.disk import write_text
 
 __all__ = ["Process", "TrialFolder"]
 
@@ -71,7 +72,7 @@ class TrialFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for stale in ("exit.json", "pid"):
             (self.path / stale).unlink(missing_ok=True)
-        (self.path / "overlay.yaml").write_text(_overlay(self.path), encoding="utf-8")
+        write_text(self.path / "overlay.yaml", _overlay(self.path))
         argv = ["fit", *options, "--config", str(self.path / "overlay.yaml")]
         if self.row.last:
             self.row.keep_metrics()
@@ -90,7 +91,7 @@ class TrialFolder:
                 pass_fds=(lock.fileno(),),  # held until the process ends, whoever ends it
                 start_new_session=True,  # so that its loaders and ranks can be ended with it
             )
-        (self.path / "pid").write_text(str(process.pid), encoding="utf-8")
+        write_text(self.path / "pid", str(process.pid))
         return Process(self, process)
 
     def adopt(self) -> "Process":

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.disk import write_text
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
     from rgbx.results import Table
 
-__all__ = ["FORMATS", "format_tables", "main", "print_tables", "write_text"]
+__all__ = ["FORMATS", "format_tables", "main", "print_tables"]
 
 #: format -> suffix of its files
 FORMATS = {"md": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
@@ -139,16 +140,3 @@ def format_tables(tables: "Sequence[Table]", kind: str, title: str = "rgbx resul
 
 def _is_wide(table: "Table") -> bool:
     return len(table.columns) > _PAGE_COLUMNS // 2 + table.text_columns
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, its folder too.
-
-    Raises:
-        RGBXError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RGBXError(f"{path} cannot be written: {error.strerror}.") from error

@@ -15,6 +15,7 @@ from rgbx.data.records import (
     read_list,
     seeded_split,
 )
+from rgbx.data.transforms import IGNORE
 from rgbx.errors import DataError, RGBXError
 from rgbx.pictures import generate_palette
 
@@ -79,6 +80,11 @@ class FolderRGBX(RGBXDataModule):
         if binary and class_names is None:
             class_names = ["background", "foreground"]
         self.class_names = tuple(class_names or ())
+        if self.num_classes > IGNORE:
+            raise RGBXError(
+                f"data.class_names has {self.num_classes} names, {IGNORE} are the most: ids are "
+                f"bytes, and {IGNORE} means that a pixel is not labelled."
+            )
         if binary and len(self.class_names) != 2:
             raise RGBXError(f"binary masks have 2 classes, but {len(self.class_names)} are named")
         self.palette = generate_palette(self.num_classes)

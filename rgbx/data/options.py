@@ -1,5 +1,6 @@
 """Which values of a data module's options cannot work."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -33,6 +34,11 @@ def mistakes(data: "RGBXDataModule") -> list[str]:
         f"size {list(data.size)} (give height, width; above 0)": min(data.size) < 1,
         f"batch_size {data.batch_size} (give 1 or more)": data.batch_size < 1,
         f"eval_batch_size {data.eval_batch_size} (give 1 or more)": data.eval_batch_size < 1,
+        f"num_workers {data.num_workers} (give 0 to {_most_workers()})": (
+            not 0 <= data.num_workers <= _most_workers()
+        ),
+        f"size {list(data.size)} (one image of it needs {_needed(data.size) / 1e9:.0f} GB, this "
+        f"machine has {_memory() / 1e9:.0f} GB)": _needed(data.size) > _memory(),
         f"seed {data.seed} (give 0 or more)": data.seed < 0,
         f"flip {data.flip} (a probability)": not 0 <= data.flip <= 1,
         f"scale {list(data.scale)} (give smallest, largest; above 0)": not (
@@ -50,6 +56,21 @@ def mistakes(data: "RGBXDataModule") -> list[str]:
     for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):
         found += _mistake(name, getattr(data, name))
     return found
+
+
+def _most_workers() -> int:
+    """A process for each core is usual; many more cannot be started, or wait for each other."""
+    return max(64, 4 * (os.cpu_count() or 1))
+
+
+def _needed(size: tuple[int, int]) -> int:
+    """Bytes of rgb and x of one image at the network's size, float32."""
+    return 2 * 3 * 4 * max(size[0], 0) * max(size[1], 0)
+
+
+def _memory() -> int:
+    """Bytes of memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _mistake(name: str, value: float | Sequence[float]) -> list[str]:

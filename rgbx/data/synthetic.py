@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from rgbx.data.scenes import STREET, TUNNEL, Scene, Theme, make_scene
@@ -21,6 +20,7 @@ from rgbx.data.synthetic_saliency import (
     write_vt5000_scribble,
 )
 from rgbx.data.synthetic_two_class import write_cod, write_istd, write_kvasir
+from rgbx.disk import write_image, write_text
 
 __all__ = ["FOLDER_CLASSES", "WRITERS", "write_folder", "write_mfnet", "write_pst900"]
 
@@ -46,8 +46,7 @@ def _scenes(
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
+    write_image(array, path)
 
 
 def write_mfnet(
@@ -75,7 +74,7 @@ def write_mfnet(
         lists[f"{split}_{'night' if night else 'day'}"].append(stem)
     for name in [*counts, "test_day", "test_night"]:
         text = "".join(f"{stem}\n" for stem in lists.get(name, []))
-        (root / f"{name}.txt").write_text(text, encoding="utf-8")
+        write_text(root / f"{name}.txt", text)
 
 
 def write_pst900(

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from rgbx.data.hqseg_folders import TEST, TRAIN
 from rgbx.data.thin_shapes import THIN_SHAPES, Pencil
+from rgbx.disk import write_image
 
 __all__ = ["ThinScene", "make_thin_scene", "write_hqseg"]
 
@@ -117,5 +118,4 @@ def _vary(side: int, rng: Rng) -> int:
 
 
 def _save(path: Path, array: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, quality=95)
+    write_image(array, path, quality=95)

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from rgbx.data.files import read_binary
 from rgbx.data.rails import make_rail
 from rgbx.data.scenes import SALIENT, SALIENT_DEPTH, Scene, Theme, make_scene
+from rgbx.disk import whole_file, write_image
 
 __all__ = [
     "write_neu_rsdds",
@@ -35,11 +35,7 @@ def _scenes(
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".jpg":
-        Image.fromarray(array).save(path, quality=95)
-    else:
-        Image.fromarray(array).save(path)
+    write_image(array, path, **({"quality": 95} if path.suffix == ".jpg" else {}))
 
 
 def _some(count: int) -> int:
@@ -140,7 +136,8 @@ def write_neu_rsdds(
         path = root / f"Depth_{split}" / f"{i + 1}.tiff"
         path.parent.mkdir(parents=True, exist_ok=True)
         stored = np.rint(depth * 1000).astype(np.uint16) if scene % 3 == 2 else depth
-        tifffile.imwrite(path, stored, metadata=None)
+        with whole_file(path) as draft:
+            tifffile.imwrite(draft, stored, metadata=None)
 
 
 def _turned(picture: NDArray[np.generic], turn: str) -> NDArray[np.generic]:

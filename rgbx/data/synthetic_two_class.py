@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from rgbx.data.synthetic_camouflage import make_camouflage
 from rgbx.data.synthetic_polyp import make_polyp
 from rgbx.data.synthetic_shadow import add_shadow, make_ground
+from rgbx.disk import write_image, write_text
 
 __all__ = ["write_cod", "write_istd", "write_kvasir"]
 
@@ -113,8 +113,7 @@ def write_kvasir(
         stored = np.repeat(mask[..., None], 3, axis=2) if i % 2 else mask
         _save(folder / "masks" / f"{stem}.jpg", stored)
         boxes[stem] = _box(mask)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "kavsir_bboxes.json").write_text(json.dumps(boxes, indent=1), encoding="utf-8")
+    write_text(folder / "kavsir_bboxes.json", json.dumps(boxes, indent=1))
 
 
 def _box(mask: NDArray[np.uint8]) -> dict[str, object]:
@@ -126,8 +125,4 @@ def _box(mask: NDArray[np.uint8]) -> dict[str, object]:
 
 
 def _save(path: Path, array: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".jpg":
-        Image.fromarray(array).save(path, quality=95)
-    else:
-        Image.fromarray(array).save(path)
+    write_image(array, path, **({"quality": 95} if path.suffix == ".jpg" else {}))

@@ -1,5 +1,6 @@
 """From a module to a graph without Python, and its file for PyTorch."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,9 @@ def write_torch(program: ExportedProgram, path: Path, metadata: str) -> None:
         metadata: JSON, kept inside as `METADATA`.
     """
     program.example_inputs = None  # pictures that nobody needs
-    torch.export.save(program, path, extra_files={METADATA: metadata})
+    content = io.BytesIO()  # given a file, torch ends the whole process where the disk is full
+    torch.export.save(program, content, extra_files={METADATA: metadata})
+    path.write_bytes(content.getbuffer())
 
 
 def read_torch(path: Path) -> Callable[..., Tensor]:

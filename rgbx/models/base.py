@@ -18,6 +18,7 @@ from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_foreign
 from rgbx.models.checkpoint_load import build_from
+from rgbx.optim.build import build_optimizer
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
 
@@ -128,7 +129,8 @@ class RGBXModule(LightningModule):
         """
         if self.trainer.max_epochs == self.trainer.max_steps == -1:
             raise RGBXError("trainer.max_epochs is -1: give trainer.max_steps, or some epochs.")
-        optimizer = self._optimizer_factory([p for p in self.parameters() if p.requires_grad])
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = build_optimizer(self._optimizer_factory, trained)
         self._configured = [
             {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
         ]

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from rgbx.errors import RGBXError
 from rgbx.sweep.space import Parameter, read_parameters
+from rgbx.yaml_file import read_yaml
 
 __all__ = ["EarlyStop", "Metric", "SweepFile", "read_sweep"]
 
@@ -112,22 +111,13 @@ def read_sweep(path: Path) -> SweepFile:
     Raises:
         RGBXError: It cannot be read, or names what is wrong in it.
     """
-    content = _read_yaml(path)
+    content = read_yaml(path, "sweep")
     try:
         if not isinstance(content, Mapping):
             raise RGBXError("it holds no keys")
         return _read_content(path, content)
     except RGBXError as error:
         raise RGBXError(f"The sweep {path} cannot be used: {error}.") from error
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RGBXError(f"The sweep {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RGBXError(f"{path} is not readable YAML: {' '.join(str(error).split())}.") from error
 
 
 def _read_content(path: Path, content: Mapping[str, Any]) -> SweepFile:

@@ -44,7 +44,7 @@ def write_ranking(records: Sequence[TrialRecord], file: SweepFile, path: Path) -
     """The ranking as CSV, with folder and reason of each trial."""
     header, *rows = _rows(records, file)
     begun = ranked(records, file.metric.maximize)
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*header, "cut_off", "reason", "folder"])
         for row, record in zip(rows, begun, strict=True):
@@ -53,7 +53,7 @@ def write_ranking(records: Sequence[TrialRecord], file: SweepFile, path: Path) -
 
 def write_importances(importances: Mapping[str, float], path: Path) -> None:
     """Parameter and share as CSV, largest first."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("parameter", "importance"))
         writer.writerows((name, f"{share:.6f}") for name, share in importances.items())

@@ -214,14 +214,14 @@ def test_a_wrong_file_is_one_sentence(rgbx, tmp_path, capsys, change, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["nowhere.yaml"], "nowhere.yaml cannot be read: No such file"),
-        (["f.yaml"], "c.yaml cannot be read: No such file"),
+        (["nowhere.yaml"], "There is no ablation file nowhere.yaml."),
+        (["f.yaml"], "There is no configuration file c.yaml."),
         (["f.yaml", "--row", "aa"], "The ablation has no row 'aa'; did you mean 'a'?"),
         (["f.yaml", "--ckpt_path", "x"], "--ckpt_path is decided by `rgbx ablate`"),
         (["f.yaml", "--", "--seed_everything=1"], "for every row; use --seeds."),
         (["f.yaml", "--trainer.logger", "x"], "--trainer.logger: rows log into folders of their"),
         (["f.yaml", "another.yaml"], "'another.yaml' belongs to no option"),
-        (["broken.yaml"], "broken.yaml is not readable YAML"),
+        (["broken.yaml"], "The ablation broken.yaml, line 1, column 6 is no YAML"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(rgbx, tmp_path, capsys, argv, message):

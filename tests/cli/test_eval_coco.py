@@ -262,7 +262,7 @@ def test_sginw_is_the_mean_of_25_sets(rgbx, tmp_path, capsys):
         (("--sginw", "c", "--ckpt_path", "no.ckpt"), "There is no checkpoint no.ckpt."),
         (("--sginw", "c"), "c holds 0 of SGinW's 25 data sets; Airplane-Parts/valid/_annot"),
         (("--annotations", "a.json", "--images", "b"), "Cannot read the annotations a.json"),
-        (("--config", "no.yaml", "--sginw", "c"), "The configuration no.yaml cannot be read"),
+        (("--config", "no.yaml", "--sginw", "c"), "There is no configuration file no.yaml."),
     ],
 )
 def test_mistakes_are_one_sentence(rgbx, tmp_path, capsys, extra, text):

@@ -112,7 +112,7 @@ def _damage(path: Path, **changes: object) -> None:
         (["list.json"], "list.json is not a result of `rgbx test`: the file is not a mapping"),
         (["typed.json"], "typed.json is not a result of `rgbx test`: seed is 'one', not of type"),
         (["runs", "-o", "t.docx"], "t.docx has no suffix of a table (.md, .tex, .csv, .html)"),
-        (["runs", "-o", "empty", "-f", "md"], "empty cannot be written: Is a directory."),
+        (["runs", "-o", "empty", "-f", "md"], "empty cannot be used (Is a directory)"),
         (["runs", "--metrics", "mIuO"], "No run has the metric 'mIuO'; there are miou, miou_image"),
     ],
 )
