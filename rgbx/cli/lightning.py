@@ -41,7 +41,6 @@ from rgbx.cli.settings import run_settings
 from rgbx.cli.stopped import Stopped, how_to_go_on
 from rgbx.cli.trainer_values import lightning_checks, refuse_trainer_values
 from rgbx.data.base import RGBXDataModule
-from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule
 from rgbx.models.base import RGBXModule
 from rgbx.models.checkpoint import AtomicCheckpointIO
