@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -151,6 +152,9 @@ class Resume(Callback):
         loops = checkpoint["loops"]["fit_loop"]
         shape: Shape = self._data.shape
         progress = checkpoint.get(_KEY) or _from_counters(loops, shape)
+        for callback in _changing_windows(trainer):
+            window = callback.get_accumulate_grad_batches(progress["epoch"])
+            shape = shape._replace(window=window)
         position = position_in(progress, shape)
         self._first = self._data.position = position
         self._gradients = progress["gradients"] if position.exact else {}
@@ -174,6 +178,8 @@ class Resume(Callback):
         if not self._first.batches:
             loop.restarting = False  # with max_steps Lightning would go through an empty epoch
             return
+        for callback in _changing_windows(trainer):
+            callback.on_train_epoch_start(trainer)  # Lightning calls it in whole epochs alone
         fetcher = trainer.fit_loop._data_fetcher
         assert fetcher is not None
         if loop._should_check_val_fx(fetcher) and not loop._should_accumulate():
@@ -182,6 +188,11 @@ class Resume(Callback):
         for name, gradient in self._gradients.items():
             parameters[name].grad = gradient.to(parameters[name].device)
         self._gradients = {}
+
+
+def _changing_windows(trainer: Trainer) -> list[GradientAccumulationScheduler]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [c for c in callbacks if isinstance(c, GradientAccumulationScheduler)]
 
 
 def _trained(trainer: Trainer) -> tuple[int, int]:
