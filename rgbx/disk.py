@@ -1,12 +1,15 @@
 """Files that are there whole or not at all, and what tells one file from another."""
 
 import contextlib
+import functools
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["sha256_of", "whole_file"]
+__all__ = ["remove_drafts", "sha256_of", "whole_file"]
 
 
 @contextlib.contextmanager
@@ -19,13 +22,51 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         OSError: the draft was not written, or cannot be put into place.
     """
     path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.tmp")
     try:
         yield draft
         os.replace(draft, path)
     finally:
         with contextlib.suppress(OSError):  # most often because it is in its place
             draft.unlink()
+
+
+def remove_drafts(folders: Iterable[Path]) -> list[Path]:
+    """Remove the drafts of `whole_file` that killed processes of this machine left in folders.
+
+    Drafts of processes that are at work, or that other machines or containers wrote, are left;
+    so is every file of another name.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    for folder in folders:
+        for draft in folder.glob(".*.tmp"):
+            found = re.fullmatch(rf"\..+\.{_machine()}-(\d+)\.tmp", draft.name)
+            if found and not _at_work(int(found.group(1))):
+                with contextlib.suppress(OSError):  # another start was faster, or may not
+                    draft.unlink()
+                    removed.append(draft)
+    return removed
+
+
+@functools.cache
+def _machine() -> str:
+    """Tells apart those who number processes for themselves: 8 hexadecimal digits."""
+    numbering = Path("/proc/self/ns/pid")  # Linux; a container has its own
+    space = os.readlink(numbering) if numbering.is_symlink() else ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _at_work(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's; no number of a process
+        return True
+    return True
 
 
 def sha256_of(path: Path) -> str:

@@ -30,7 +30,7 @@ from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.python_values import without_python
 from rgbx.cli.report import report_test
-from rgbx.cli.run_folder import own_run_folder
+from rgbx.cli.run_folder import folders_of_runs, own_run_folder
 from rgbx.cli.run_loggers import (
     RunConfig,
     arrange_loggers,
@@ -42,6 +42,7 @@ from rgbx.cli.signals import HeedSignals
 from rgbx.cli.slurm import Job
 from rgbx.cli.stopped import Stopped, how_to_go_on
 from rgbx.data.base import RGBXDataModule
+from rgbx.disk import remove_drafts
 from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule
 from rgbx.models.base import RGBXModule
@@ -213,6 +214,8 @@ class RGBXCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """As the base; Ctrl-C and SIGTERM during training are no errors, and the run can go on."""
+        if self.trainer.is_global_zero:
+            remove_drafts(self._written_folders(subcommand))
         try:
             with self.signals.listening(self.trainer):
                 super()._run_subcommand(subcommand)
@@ -229,6 +232,15 @@ class RGBXCLI(LightningCLI):
             print(how_to_go_on(self.trainer, self.argv), flush=True)
         self.signals.wait_for_ranks()
         raise Stopped(number)
+
+    def _written_folders(self, subcommand: str) -> list[Path]:
+        """Folders that this command and earlier ones like it write to."""
+        if subcommand == "validate":
+            return []
+        if subcommand == "fit":
+            begun = self.config[subcommand].ckpt_path
+            return [*folders_of_runs(self.trainer), *([Path(begun).parent] if begun else [])]
+        return [self.output_folder, *(p for p in self.output_folder.glob("*") if p.is_dir())]
 
     # ------------------------------------------------------------------ after the run
     def after_test(self) -> None:

@@ -58,11 +58,10 @@ class HeedSignals(Callback):
     def wait_for_ranks(self) -> None:
         """See to it that the ranks this process started end before it does."""
         for rank in self._ranks:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 rank.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                rank.kill()
-                rank.wait()
+            rank.kill()  # nothing, if it has ended
+            rank.wait()
 
     # ------------------------------------------------------------------ handlers
     def _requeue(self, *_: Any) -> None:
@@ -76,7 +75,7 @@ class HeedSignals(Callback):
         self._heard = _STOP
 
     # ------------------------------------------------------------------ Lightning's hooks
-    def _listen(self, trainer: Trainer, *_: Any) -> None:
+    def _listen(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hear SIGTERM instead of Lightning, which puts back what was before when it ends."""
         self._trainer = trainer
         if threading.current_thread() is threading.main_thread():
@@ -94,7 +93,7 @@ class HeedSignals(Callback):
         heard = self._heard
         if trainer.world_size > 1:
             mine = torch.tensor(heard, device=trainer.strategy.root_device)
-            heard = int(trainer.strategy.reduce(mine, reduce_op="max"))  # type: ignore[arg-type]
+            heard = int(trainer.strategy.reduce(mine, reduce_op="max"))
         if heard == _STOP:
             raise SIGTERMException
         if heard == _REQUEUE and trainer.training and self._job is not None:
