@@ -41,7 +41,7 @@ def remove_drafts(folders: Iterable[Path]) -> list[Path]:
         What was removed.
     """
     removed = []
-    for folder in folders:
+    for folder in filter(Path.is_dir, folders):
         for draft in folder.glob(".*.tmp"):
             found = re.fullmatch(rf"\..+\.{_machine()}-(\d+)\.tmp", draft.name)
             if found and not _at_work(int(found.group(1))):

@@ -47,9 +47,10 @@ class Shape(NamedTuple):
         return self.batch * self.processes
 
     @property
-    def trained(self) -> int:
-        """Samples that an epoch trains on."""
-        return min(self.batches * self.step, self.samples)
+    def usable(self) -> int:
+        """Samples that an epoch may train on: all, unless the number of batches is limited."""
+        whole = self.samples // self.step
+        return min(self.batches * self.step, self.samples) if self.batches < whole else self.samples
 
 
 class Position(NamedTuple):
@@ -83,17 +84,18 @@ def position_in(progress: dict[str, Any], now: Shape) -> Position:
     before = Shape(**progress["shape"])
     epoch, batches, seen = progress["epoch"], progress["batches"], progress["seen"]
     pending = progress["pending"] if now.window != before.window else 0
-    if not batches:
+    if not seen:
         return Position(epoch, 0, 0)
     if batches >= before.batches:
         return Position(epoch, now.batches, now.samples)
-    if before._replace(window=now.window, batches=now.batches) == now:
+    alike = {"window": now.window, "batches": now.batches, "drop_last": now.drop_last}
+    if before._replace(**alike) == now:
         done = min(batches - pending, now.batches)
         return Position(epoch, done, seen - pending * now.step, exact=not pending)
     seen -= progress["pending"] * before.step
     if (before.samples, before.seed) != (now.samples, now.seed):
-        seen = round(seen / before.trained * now.trained)  # another order: the share counts
-    left = max(now.trained - seen, 0)
+        seen = round(seen / before.usable * now.usable)  # another order: the share counts
+    left = max(now.usable - seen, 0)
     rest = left // now.step if now.drop_last else -(-left // now.step)
     return Position(epoch, max(now.batches - rest, 0), seen, exact=False)
 
@@ -265,12 +267,17 @@ def _set_counters(
 def _how_inexact(progress: dict[str, Any], position: Position, now: Shape) -> str:
     """What is done where a run cannot go on as if it had not been interrupted."""
     before = Shape(**progress["shape"])
-    where = f"Epoch {position.epoch} goes on after {position.seen} of its {now.trained} samples"
-    left = max(now.trained - position.seen, 0) - (now.batches - position.batches) * now.step
-    if now.step == before.step:
+    where = f"Epoch {position.epoch} goes on after {position.seen} of its {now.usable} samples"
+    if (now.samples, now.seed) != (before.samples, before.seed):
+        return (
+            f"{where}, as far as it had come: there were {before.samples} samples in the order of "
+            f"data.seed {before.seed}, and now there are {now.samples} in that of {now.seed}."
+        )
+    if now.step == before.step and now.window != before.window:
         return (
             f"{where}: {progress['pending']} batches whose gradients had not reached a step of "
             f"{before.window} batches are trained again, as a step has {now.window} now."
         )
+    left = max(now.usable - position.seen, 0) - (now.batches - position.batches) * now.step
     tail = f"; {left} that do not fill a batch are left out" if left > 0 else ""
     return f"{where}, with {now.step} per batch where there were {before.step}{tail}."
