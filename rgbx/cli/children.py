@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +31,9 @@ def terminated_like_ctrl_c() -> Iterator[None]:
     def end(*_: Any) -> NoReturn:
         raise Terminated
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are heard by the main thread alone
+        return
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
