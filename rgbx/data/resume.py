@@ -26,7 +26,7 @@ class Shape(NamedTuple):
     Args:
         samples: of the data set.
         batch: samples per process and batch.
-        processes: that train together.
+        processes: that train together; these three say which samples each batch has.
         batches: of an epoch on one rank, after ``limit_train_batches``.
         seed: of the order.
         window: batches per step of Lightning's optimiser.
@@ -88,10 +88,10 @@ def position_in(progress: dict[str, Any], now: Shape) -> Position:
         return Position(epoch, 0, 0)
     if batches >= before.batches:
         return Position(epoch, now.batches, now.samples)
-    alike = {"window": now.window, "batches": now.batches, "drop_last": now.drop_last}
-    if before._replace(**alike) == now:
+    if before[:3] == now[:3] and before.seed == now.seed:
         done = min(batches - pending, now.batches)
         return Position(epoch, done, seen - pending * now.step, exact=not pending)
+    # what waits for a step made of other batches is trained again
     seen -= progress["pending"] * before.step
     if (before.samples, before.seed) != (now.samples, now.seed):
         seen = round(seen / before.usable * now.usable)  # another order: the share counts

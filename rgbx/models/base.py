@@ -126,9 +126,8 @@ class RGBXModule(LightningModule):
         ]
         if self.trainer.train_dataloader is None:  # as Lightning does to count an epoch's batches
             self.trainer.fit_loop.setup_data()
-        batches = int(self.trainer.num_training_batches)
-        epochs = -1 if self.trainer.max_epochs is None else self.trainer.max_epochs
-        self._pace = pace = Pace(max(1, self.epoch_steps(batches)), epochs, self.trainer.max_steps)
+        steps = max(1, self.epoch_steps(int(self.trainer.num_training_batches)))
+        self._pace = pace = Pace(steps, self.trainer.max_epochs, self.trainer.max_steps)
 
         # a closure, not a callable object: LambdaLR would store the object in checkpoints
         def factor(step: int) -> float:
@@ -146,22 +145,16 @@ class RGBXModule(LightningModule):
         return math.ceil(batches / window) - done // window if done < batches else 0
 
     def on_train_start(self) -> None:
-        """Put the configured optimiser settings back over those a checkpoint restored.
-
-        Where an epoch has another number of steps than in the checkpoint, the schedule goes on
-        with the epochs that were trained.
-        """
-        if not self.trainer.ckpt_path:
+        """Put the configured settings over a checkpoint's, and go on with the epochs trained."""
+        if not self.trainer.ckpt_path or self._pace is None:
             return
-        schedulers = _as_list(self.lr_schedulers())
-        if self._pace is not None and self._stored_pace is not None and schedulers:
+        scheduler: Any = self.lr_schedulers()
+        if self._stored_pace is not None:
             place = getattr(self._data, "position", None)
             done = place.batches if place is not None else 0
             left = self.epoch_steps(int(self.trainer.num_training_batches), done)
-            self._pace.resume(self._stored_pace, schedulers[0].last_epoch, place, left)
-        optimizers = _as_list(self.optimizers(use_pl_optimizer=False))
-        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
-            put_settings(optimizer, scheduler, self._configured)
+            self._pace.resume(self._stored_pace, scheduler.last_epoch, place, left)
+        put_settings(self.trainer.optimizers[0], scheduler, self._configured)
 
     def on_fit_start(self) -> None:
         """Print what is trained and what is frozen."""
@@ -305,9 +298,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
     return value
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -22,13 +22,13 @@ class Pace:
 
     Args:
         steps_per_epoch: optimiser steps, >= 1.
-        epochs: that end the run, or -1.
+        epochs: that end the run; -1 or None if none do.
         max_steps: optimiser steps that end it, or -1; one of the two is given.
         ahead: see above; 0 for a run that always had the same batches.
     """
 
     steps_per_epoch: int
-    epochs: int
+    epochs: int | None
     max_steps: int
     ahead: int = 0
 
@@ -36,7 +36,7 @@ class Pace:
         """Factor of a schedule after `step` optimiser steps of this run."""
         number = step + self.ahead
         ends = [math.inf]
-        if self.epochs >= 0:
+        if self.epochs is not None and self.epochs >= 0:
             ends.append(self.steps_per_epoch * max(self.epochs, 1))
         if self.max_steps >= 0:  # of all steps, whatever their batches: the share is step / max
             ends.append(self.max_steps * number / step if self.ahead and step else self.max_steps)
