@@ -57,7 +57,7 @@ def fit(model, root, workers=0, resume=None, callbacks=(), batch_size=2, **optio
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=bool(callbacks),
+        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
         num_sanity_val_steps=0,
         callbacks=list(callbacks),
         **options,
