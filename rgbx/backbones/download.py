@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from rgbx.backbones.file_kind import kind_of
 from rgbx.backbones.known import KnownWeights
 from rgbx.errors import WeightsError
 
@@ -74,7 +75,7 @@ def _download(entry: KnownWeights, part: Path) -> None:
         resumed = response.status == http.client.PARTIAL_CONTENT
         have = have if resumed else 0
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else entry.size
+        total = have + int(length) if length and length.isdigit() else entry.size
         bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=entry.file)
         with bar, part.open("ab" if resumed else "wb") as out:
             for piece in _pieces(response, entry, part):
@@ -140,6 +141,12 @@ def _verify(entry: KnownWeights, part: Path) -> None:
             "run the command again."
         )
     if not entry.sha256:
+        if kind := kind_of(part):
+            part.unlink()
+            raise WeightsError(
+                f"{entry.url} delivered something else than {entry.file}: it is {kind}; it was "
+                "removed, get the file by hand."
+            )
         return
     digest = hashlib.sha256()
     with part.open("rb") as file, tqdm(total=size, unit="B", unit_scale=True, desc="sha256") as bar:

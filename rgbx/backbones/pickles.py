@@ -7,6 +7,7 @@ log; `log_stand_ins` lets torch's own restricted reader step over it.
 """
 
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,20 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rgbx.backbones.file_kind import DAMAGE
 from rgbx.errors import WeightsError
-
-# what damaged or foreign bytes make an unpickler raise; it promises no common class
-_DAMAGE = (
-    AttributeError,
-    EOFError,
-    ImportError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
 
 
 def read_pickle(path: Path) -> Any:
@@ -48,7 +37,7 @@ def read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         try:
             content = _ArrayUnpickler(file, str(path)).load()
-        except _DAMAGE as error:
+        except (MemoryError, *DAMAGE) as error:
             raise pickle.UnpicklingError(str(error)) from None
     if not isinstance(content, Mapping):
         return content
@@ -60,40 +49,72 @@ def log_stand_ins() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]
     """What `torch.serialization.safe_globals` must know to step over mmengine's training log.
 
     Returns:
-        Pairs of a harmless stand-in and the name in the file. Nothing of mmengine is needed.
+        Pairs of a harmless stand-in and the name in the file. Nothing of mmengine or NumPy is
+        called.
     """
-    return [
-        *((found, f"{module}.{name}") for (module, name), found in _ALLOWED.items()),
-        *((kind, f"numpy.dtypes.{kind.__name__}") for kind in _number_types()),
-        (_TrainingLog, "mmengine.logging.history_buffer.HistoryBuffer"),
-        (_nothing, "builtins.getattr"),  # the log names its own methods
-    ]
+    names = [f"{module}.{name}" for module, name in _ALLOWED if module != "collections"]
+    names += [f"numpy.dtypes.{type(np.dtype(code)).__name__}" for code in "?bhilqBHILQefd"]
+    names += ["mmengine.logging.history_buffer.HistoryBuffer"]
+    names += ["builtins.getattr"]  # the log names its own methods
+    return [(_Ignored, name) for name in names]
 
 
-class _TrainingLog:
-    """Stands for mmengine's HistoryBuffer; keeps nothing."""
+class _Ignored:
+    """Stands for whatever a training log holds; keeps nothing."""
+
+    def __init__(self, *arguments: object) -> None:
+        pass
 
     def __setstate__(self, state: object) -> None:
         pass
 
 
-def _nothing(*arguments: object) -> None:
-    """Stands for a function whose result nobody needs."""
+class _Kind:
+    """A type of numbers or letters.
+
+    NumPy's own would believe the file about which bytes are pointers, and follow them.
+    """
+
+    def __init__(self, code: object, *_: object) -> None:
+        plain = isinstance(code, str) and _PLAIN.fullmatch(code)
+        self.dtype = np.dtype(code) if plain else None  # type: ignore[call-overload]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if self.dtype is not None:
+            self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def _reconstruct(kind: type, shape: tuple[int, ...], code: object) -> np.ndarray:
-    """An empty array; the pickle fills it by `ndarray.__setstate__`."""
-    return np.empty((0,), dtype=np.int8)
+class _Array:
+    """An array, which the pickle fills after it was made."""
+
+    array = np.array(None)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        shape, kind, turned, data = state[-4:]
+        self.array = _filled(data, kind, shape, turned)
 
 
-def _scalar(kind: np.dtype, data: bytes = b"") -> Any:
+def _filled(data: Any, kind: _Kind, shape: tuple[int, ...], turned: bool) -> np.ndarray:
+    """An array from its bytes; one of objects stays empty."""
+    if kind.dtype is None:
+        return np.array(None)
+    content = data.encode("latin1") if isinstance(data, str) else bytes(data)  # str: of Python 2
+    return np.ndarray(shape, kind.dtype, content, order="F" if turned else "C")
+
+
+def _array_of(*_: object) -> _Array:
+    """What `numpy.ndarray` and `_reconstruct` are asked for."""
+    return _Array()
+
+
+def _scalar(kind: _Kind, data: Any = b"") -> Any:
     """A NumPy number from its bytes."""
-    return np.frombuffer(data, dtype=kind)[0]
+    return _filled(data, kind, (), False)[()]
 
 
-def _frombuffer(data: bytes, kind: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _frombuffer(data: Any, kind: _Kind, shape: tuple[int, ...], order: str) -> np.ndarray:
     """An array from its bytes (pickle protocol 5)."""
-    return np.frombuffer(data, dtype=kind).reshape(shape, order="F" if order == "F" else "C")
+    return _filled(data, kind, shape, order == "F")
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -101,20 +122,24 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _number_types() -> list[type]:
-    return [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
+def _no_bytes() -> bytes:
+    """How old protocols write that there are none."""
+    return b""
 
 
+#: NumPy's codes of numbers, of bytes and of text
+_PLAIN = re.compile(r"[<>|=]?(\?|[bhilqBHILQefdFD]|[biufc]\d{1,2}|[SU]\d{1,9})")
 _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _latin1,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("numpy", "ndarray"): _array_of,
+    ("numpy", "dtype"): _Kind,
     **{
         (f"numpy.{core}.{module}", name): found
         for core in ("core", "_core")
         for module, name, found in (
-            ("multiarray", "_reconstruct", _reconstruct),
+            ("multiarray", "_reconstruct", _array_of),
             ("multiarray", "scalar", _scalar),
             ("numeric", "_frombuffer", _frombuffer),
         )
@@ -140,11 +165,12 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 def _tensors(content: Mapping[Any, Any]) -> dict[Any, Any]:
     """The mapping with its numeric arrays as tensors."""
+    arrays = {k: v.array if isinstance(v, _Array) else v for k, v in content.items()}
     return {
         key: _tensor(value)
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
         else value
-        for key, value in content.items()
+        for key, value in arrays.items()
     }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rgbx.backbones.init import randomise, smooth_filters
 from rgbx.backbones.vit import ViT, join_qkv, split_qkv
 from rgbx.backbones.vit_parts import ViTConfig
-from rgbx.backbones.weights import Weights, load_strict, read_state
+from rgbx.backbones.weights import Weights, fitting, load_strict, read_state
 from rgbx.errors import RGBXError, WeightsError
 
 
@@ -129,11 +129,13 @@ def build_sam(encoder: str, weights: Weights | None = None, checkpoint_blocks: b
             )
         return sam
     state = read_state(weights, fetch=f"sam_{encoder}")
-    _check_size_of(state, encoder, weights.path)
+    with fitting(weights.path):
+        _check_size_of(state, encoder, weights.path)
+        state = split_qkv(state)
     with torch.device("meta"):
         sam = SAM(preset, checkpoint_blocks).eval()
     sam.to_empty(device="cpu")
-    load_strict(sam, split_qkv(state), weights.path)
+    load_strict(sam, state, weights.path)
     return sam
 
 

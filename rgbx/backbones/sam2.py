@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rgbx.backbones.init import randomise
 from rgbx.backbones.known import KNOWN
 from rgbx.backbones.sam2_parts import SAM2Preset, image_encoder, mask_decoder, prompt_encoder
-from rgbx.backbones.weights import Weights, load_strict, read_state
+from rgbx.backbones.weights import Weights, fitting, load_strict, read_state
 from rgbx.errors import RGBXError, WeightsError
 
 #: Parts of official files that serve video only: memory, object pointers, temporal positions.
@@ -111,7 +111,8 @@ def build_sam2(encoder: str, weights: Weights | None = None) -> SAM2:
             )
         return sam2
     state = read_state(weights, fetch=_public(encoder))
-    _check_size_of(state, encoder, weights.path)
+    with fitting(weights.path):
+        _check_size_of(state, encoder, weights.path)
     with torch.device("meta"):
         sam2 = SAM2(preset).eval()
     sam2.to_empty(device="cpu")

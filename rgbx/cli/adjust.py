@@ -16,6 +16,7 @@ from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule, StableSAM
 from rgbx.models.base import RGBXModule
+from rgbx.models.checkpoint_file import read_checkpoint
 
 __all__ = [
     "LINKED",
@@ -129,8 +130,8 @@ def classes_from_checkpoint(config: Any) -> None:
     arguments = config.data.init_args
     if "class_names" not in arguments or arguments.class_names is not None:
         return
-    checkpoint = torch.load(config.ckpt_path, map_location="cpu", weights_only=True, mmap=True)
-    data = checkpoint.get("rgbx", {}).get("data", {})
+    checkpoint = read_checkpoint(config.ckpt_path, mmap=True)
+    data = checkpoint["rgbx"].get("data", {})
     names = checkpoint.get("hyper_parameters", {}).get("class_names") or data.get("class_names")
     if names:
         arguments.class_names = list(names)

@@ -5,12 +5,10 @@ Nothing is read from the data set, and nothing is written.
 
 import inspect
 import logging
-import pickle
 import typing
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +18,8 @@ from lightning.pytorch.cli import LightningCLI
 from rgbx.backbones.weights import Weights
 from rgbx.cli.lightning import RGBXCLI
 from rgbx.cli.messages import class_at
-from rgbx.errors import RGBXError
-from rgbx.models import RGBXModule
 
-__all__ = ["RANDOM", "Built", "load_checkpoint"]
+__all__ = ["RANDOM", "Built"]
 
 #: what warnings of random weights look like
 RANDOM = ".*starts? from (a )?RANDOM"
@@ -95,22 +91,6 @@ class Built(RGBXCLI):
         self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]
         self.model.trainer = self.trainer
         self.model.setup("predict")
-
-
-def load_checkpoint(model: RGBXModule, path: Path) -> None:
-    """Give a model what was trained.
-
-    Raises:
-        RGBXError: there is no such file, it is no checkpoint, or one of another model or backbone.
-    """
-    if not path.is_file():
-        raise RGBXError(f"There is no checkpoint {path}.")
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise RGBXError(f"{path} cannot be read as a checkpoint: it is damaged.") from error
-    model.on_load_checkpoint(stored)
-    model.load_state_dict(stored["state_dict"])
 
 
 def _weight_options(model: type) -> list[str]:

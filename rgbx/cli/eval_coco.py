@@ -135,8 +135,10 @@ def _check(arguments: argparse.Namespace) -> None:
             raise RGBXError(f"--iou {low:g} {high:g} is no range of overlaps; give e.g. 0.5 0.6.")
     if arguments.size is not None and (arguments.size < 16 or arguments.size % 16):
         raise RGBXError(f"--size {arguments.size} is no multiple of 16; SAM's is {_SIZE}.")
-    if arguments.ckpt_path and not arguments.ckpt_path.is_file():
-        raise RGBXError(f"There is no checkpoint {arguments.ckpt_path}.")
+    if arguments.ckpt_path:
+        from rgbx.models.checkpoint_file import read_checkpoint
+
+        read_checkpoint(arguments.ckpt_path, mmap=True)  # before any annotation is
 
 
 def _sets(arguments: argparse.Namespace) -> "tuple[str, dict[str, CocoInstances]]":

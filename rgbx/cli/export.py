@@ -88,8 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, rest = _parser().parse_known_args(argv)
     if rest and not rest[0].startswith("-"):
         raise RGBXError(f"{rest[0]} stands alone: give a configuration with --config {rest[0]}.")
-    if not arguments.ckpt_path.is_file():
-        raise RGBXError(f"There is no checkpoint {arguments.ckpt_path}.")
+    from rgbx.backbones.file_kind import plain_file
+
+    plain_file(arguments.ckpt_path, "checkpoint")
     opset = _opset(arguments.opset, arguments.format)
     target = _target(arguments.output, arguments.ckpt_path, arguments.format)
     _refuse_unwritable(target.parent)
@@ -106,13 +107,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(
     options: list[str], checkpoint: Path, kind: "Format", target: Path, opset: int | None
 ) -> None:
-    from rgbx.cli.built import Built, load_checkpoint
+    from rgbx.cli.built import Built
     from rgbx.cli.export_facts import facts_of
     from rgbx.cli.messages import quieten
     from rgbx.export import MIN_OPSET, check_opset, export
+    from rgbx.models.checkpoint_file import read_checkpoint
+    from rgbx.models.checkpoint_load import load_checkpoint
 
     opset = MIN_OPSET if opset is None else opset
     check_opset(opset)
+    read_checkpoint(checkpoint, mmap=True)  # before a large model is built
     quieten()
     built = Built([*options, "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"])
     built.check_size()

@@ -30,6 +30,7 @@ from rgbx.cli.per_image import ImageRecorder
 from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.python_values import without_python
 from rgbx.cli.report import report_test
+from rgbx.cli.resume import CheckedResume, refuse_checkpoint, restoring
 from rgbx.cli.run_folder import folders_of_runs, own_run_folder
 from rgbx.cli.run_loggers import (
     RunConfig,
@@ -123,6 +124,11 @@ class RGBXCLI(LightningCLI):
             )
         return parser
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """As the base, without its `weights_only`: nothing in a checkpoint is ever executed."""
+        return {name: {*skip, "weights_only"} for name, skip in LightningCLI.subcommands().items()}
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: the base would let the checkpoint's arguments win over the configuration."""
 
@@ -131,18 +137,12 @@ class RGBXCLI(LightningCLI):
         """Refuse what cannot work and fix what Lightning would do behind the user's back."""
         config = self.config[self.subcommand]
         warn_about_linked_values(config)
+        refuse_checkpoint(str(self.subcommand), config.get("ckpt_path"))
         if self.subcommand == "fit":
             self.job = Job.of({k: v for k, v in config.as_dict().items() if k != "ckpt_path"})
             refuse_absent_devices(config.trainer)
             arrange_loggers(config.trainer)
             return
-        if not config.get("ckpt_path"):
-            raise RGBXError(
-                f"`rgbx {self.subcommand}` needs a checkpoint: add --ckpt_path "
-                "RUN/checkpoints/best.ckpt."
-            )
-        if config.ckpt_path not in ("best", "last") and not Path(config.ckpt_path).is_file():
-            raise RGBXError(f"There is no checkpoint {config.ckpt_path}.")
         if config.get("visualize_attention"):
             refuse_without_attention(class_at(config.model.class_path))
         one_device_no_logs(config.trainer)
@@ -179,6 +179,8 @@ class RGBXCLI(LightningCLI):
         callbacks.append(self.signals)
         if self.subcommand == "fit" and ValidationPictures.have_a_place(trainer, self.model):
             callbacks.append(ValidationPictures())
+        if self.subcommand == "fit":
+            callbacks.append(CheckedResume())
         if self.subcommand == "predict" or config.get("save_predictions"):
             callbacks.append(PredictionWriter(self.output_folder))
         if self.subcommand == "test":
@@ -217,7 +219,7 @@ class RGBXCLI(LightningCLI):
         if self.trainer.is_global_zero:
             remove_drafts(self._written_folders(subcommand))
         try:
-            with self.signals.listening(self.trainer):
+            with restoring(self.trainer), self.signals.listening(self.trainer):
                 super()._run_subcommand(subcommand)
         except SIGTERMException:
             number = signal.SIGTERM

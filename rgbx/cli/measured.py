@@ -13,9 +13,10 @@ from statistics import median
 import torch
 
 from rgbx.cli.answer import answer, made_up
-from rgbx.cli.built import RANDOM, Built, load_checkpoint
+from rgbx.cli.built import RANDOM, Built
 from rgbx.cli.messages import quieten
 from rgbx.errors import RGBXError
+from rgbx.models.checkpoint_load import load_checkpoint
 from rgbx.profile import measure_passes, resident_memory
 
 __all__ = ["Measured", "Request", "measured"]

@@ -73,9 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         options += ["--data.size", str(_size(arguments.size))]
     batch = _count("--batch", arguments.batch)
     passes = None if arguments.passes is None else _count("--passes", arguments.passes)
-    if arguments.ckpt_path is not None and not arguments.ckpt_path.is_file():
-        raise RGBXError(f"There is no checkpoint {arguments.ckpt_path}.")
     from rgbx.cli.measured import Request
+    from rgbx.models.checkpoint_file import read_checkpoint
+
+    if arguments.ckpt_path is not None:
+        read_checkpoint(arguments.ckpt_path, mmap=True)  # before minutes are spent on a count
 
     _profile(Request(options, arguments.ckpt_path, batch, passes), arguments.format)
     return 0

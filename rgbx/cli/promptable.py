@@ -15,6 +15,7 @@ from rgbx.data.options import as_triple
 from rgbx.data.source import Source
 from rgbx.errors import RGBXError
 from rgbx.models import RGBXModule
+from rgbx.models.checkpoint_load import load_checkpoint
 from rgbx.models.promptable import PromptableModule
 
 __all__ = ["build", "data_colours", "data_size", "read_configs"]
@@ -95,9 +96,7 @@ def build(
     if checkpoint is None:
         print("no --ckpt_path: the model is as its configuration makes it")
     else:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model.on_load_checkpoint(stored)
-        model.load_state_dict(stored["state_dict"])
+        load_checkpoint(model, checkpoint)
     return model.to(_device(device)).eval()
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from rgbx.curves import Panel, draw_curves
 from rgbx.data.base import RGBXDataModule
 from rgbx.disk import sha256_of
 from rgbx.models.base import RGBXModule
+from rgbx.models.checkpoint_file import read_checkpoint
 from rgbx.results import (
     CheckpointRecord,
     DataRecord,
@@ -85,8 +85,8 @@ def _result(
     seed: int | None,
     settings: Mapping[str, Any] | None,
 ) -> TestResult:
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    trained_on = stored.get("rgbx", {}).get("data", {})
+    stored = read_checkpoint(checkpoint, mmap=True)
+    trained_on = stored["rgbx"].get("data", {})
     protocol = _input_of(data) | dict(model.protocol())
     if choice := choice_of(stored, checkpoint.name):
         protocol["choice"] = choice
@@ -115,10 +115,10 @@ def checkpoint_record(checkpoint: Path | None) -> CheckpointRecord:
     """What a result remembers of the tested file; "none" for a model as it was built."""
     if checkpoint is None:
         return CheckpointRecord("none", "", epoch=None, step=None)
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    stored = read_checkpoint(checkpoint, mmap=True)
     return CheckpointRecord(
         *(checkpoint.name, sha256_of(checkpoint)),
-        *(stored.get("epoch"), stored.get("global_step")),
+        *(stored["epoch"], stored["global_step"]),
     )
 
 

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_foreign
+from rgbx.models.checkpoint_load import build_from
 from rgbx.optim.pace import Pace, put_settings
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
@@ -74,14 +75,24 @@ class RGBXModule(LightningModule):
         self.save_hyperparameters({k: _plain(v) for k, v in arguments.items() if k not in skip})
 
     @classmethod
-    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:
-        """As Lightning's, without the warning of random weights.
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As Lightning's, without the warning of random weights; nothing in the file is executed.
 
-        A checkpoint brings its frozen weights, or is refused if those built here are others.
+        Raises:
+            WeightsError: see `rgbx.models.checkpoint_load.build_from`.
         """
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*starts? from RANDOM weights")
-            return super().load_from_checkpoint(*args, **kwargs)
+        build = partial(
+            super().load_from_checkpoint, checkpoint_path, map_location, hparams_file, strict
+        )
+        return build_from(checkpoint_path, build, weights_only, kwargs)
 
     def setup(self, stage: str) -> None:
         """Refuse a picture size that the network cannot take before the first batch.

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 
 import rgbx
 from rgbx.backbones.freeze import fingerprint, is_frozen
+from rgbx.backbones.weights import number_kind
 from rgbx.disk import whole_file
 from rgbx.errors import RGBXError, WeightsError
+from rgbx.models.checkpoint_file import read_checkpoint
 
 __all__ = ["AtomicCheckpointIO", "fill_frozen", "identity", "keep_trained", "refuse_foreign"]
 
@@ -108,7 +110,7 @@ def fill_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
     """``state`` completed by the live frozen tensors, ready for strict loading.
 
     Raises:
-        WeightsError: a trained entry is missing, unexpected or of another shape.
+        WeightsError: a trained entry is missing, unexpected, or of another shape or kind.
     """
     live = module.state_dict()
     frozen = frozen_keys(module)
@@ -116,13 +118,15 @@ def fill_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
     missing = [k for k in live if k not in full]
     unexpected = [k for k in full if k not in live]
     shapes = [k for k in live if k in full and full[k].shape != live[k].shape]
-    if missing or unexpected or shapes:
+    kinds = [k for k in live if k in full and number_kind(full[k]) != number_kind(live[k])]
+    if missing or unexpected or shapes or kinds:
         found = [
             f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
             for what, keys in (
                 ("missing", missing),
                 ("unexpected", unexpected),
                 ("of another shape", shapes),
+                ("of another kind of number", kinds),
             )
             if keys
         ]
@@ -135,6 +139,8 @@ def fill_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Saves beside the target and renames, so that a full disk never costs the previous file.
+
+    Loading goes through `read_checkpoint`: nothing in a file is executed.
 
     Lightning's own writer goes through the temporary directory of the system; when that is another
     file system, the last step is a copy that can end half-way.
@@ -163,3 +169,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"Could not save the checkpoint {target}: {error}. Free some space and resume "
                 f"with --ckpt_path.{kept}"
             ) from error
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint of rgbx.
+
+        Args:
+            path: the file.
+            map_location: not asked: tensors come on the CPU, and Lightning moves them.
+            weights_only: None or True; nothing but tensors and plain values is read.
+
+        Raises:
+            WeightsError: see `read_checkpoint`.
+        """
+        if weights_only is False:
+            raise TypeError("AtomicCheckpointIO reads plain values and takes no weights_only=False")
+        return read_checkpoint(os.fspath(path))

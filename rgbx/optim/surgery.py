@@ -27,6 +27,7 @@ __all__ = [
     "conflict_share",
     "cosine",
     "gramian",
+    "is_known_weighting",
     "merge",
     "pcgrad_weights",
     "weigh",
@@ -229,6 +230,13 @@ def _refuse_gradient_readers(names: set[str], path: str) -> None:
             f"surgery {path} needs the gradients themselves, and rgbx passes their Gram matrix; "
             "use UPGradWeighting, CAGradWeighting, MGDAWeighting or another that reads it."
         )
+
+
+def is_known_weighting(spec: Any) -> bool:
+    """Whether `build_weighting` stays within rgbx and torchjd, so that a file may choose it."""
+    path = spec.get("class_path") if isinstance(spec, Mapping) else spec
+    name = str(path).removeprefix("rgbx.optim.")
+    return path is None or name in _OWN or name.startswith("torchjd.aggregation.")
 
 
 def _find(path: str) -> Any:

@@ -184,3 +184,10 @@ def test_command_line(
     assert "present" in next(x for x in capsys.readouterr().out.splitlines() if "mine" in x)
     with pytest.raises(WeightsError, match="named 'sam_vit_g'; did you mean 'sam_vit_"):
         main(["fetch", "sam_vit_g"])
+
+
+def test_another_file_than_was_asked_for(entry: KnownWeights, tmp_path: Path) -> None:
+    """Where no hash and no size are known, what arrives is looked at."""
+    with pytest.raises(WeightsError, match=r"file\.pth: it is of an unknown format"):
+        fetch(replace(entry, sha256=None, size=None), tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -42,6 +42,40 @@ def test_detectron_files(tmp_path: Path, protocol: int, core: str) -> None:
         assert np.array_equal(state[name].numpy(), array), name
 
 
+@pytest.mark.parametrize(
+    "array", [np.zeros((0, 3), np.float32), np.array(1.5), np.array([True, False]), np.eye(2)]
+)
+@pytest.mark.parametrize("protocol", range(6))
+def test_shapes_and_types(tmp_path: Path, array: np.ndarray, protocol: int) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"w": array, "end": np.ones(1)}, protocol=protocol))
+    found = read_state(Weights(str(path)))["w"].numpy()
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    assert np.array_equal(found, array)
+
+
+class Pointers:
+    """An array whose bytes NumPy itself takes for addresses of objects: reading it crashes."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __reduce__(self) -> tuple:
+        if self.how == "buffer":
+            return np.ndarray, ((1,), "O", b"A" * 8)
+        return np.ndarray, ((1,), np.dtype([("a", "O")]), b"A" * 8)
+
+
+@pytest.mark.parametrize("how", ["buffer", "structured"])
+def test_bytes_never_become_pointers(tmp_path: Path, how: str) -> None:
+    content = {"w": np.ones(2), "evil": Pointers(how), "objects": np.array([{}], dtype=object)}
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    assert list(read_state(Weights(str(path)))) == ["w"]
+    torch.save({"w": torch.ones(2), "evil": Pointers(how)}, tmp_path / "evil.pth")
+    assert list(read_state(Weights(str(tmp_path / "evil.pth")))) == ["w"]
+
+
 def test_other_values_stay_beside_the_tensors(tmp_path: Path) -> None:
     path = tmp_path / "mixed.pkl"
     odd = {"w": np.ones(2), "n": np.float32(2.5), "names": np.array(["a"]), "list": [1, "x", None]}

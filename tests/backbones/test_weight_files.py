@@ -1,5 +1,7 @@
 import hashlib
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +15,10 @@ from rgbx.backbones.freeze import fingerprint
 from rgbx.backbones.init import randomise
 from rgbx.backbones.known import KNOWN, KnownWeights, known_file
 from rgbx.backbones.sam import SAM, SAM_PRESETS, build_sam
+from rgbx.backbones.sam2 import build_sam2
 from rgbx.backbones.weights import Weights, load_strict, read_state
 from rgbx.errors import WeightsError
+from rgbx.models.unirgb_ir.build import build_backbone
 
 
 @pytest.fixture
@@ -110,6 +114,111 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be read"):
         read_state(Weights(str(tmp_path / "evil.pth")))
     assert not (tmp_path / "executed").exists()
+
+
+FOREIGN = {
+    "text.pth": (b"hello world\n", "text ('hello world')"),
+    "page.pkl": (b"<!doctype html><p>" * 50, "web page"),
+    "pointer.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+    "empty.safetensors": (b"", "empty"),
+    "zeros.pth": (bytes(900), "unknown format"),
+    "cut.safetensors": (b'\x40\0\0\0\0\0\0\0{"a":', "safetensors"),
+}
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        read_state(Weights(str(path)))
+    assert path.name in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_other_files_are_called_what_they_are(tmp_path: Path, name: str) -> None:
+    content, said = FOREIGN[name]
+    (tmp_path / name).write_bytes(content)
+    assert said in refusal(tmp_path / name)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    assert "folder" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert "pipe" in refusal(tmp_path / "pipe.pth")
+    assert "device" in refusal(Path("/dev/zero"))
+    assert "does not exist" in refusal(tmp_path / ("x" * 300))
+
+
+def test_a_damaged_end_of_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "bad_end.pth"
+    torch.save({"a.b": torch.zeros(3)}, path)
+    data = bytearray(path.read_bytes())
+    data[-200:-30] = bytes(byte ^ 0x55 for byte in data[-200:-30])
+    path.write_bytes(data)
+    assert "damaged" in refusal(path)
+
+
+def test_one_bit_of_a_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "flipped.pth"
+    torch.save({"a": torch.arange(50.0)}, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.arange(20.0, 30.0).numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+    assert "checksum" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({1: torch.zeros(1)}, "under 1 "),
+        ({"a": torch.zeros(1), 2: torch.zeros(1)}, "under 2 "),
+        ({"encoder": {"a": torch.zeros(1)}, "decoder": {}}, "encoder, decoder"),
+        ([torch.zeros(1)], "a list"),
+        ({}, "nothing"),
+        ({"a": torch.eye(2).to_sparse()}, "sparse"),
+        ({"a": torch.zeros(2, device="meta")}, "meta"),
+    ],
+)
+def test_content_that_is_no_state_dict(tmp_path: Path, content: object, said: str) -> None:
+    torch.save(content, tmp_path / "a.pth")
+    assert said in refusal(tmp_path / "a.pth")
+
+
+def test_a_safetensors_file_of_another_name(tmp_path: Path) -> None:
+    save_file({"a": torch.arange(3)}, tmp_path / "mine.pth")
+    assert read_state(Weights(str(tmp_path / "mine.pth")))["a"].tolist() == [0, 1, 2]
+    torch.save({"a": torch.arange(4)}, tmp_path / "mine.safetensors")
+    assert read_state(Weights(str(tmp_path / "mine.safetensors")))["a"].tolist() == [0, 1, 2, 3]
+
+
+def test_numbers_of_another_kind_or_none(tiny: SAM, tmp_path: Path) -> None:
+    path, name = tmp_path / "mine.pth", "image_encoder.pos_embed"
+    state = tiny.export_state()
+    torch.save(state | {name: state[name].long()}, path)
+    with pytest.raises(WeightsError, match=rf"{name} torch\.int64 instead of torch\.float32"):
+        build_sam("tiny", Weights(str(path)))
+    for value in (float("nan"), float("inf")):
+        torch.save(state | {name: state[name] * 0 + value}, path)
+        with pytest.raises(WeightsError, match=rf"mine\.pth holds .* in 1 of \d+ tensors: {name}"):
+            build_sam("tiny", Weights(str(path)))
+    torch.save(state | {name: state[name].half()}, path)
+    assert build_sam("tiny", Weights(str(path))).image_encoder.pos_embed.dtype == torch.float32
+
+
+@pytest.mark.parametrize("build", [build_sam, build_sam2, build_backbone])
+def test_names_that_fit_and_shapes_that_lead_nowhere(tmp_path: Path, build: Any) -> None:
+    """A number where a model looks for a length; a fused tensor that is no multiple of three."""
+    path = tmp_path / "odd.pth"
+    names = ["patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.attn.rel_pos_h"]
+    names += ["pos_embed", "adapter_level_embed"]
+    for shape in ((), (2,), (0, 0, 0, 0)):
+        odd = {
+            f"{part}{name}": torch.zeros(shape)
+            for part in ("", "image_encoder.", "image_encoder.trunk.")
+            for name in names
+        }
+        torch.save(odd, path)
+        with pytest.raises(WeightsError, match=r"odd\.pth"):
+            build("tiny", Weights(str(path)))
 
 
 def test_hash_is_checked(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rgbx.backbones.sam2 import VIDEO_PARTS, fitting_preset, sam2_preset
-from rgbx.backbones.weights import Weights, read_state, refuse_misfit
+from rgbx.backbones.weights import Weights, fitting, read_state, refuse_misfit
 from rgbx.errors import WeightsError
 from rgbx.models.checkpoint import AtomicCheckpointIO, identity
 from rgbx.models.samsod.module import SAMSOD
@@ -77,7 +77,8 @@ def convert_released(source: Path, target: Path) -> Conversion:
     if target.exists():
         raise WeightsError(f"{target} exists already; give another name or delete it.")
     state = read_state(Weights(str(source)))
-    model, names = match_released(state, str(source))
+    with fitting(str(source)):
+        model, names = match_released(state, str(source))
     own = model.network.state_dict()
     values = {name: state[names[name]].to(tensor.dtype) for name, tensor in own.items()}
     model.network.load_state_dict(values, assign=True)

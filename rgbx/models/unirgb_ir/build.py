@@ -10,7 +10,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from rgbx.backbones.plain_vit import load_plain, plain_kind, randomise_plain, refuse_size
-from rgbx.backbones.weights import Weights, read_state
+from rgbx.backbones.weights import Weights, fitting, read_state
 from rgbx.errors import RGBXError, WeightsError
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 from rgbx.models.unirgb_ir.released import export_released, load_released, official_part
@@ -59,7 +59,8 @@ def build_backbone(
     if weights is not None:
         state = read_state(weights, fetch=_FETCH if encoder == "vit_b" else None)
         backbone = UniRGBIRBackbone(**settings)
-        _fill(backbone, state, weights.path)
+        with fitting(weights.path):
+            _fill(backbone, state, weights.path)
         return backbone
     backbone = UniRGBIRBackbone(**settings)
     if not backbone.adapter_level_embed.is_meta:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rgbx.backbones.weights import Weights, read_state
+from rgbx.backbones.weights import Weights, fitting, read_state
 from rgbx.errors import WeightsError
 from rgbx.models.checkpoint import AtomicCheckpointIO
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
@@ -75,9 +75,10 @@ def convert_released(source: Path, target: Path) -> Conversion:
             f"{source} is no released UniRGB-IR model: among its {len(state)} tensors there is no "
             f"{lost[0]}, neither alone nor below `backbone.`."
         )
-    options = _options(part)
-    with torch.device("meta"):
-        backbone = UniRGBIRBackbone(**options)
+    with fitting(str(source)):
+        options = _options(part)
+        with torch.device("meta"):
+            backbone = UniRGBIRBackbone(**options)
     fitted, _ = match_released(backbone, part, str(source))
     AtomicCheckpointIO().save_checkpoint(fitted, target)
     counts = {key: options[key] for key in ("dim", "depth", "img_size")}

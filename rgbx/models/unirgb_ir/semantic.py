@@ -140,7 +140,7 @@ class UniRGBIRSemantic(UniRGBIRTask, SemanticModule):
         Weights that are given, or null, are the configuration's: it wins.
         """
         super().on_load_checkpoint(checkpoint)
-        computed = checkpoint["hyper_parameters"]["class_weights"] == "enet"
+        computed = checkpoint["hyper_parameters"].get("class_weights") == "enet"
         if computed and self.hparams["class_weights"] == "enet":
             self._knows_weights = True
         else:
