@@ -1,10 +1,13 @@
 """Files that are there whole or not at all, and what tells one file from another."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+import re
+import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,14 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["sha256_of", "whole_file", "write_bytes", "write_image", "write_text"]
+__all__ = [
+    "remove_drafts",
+    "sha256_of",
+    "whole_file",
+    "write_bytes",
+    "write_image",
+    "write_text",
+]
 
 _LONGEST = 200  # bytes of the name that a draft repeats: file systems take 255
 
@@ -28,7 +38,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     name = os.fsencode(path.name)[:_LONGEST].decode("utf-8", "ignore")
-    draft = path.with_name(f".{name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{name}.{_machine()}-{os.getpid()}.tmp")
     try:
         yield draft
         os.replace(draft, path)
@@ -73,6 +83,44 @@ def write_image(
     content = io.BytesIO()  # some of PIL's writers say no more of a full disk than a number
     picture.save(content, Image.registered_extensions()[Path(path).suffix.lower()], **options)
     write_bytes(path, content.getvalue())
+
+
+def remove_drafts(folders: Iterable[Path]) -> list[Path]:
+    """Remove the drafts of `whole_file` that killed processes of this machine left in folders.
+
+    Drafts of processes that are at work, or that other machines or containers wrote, are left;
+    so is every file of another name.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    for folder in filter(Path.is_dir, folders):
+        for draft in folder.glob(".*.tmp"):
+            found = re.fullmatch(rf"\..+\.{_machine()}-(\d+)\.tmp", draft.name)
+            if found and not _at_work(int(found.group(1))):
+                with contextlib.suppress(OSError):  # another start was faster, or may not
+                    draft.unlink()
+                    removed.append(draft)
+    return removed
+
+
+@functools.cache
+def _machine() -> str:
+    """Tells apart those who number processes for themselves: 8 hexadecimal digits."""
+    numbering = Path("/proc/self/ns/pid")  # Linux; a container has its own
+    space = os.readlink(numbering) if numbering.is_symlink() else ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _at_work(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's; no number of a process
+        return True
+    return True
 
 
 def sha256_of(path: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.disk import remove_drafts
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ settings changed since it was run is refused, or with --redo run again (the old 
 A row that fails is noted in the table, and the others go on.
 
 exit status: 0 all rows done, 1 a row failed or cannot be run, 2 wrong usage, 130 stopped by Ctrl-C
+(143 by SIGTERM)
 """
 
 
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after ``ablate``; the process's own by default.
 
     Returns:
-        0; 1 if a row failed; 130 if it was stopped.
+        0; 1 if a row failed; 130 if it was stopped by Ctrl-C, 143 by SIGTERM.
 
     Raises:
         RGBXError: the file, an option or a row's configuration is wrong, or a finished row has
@@ -97,17 +99,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check_commands(jobs)
     _settle_changed(jobs, arguments.redo, arguments.dry_run)
     from rgbx.cli.ablation_report import print_plan, show_table, write_table
+    from rgbx.cli.children import Terminated, terminated_like_ctrl_c
 
     if arguments.dry_run:
         print_plan(jobs)
         show_table(ablation, rows, jobs, configs)
         return 0
+    remove_drafts([output, *output.glob("*/"), *output.glob("*/*/")])
     test_options = ("--save_predictions", "true") if arguments.save_predictions else ()
     try:
-        failed = _run(jobs, test_options)
-    except KeyboardInterrupt:
+        with terminated_like_ctrl_c():
+            failed = _run(jobs, test_options)
+    except KeyboardInterrupt as stop:
         print("\nStopped; the same command goes on from here.")
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     write_table(show_table(ablation, rows, jobs, configs), output)
     for title, reason in failed.items():
         print(f"failed: {title}: {reason}")

@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from rgbx.cli.ablation_job import Job, logger_overlay
 from rgbx.cli.ablation_state import RowFolder
-from rgbx.cli.children import child_environment, last_words
+from rgbx.cli.children import Terminated, child_environment, last_words
 from rgbx.disk import write_text
 
 __all__ = ["run_job"]
@@ -101,7 +101,9 @@ def _process(argv: Sequence[str], folder: RowFolder, lock: int, quiet: bool = Fa
             _wait(process, f"testing; log: {log}")
         else:
             _follow(process, log, start)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Terminated):
+            process.terminate()
         _stop(process)
         raise
     return _reason(process.returncode, log, start)
@@ -130,7 +132,7 @@ def _wait(process: subprocess.Popen[bytes], text: str) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let a process that got the same Ctrl-C end by itself, then end it."""
+    """Let a process that got the same signal end by itself, then end it."""
     try:
         process.wait(timeout=30)
     except subprocess.TimeoutExpired:
@@ -142,6 +144,8 @@ def _reason(status: int, log: Path, start: int) -> str:
     """Why a process failed, in one clause."""
     if status == 0:
         return ""
+    if status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        return f"it was stopped by {signal.Signals(status - 128).name}"
     if status < 0:
         name = signal.Signals(-status).name
         hint = " (memory may have run out)" if -status == signal.SIGKILL else ""

@@ -1,14 +1,44 @@
 """What commands that start ``rgbx`` in processes of its own need: environment, last words."""
 
+import contextlib
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import rgbx
 from rgbx.cli.run_folder import VERSION_VARIABLE
 
-__all__ = ["child_environment", "last_words"]
+__all__ = ["Terminated", "child_environment", "last_words", "terminated_like_ctrl_c"]
 
 _KEPT = 4096  # bytes of a log's end in which the reason of a failure is looked for
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, but the processes that were started have not got it too."""
+
+
+@contextlib.contextmanager
+def terminated_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end what is done here as Ctrl-C does, so that no process is left alone.
+
+    Raises:
+        Terminated: SIGTERM came.
+    """
+
+    def end(*_: Any) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are heard by the main thread alone
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def child_environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """``rgbx fit | validate | test | predict``: stock LightningCLI in subclass mode, traps closed."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rgbx.cli.adjust import (
     LINKED,
@@ -30,7 +33,7 @@ from rgbx.cli.predictions import PredictionWriter
 from rgbx.cli.python_values import without_python
 from rgbx.cli.report import report_test
 from rgbx.cli.resume import CheckedResume, refuse_checkpoint, restoring
-from rgbx.cli.run_folder import own_run_folder
+from rgbx.cli.run_folder import folders_of_runs, own_run_folder
 from rgbx.cli.run_loggers import (
     RunConfig,
     arrange_loggers,
@@ -38,9 +41,12 @@ from rgbx.cli.run_loggers import (
     wandb_beside,
 )
 from rgbx.cli.settings import run_settings
+from rgbx.cli.signals import HeedSignals
+from rgbx.cli.slurm import Job
 from rgbx.cli.stopped import Stopped, how_to_go_on
 from rgbx.cli.trainer_values import lightning_checks, refuse_trainer_values
 from rgbx.data.base import RGBXDataModule
+from rgbx.disk import remove_drafts
 from rgbx.models import PromptableModule
 from rgbx.models.base import RGBXModule
 from rgbx.models.checkpoint import AtomicCheckpointIO
@@ -54,8 +60,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         with own_run_folder(), own_wandb_run(), lightning_checks():
             RGBXCLI(list(argv))
-    except Stopped:
-        return 130
+    except Stopped as stopped:
+        return stopped.status
     return 0
 
 
@@ -64,6 +70,7 @@ class RGBXCLI(LightningCLI):
 
     def __init__(self, args: list[str]) -> None:
         self.argv = args
+        self.job: Job | None = None
         super().__init__(
             RGBXModule,
             RGBXDataModule,
@@ -134,6 +141,7 @@ class RGBXCLI(LightningCLI):
         warn_about_linked_values(config)
         refuse_checkpoint(str(self.subcommand), config.get("ckpt_path"))
         if self.subcommand == "fit":
+            self.job = Job.of({k: v for k, v in config.as_dict().items() if k != "ckpt_path"})
             refuse_absent_devices(config.trainer)
             arrange_loggers(config.trainer)
             return
@@ -165,6 +173,8 @@ class RGBXCLI(LightningCLI):
         self.model.data_info = _describe(self.datamodule)
         trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        self.signals = HeedSignals(self.job)
+        callbacks.append(self.signals)
         if self.subcommand == "fit" and ValidationPictures.have_a_place(trainer, self.model):
             callbacks.append(ValidationPictures())
         if self.subcommand == "fit":
@@ -190,18 +200,47 @@ class RGBXCLI(LightningCLI):
             run = run.parent
         return run / f"{self.subcommand}_{type(self.datamodule).__name__}_{checkpoint.stem}"
 
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """As the base; a job that SLURM requeued goes on, and from nothing but its own."""
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if self.job is None:
+            return kwargs
+        if own := self.job.checkpoint(self.trainer):
+            rank_zero_info(f"This job goes on from {own}, which it left before it was requeued.")
+            kwargs["ckpt_path"] = str(own)
+        elif not kwargs.get("ckpt_path"):  # Lightning would take any hpc_ckpt_N.ckpt it finds
+            self.trainer._checkpoint_connector._user_managed = True
+        return kwargs
+
     def _run_subcommand(self, subcommand: str) -> None:
-        """As the base; Ctrl-C during training is no error, and the run can go on."""
+        """As the base; Ctrl-C and SIGTERM during training are no errors, and the run can go on."""
+        if self.trainer.is_global_zero:
+            remove_drafts(self._written_folders(subcommand))
         try:
-            with restoring(self.trainer):
+            with restoring(self.trainer), self.signals.listening(self.trainer):
                 super()._run_subcommand(subcommand)
+        except SIGTERMException:
+            number = signal.SIGTERM
         except SystemExit as end:
             # Lightning exits with 1 after its clean-up
             if subcommand != "fit" or not self.trainer.interrupted or end.code != 1:
                 raise
-            if self.trainer.is_global_zero:
-                print(how_to_go_on(self.trainer, self.argv), flush=True)
-            raise Stopped from None
+            number = signal.SIGINT
+        else:
+            return
+        if subcommand == "fit" and self.trainer.is_global_zero:
+            print(how_to_go_on(self.trainer, self.argv), flush=True)
+        self.signals.wait_for_ranks()
+        raise Stopped(number)
+
+    def _written_folders(self, subcommand: str) -> list[Path]:
+        """Folders that this command and earlier ones like it write to."""
+        if subcommand == "validate":
+            return []
+        if subcommand == "fit":
+            begun = self.config[subcommand].ckpt_path
+            return [*folders_of_runs(self.trainer), *([Path(begun).parent] if begun else [])]
+        return [self.output_folder, *(p for p in self.output_folder.glob("*") if p.is_dir())]
 
     # ------------------------------------------------------------------ after the run
     def after_test(self) -> None:

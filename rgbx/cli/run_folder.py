@@ -4,12 +4,16 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from rgbx.errors import RGBXError
 
-__all__ = ["VERSION_VARIABLE", "own_run_folder", "reserve_version"]
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+__all__ = ["VERSION_VARIABLE", "folders_of_runs", "own_run_folder", "reserve_version"]
 
 #: set by rank 0, inherited by the ranks that it starts
 VERSION_VARIABLE = "RGBX_RUN_VERSION"
@@ -61,6 +65,16 @@ def _make(run: Path) -> bool:
         ) from error
     _made.extend(missing)
     return True
+
+
+def folders_of_runs(trainer: "Trainer") -> list[Path]:
+    """Where this run and earlier ones of its name write: their folders and those inside."""
+    run = Path(trainer.log_dir or trainer.default_root_dir)
+    runs = {run, *run.parent.glob("version_*")} if trainer.log_dir else {run / "checkpoints"}
+    saved = {Path(d) for c in trainer.checkpoint_callbacks if (d := getattr(c, "dirpath", None))}
+    if trainer.log_dir:
+        saved |= {folder for run in runs for folder in run.glob("*") if folder.is_dir()}
+    return sorted(runs | saved)
 
 
 @contextlib.contextmanager

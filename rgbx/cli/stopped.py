@@ -1,6 +1,7 @@
-"""A training that was stopped by Ctrl-C: how it goes on."""
+"""A training that was stopped by Ctrl-C or SIGTERM: how it goes on."""
 
 import shlex
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,15 @@ __all__ = ["Stopped", "how_to_go_on"]
 
 
 class Stopped(Exception):
-    """Training was stopped by Ctrl-C; the exit status is 130, as of everything stopped so."""
+    """A command was stopped from outside.
+
+    Args:
+        number: the signal; the exit status is 128 more, as a shell reports it.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.status = 128 + number
 
 
 def how_to_go_on(trainer: Trainer, argv: Sequence[str]) -> str:
@@ -29,15 +38,18 @@ def how_to_go_on(trainer: Trainer, argv: Sequence[str]) -> str:
 
 
 def _last_checkpoint(trainer: Trainer) -> Path | None:
-    """``last.ckpt`` if there is one, else the newest."""
+    """``last.ckpt`` if there is one, else the newest, else the one that this run went on from."""
     found = [
         Path(path)
         for callback in trainer.checkpoint_callbacks
+        if not getattr(callback, "save_weights_only", False)  # nothing goes on from weights alone
         for name in ("last_model_path", "best_model_path")
         if (path := getattr(callback, name, ""))
     ]
     there = [path for path in found if path.is_file()]
-    return max(there, key=lambda path: (path.stem == "last", path.stat().st_mtime), default=None)
+    begun = Path(trainer.ckpt_path) if trainer.ckpt_path else None
+    newest = max(there, key=lambda path: (path.stem == "last", path.stat().st_mtime), default=begun)
+    return newest if newest is None or newest.is_file() else None
 
 
 def _without_checkpoint(argv: Sequence[str]) -> list[str]:

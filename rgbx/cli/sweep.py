@@ -5,13 +5,13 @@ import contextlib
 import fcntl
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.disk import remove_drafts
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ with its best validation. Trials that fail are noted, and the others go on.
 Needs Optuna: pip install 'rgbx[sweep]'
 
 exit status: 0 no trial failed, 1 one did or the file is wrong, 2 wrong usage, 130 stopped by Ctrl-C
+(143 by SIGTERM)
 """
 
 
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after ``sweep``; the process's own by default.
 
     Returns:
-        0; 1 if a trial failed; 130 if it was stopped.
+        0; 1 if a trial failed; 130 if it was stopped by Ctrl-C, 143 by SIGTERM.
 
     Raises:
         RGBXError: the file, an option, or a command that it stands for is wrong.
@@ -108,23 +109,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(plan: Any, study: "SweepStudy", given: Sequence[str]) -> int:
+    from rgbx.cli.children import Terminated, terminated_like_ctrl_c
     from rgbx.cli.sweep_report import report_sweep
     from rgbx.cli.sweep_run import run_sweep
 
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    remove_drafts([plan.output, *plan.output.glob("*/")])
     try:
-        run_sweep(plan, study)
-    except KeyboardInterrupt:
+        with terminated_like_ctrl_c():
+            run_sweep(plan, study)
+    except KeyboardInterrupt as stop:
         report_sweep(plan, study)
         print(f"Stopped; `rgbx sweep {shlex.join(given)}` goes on from here.")
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        return 143 if isinstance(stop, Terminated) else 130
     return report_sweep(plan, study)
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _check_options(arguments: argparse.Namespace, extra: Sequence[str], file: "SweepFile") -> None:

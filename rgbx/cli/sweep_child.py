@@ -29,13 +29,15 @@ def run_child(folder: Path, argv: Sequence[str]) -> int:
         stopped.append(True)
         sys.exit(_STOPPED)
 
-    signal.signal(signal.SIGTERM, stop)  # Lightning calls it besides its own
+    signal.signal(signal.SIGTERM, stop)  # until training begins, which hears the signal itself
     status = 1  # of whatever is raised: it goes on to the interpreter, which prints it
     try:
         main(argv)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
+        if status == _STOPPED:
+            stopped.append(True)
     finally:
         # of several ranks, rank 0 alone; it learns its rank while it runs
         if not stopped and os.environ.get("LOCAL_RANK", "0") == "0":

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -25,7 +26,7 @@ class Shape(NamedTuple):
     Args:
         samples: of the data set.
         batch: samples per process and batch.
-        processes: that train together.
+        processes: that train together; these three say which samples each batch has.
         batches: of an epoch on one rank, after ``limit_train_batches``.
         seed: of the order.
         window: batches per step of Lightning's optimiser.
@@ -46,9 +47,10 @@ class Shape(NamedTuple):
         return self.batch * self.processes
 
     @property
-    def trained(self) -> int:
-        """Samples that an epoch trains on."""
-        return min(self.batches * self.step, self.samples)
+    def usable(self) -> int:
+        """Samples that an epoch may train on: all, unless the number of batches is limited."""
+        whole = self.samples // self.step
+        return min(self.batches * self.step, self.samples) if self.batches < whole else self.samples
 
 
 class Position(NamedTuple):
@@ -82,17 +84,18 @@ def position_in(progress: dict[str, Any], now: Shape) -> Position:
     before = Shape(**progress["shape"])
     epoch, batches, seen = progress["epoch"], progress["batches"], progress["seen"]
     pending = progress["pending"] if now.window != before.window else 0
-    if not batches:
+    if not seen:
         return Position(epoch, 0, 0)
     if batches >= before.batches:
         return Position(epoch, now.batches, now.samples)
-    if before._replace(window=now.window, batches=now.batches) == now:
+    if before[:3] == now[:3] and before.seed == now.seed:
         done = min(batches - pending, now.batches)
         return Position(epoch, done, seen - pending * now.step, exact=not pending)
+    # what waits for a step made of other batches is trained again
     seen -= progress["pending"] * before.step
     if (before.samples, before.seed) != (now.samples, now.seed):
-        seen = round(seen / before.trained * now.trained)  # another order: the share counts
-    left = max(now.trained - seen, 0)
+        seen = round(seen / before.usable * now.usable)  # another order: the share counts
+    left = max(now.usable - seen, 0)
     rest = left // now.step if now.drop_last else -(-left // now.step)
     return Position(epoch, max(now.batches - rest, 0), seen, exact=False)
 
@@ -151,6 +154,9 @@ class Resume(Callback):
         loops = checkpoint["loops"]["fit_loop"]
         shape: Shape = self._data.shape
         progress = checkpoint.get(_KEY) or _from_counters(loops, shape)
+        for callback in _changing_windows(trainer):
+            window = callback.get_accumulate_grad_batches(progress["epoch"])
+            shape = shape._replace(window=window)
         position = position_in(progress, shape)
         self._first = self._data.position = position
         self._gradients = progress["gradients"] if position.exact else {}
@@ -174,6 +180,8 @@ class Resume(Callback):
         if not self._first.batches:
             loop.restarting = False  # with max_steps Lightning would go through an empty epoch
             return
+        for callback in _changing_windows(trainer):
+            callback.on_train_epoch_start(trainer)  # Lightning calls it in whole epochs alone
         fetcher = trainer.fit_loop._data_fetcher
         assert fetcher is not None
         if loop._should_check_val_fx(fetcher) and not loop._should_accumulate():
@@ -182,6 +190,11 @@ class Resume(Callback):
         for name, gradient in self._gradients.items():
             parameters[name].grad = gradient.to(parameters[name].device)
         self._gradients = {}
+
+
+def _changing_windows(trainer: Trainer) -> list[GradientAccumulationScheduler]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [c for c in callbacks if isinstance(c, GradientAccumulationScheduler)]
 
 
 def _trained(trainer: Trainer) -> tuple[int, int]:
@@ -254,12 +267,17 @@ def _set_counters(
 def _how_inexact(progress: dict[str, Any], position: Position, now: Shape) -> str:
     """What is done where a run cannot go on as if it had not been interrupted."""
     before = Shape(**progress["shape"])
-    where = f"Epoch {position.epoch} goes on after {position.seen} of its {now.trained} samples"
-    left = max(now.trained - position.seen, 0) - (now.batches - position.batches) * now.step
-    if now.step == before.step:
+    where = f"Epoch {position.epoch} goes on after {position.seen} of its {now.usable} samples"
+    if (now.samples, now.seed) != (before.samples, before.seed):
+        return (
+            f"{where}, as far as it had come: there were {before.samples} samples in the order of "
+            f"data.seed {before.seed}, and now there are {now.samples} in that of {now.seed}."
+        )
+    if now.step == before.step and now.window != before.window:
         return (
             f"{where}: {progress['pending']} batches whose gradients had not reached a step of "
             f"{before.window} batches are trained again, as a step has {now.window} now."
         )
+    left = max(now.usable - position.seen, 0) - (now.batches - position.batches) * now.step
     tail = f"; {left} that do not fill a batch are left out" if left > 0 else ""
     return f"{where}, with {now.step} per batch where there were {before.step}{tail}."

@@ -19,6 +19,7 @@ from rgbx.errors import RGBXError
 from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_foreign
 from rgbx.models.checkpoint_load import build_from
 from rgbx.optim.build import build_optimizer
+from rgbx.optim.pace import Pace, put_settings
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
 
@@ -55,6 +56,8 @@ class RGBXModule(LightningModule):
         self._schedule = schedule
         self._fingerprint: str | None = None
         self._configured: list[dict[str, Any]] = []
+        self._pace: Pace | None = None
+        self._stored_pace: dict[str, int] | None = None
         self._seed: int | None = None
         self._checked_gradients = False
         self.data_info: dict[str, Any] = {}
@@ -136,13 +139,12 @@ class RGBXModule(LightningModule):
         ]
         if self.trainer.train_dataloader is None:  # as Lightning does to count an epoch's batches
             self.trainer.fit_loop.setup_data()
-        total = self.optimizer_steps()
-        window = self.trainer.accumulate_grad_batches * getattr(self, "accumulate", 1)
-        per_epoch = max(1, math.ceil(self.trainer.num_training_batches / window))
+        steps = max(1, self.epoch_steps(int(self.trainer.num_training_batches)))
+        self._pace = pace = Pace(steps, self.trainer.max_epochs, self.trainer.max_steps)
 
         # a closure, not a callable object: LambdaLR would store the object in checkpoints
         def factor(step: int) -> float:
-            return self._schedule.factor(step, total, per_epoch)
+            return pace.factor(self._schedule, step)
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
@@ -150,25 +152,22 @@ class RGBXModule(LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def optimizer_steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        return int(self.trainer.estimated_stepping_batches)
+    def epoch_steps(self, batches: int, done: int = 0) -> int:
+        """Optimiser steps of an epoch of so many batches, from the one after `done` on."""
+        window = self.trainer.accumulate_grad_batches
+        return math.ceil(batches / window) - done // window if done < batches else 0
 
     def on_train_start(self) -> None:
-        """Put the configured optimiser settings back over those a checkpoint restored."""
-        if not self.trainer.ckpt_path:
+        """Put the configured settings over a checkpoint's, and go on with the epochs trained."""
+        if not self.trainer.ckpt_path or self._pace is None:
             return
-        schedulers = self.lr_schedulers()
-        for optimizer, scheduler in zip(
-            _as_list(self.optimizers(use_pl_optimizer=False)), _as_list(schedulers), strict=True
-        ):
-            scheduler.base_lrs = [group["lr"] for group in self._configured]
-            for group, wanted, schedule in zip(
-                optimizer.param_groups, self._configured, scheduler.lr_lambdas, strict=True
-            ):
-                group.update({k: v for k, v in wanted.items() if k != "lr"})
-                group["initial_lr"] = wanted["lr"]
-                group["lr"] = wanted["lr"] * schedule(scheduler.last_epoch)
+        scheduler: Any = self.lr_schedulers()
+        if self._stored_pace is not None:
+            place = getattr(self._data, "position", None)
+            done = place.batches if place is not None else 0
+            left = self.epoch_steps(int(self.trainer.num_training_batches), done)
+            self._pace.resume(self._stored_pace, scheduler.last_epoch, place, left)
+        put_settings(self.trainer.optimizers[0], scheduler, self._configured)
 
     def on_fit_start(self) -> None:
         """Print what is trained and what is frozen."""
@@ -283,11 +282,14 @@ class RGBXModule(LightningModule):
         """Keep what was trained, and say which frozen weights it was trained on."""
         checkpoint["rgbx"] = identity(self) | {"data": self.data_info}
         checkpoint["state_dict"] = keep_trained(self, checkpoint["state_dict"])
+        if self._pace is not None:
+            checkpoint["pace"] = self._pace.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what is another paper's or backbone's; complete the rest for strict loading."""
         refuse_foreign(self, checkpoint)
         checkpoint["state_dict"] = fill_frozen(self, checkpoint["state_dict"])
+        self._stored_pace = checkpoint.get("pace")
 
 
 def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -309,9 +311,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
     return value
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -237,7 +237,8 @@ class GradientSurgery(Cutting):
     def on_train_epoch_end(self) -> None:
         """Step the schedules that count epochs."""
         super().on_train_epoch_end()
-        self._step_schedulers("epoch", self.current_epoch + 1)
+        if self.trainer.is_last_batch:  # else it was cut short, and will go on
+            self._step_schedulers("epoch", self.current_epoch + 1)
 
     def _step_schedulers(self, interval: str, count: int) -> None:
         for config in self.trainer.lr_scheduler_configs:
@@ -248,14 +249,13 @@ class GradientSurgery(Cutting):
             else:
                 config.scheduler.step()
 
-    def optimizer_steps(self) -> int:
-        """Optimiser steps of the whole run, as the Trainer counts them under `accumulate`."""
-        total = int(self.trainer.estimated_stepping_batches)
-        epochs, limit = self.trainer.max_epochs or -1, self.trainer.max_steps
-        if epochs < 0 or self.accumulate == 1:
-            return total
-        steps = math.ceil(self.trainer.num_training_batches / self.accumulate) * epochs
-        return min(steps, limit) if limit > 0 else steps
+    def epoch_steps(self, batches: int, done: int = 0) -> int:
+        """Optimiser steps of an epoch of so many batches, from the one after `done` on.
+
+        A window that a checkpoint brought half filled counts.
+        """
+        waiting = self._window["count"] if done and self._window is not None else 0
+        return math.ceil((batches - done + waiting) / self.accumulate) if done < batches else 0
 
     def on_fit_end(self) -> None:
         """Write the curves of cosines, conflicts and ratio beside the run's logs."""

@@ -1,7 +1,7 @@
 """Learning-rate schedules: small objects that turn a step number into a factor.
 
 In a config they are chosen by class path, ``{class_path: rgbx.optim.Poly, init_args: {...}}``. They
-hold no counter and no optimiser, so resuming a run needs nothing from them.
+hold no counter and no optimiser; `rgbx.optim.pace` says where in the run a step lies.
 """
 
 import itertools
@@ -37,12 +37,12 @@ class Schedule(ABC):
             )
         self.warmup_epochs = warmup_epochs
 
-    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    def factor(self, step: int, total_steps: float, steps_per_epoch: int) -> float:
         """Factor for one optimiser step.
 
         Args:
             step: Number of optimiser steps already taken, >= 0.
-            total_steps: N, optimiser steps of the whole run, >= 1.
+            total_steps: N, optimiser steps of the whole run, >= 1; `rgbx.optim.pace` gives parts.
             steps_per_epoch: Optimiser steps (not batches) per epoch, >= 1.
 
         Returns:
@@ -157,7 +157,7 @@ class Step(Schedule):
         self.milestones = tuple(milestones)
         self.gamma = gamma
 
-    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    def factor(self, step: int, total_steps: float, steps_per_epoch: int) -> float:
         """As the base, times ``gamma`` for each milestone that has passed."""
         passed = sum(step >= round(epoch * steps_per_epoch) for epoch in self.milestones)
         return super().factor(step, total_steps, steps_per_epoch) * self.gamma**passed

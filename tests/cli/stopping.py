@@ -23,6 +23,31 @@ class SaveMidEpoch(Callback):
             trainer.should_stop = True
 
 
+class SaveEachBatch(Callback):
+    """Saves ``batch_N.ckpt`` after the N-th batch of the run, and ``epoch_N.ckpt``."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        trainer.save_checkpoint(f"batch_{trainer.fit_loop.total_batch_idx + 1}.ckpt")
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.save_checkpoint(f"epoch_{trainer.current_epoch}.ckpt")
+
+
+class SendSignal(Callback):
+    """Sends this process a signal after the second batch of the second epoch.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == 1 and batch_idx == 1:
+            os.kill(os.getpid(), self.number)
+
+
 class HangInSecondEpoch(Callback):
     """Waits to be killed in the middle of the second epoch."""
 

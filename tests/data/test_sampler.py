@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rgbx.data.sampler import Position, SeededSampler, sample_seed
+from rgbx.data.sampler import SeededSampler, sample_seed
 
 NAMES = list(range(23))
 
@@ -67,17 +67,29 @@ def test_resume_leaves_out_what_was_seen_in_that_epoch_only():
     sampler = SeededSampler(NAMES, seed=2)
     sampler.set_epoch(3)
     whole = list(sampler)
-    sampler.resume_at(lambda: Position(epoch=3, batches=4, shift=0), batch_size=2)
-    assert list(sampler) == whole[8:]
+    sampler.start(epoch=3, seen=8)
+    assert [list(sampler), list(sampler)] == [whole[8:]] * 2  # however often somebody asks
     assert len(sampler) == 23
     sampler.set_epoch(4)
     assert len(list(sampler)) == 23
 
 
-def test_shift_corrects_lightnings_epoch_number():
+def test_the_epoch_is_right_before_lightning_sets_it():
     sampler = SeededSampler(NAMES, seed=2)
-    sampler.resume_at(lambda: Position(epoch=3, batches=0, shift=1), batch_size=2)
-    sampler.set_epoch(4)
+    sampler.start(epoch=3, seen=0)
     reference = SeededSampler(NAMES, seed=2)
     reference.set_epoch(3)
     assert list(sampler) == list(reference)
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_other_numbers_of_ranks_go_on_with_the_samples_that_were_not_seen(drop):
+    one = SeededSampler(NAMES, seed=5, drop_last=drop, num_replicas=1, rank=0)
+    rest = list(one)[9:]
+    ranks = [SeededSampler(NAMES, 5, drop_last=drop, num_replicas=4, rank=r) for r in range(4)]
+    for sampler in ranks:
+        sampler.start(epoch=0, seen=9)
+    parts = [list(sampler) for sampler in ranks]
+    assert {len(part) for part in parts} == {2 if drop else 4}  # of 11 and 15 samples
+    joined = [item for step in zip(*parts, strict=True) for item in step]
+    assert joined[: len(rest)] == rest[: len(joined)]
