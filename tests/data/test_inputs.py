@@ -23,7 +23,15 @@ from rgbx.errors import RGBXError
 
 #: options that change nothing of what a network sees of a file
 ELSEWHERE = {
-    *("root", "batch_size", "eval_batch_size", "num_workers", "seed", "on_bad"),  # reading
+    *(
+        "root",
+        "batch_size",
+        "eval_batch_size",
+        "num_workers",
+        "seed",
+        "on_bad",
+        "drop_last",
+    ),  # reading
     *("flip", "scale", "jitter", "enhance", "mixture", "occlusion"),  # augmentation
     *(
         "val_share",
