@@ -43,7 +43,7 @@ def write_mfnet(samples: Path, root: Path) -> int:
             for part, mode in (("rgb", "RGB"), ("thermal", "L"), ("gt", "L"))
         )
         Image.fromarray(np.dstack([rgb, thermal])).save(root / "images" / f"{stem}.png")
-        ids = np.where(gt > 127, PERSON, 0).astype(np.uint8)
+        ids = np.where(gt > 128, PERSON, 0).astype(np.uint8)
         Image.fromarray(ids).save(root / "labels" / f"{stem}.png")
     for split in ("train", "val", "test"):
         (root / f"{split}.txt").write_text("\n".join(stems) + "\n")

@@ -173,6 +173,7 @@ def _split_table(report: "Report") -> Any:
         "missing": "missing partner",
         "unreadable": "unreadable",
         "channels": "wrong channels",
+        "values": "masks of unclear values",
         "size": "sizes differ",
         "swapped": "height and width swapped",
         "ids": "ids outside the classes",
@@ -181,7 +182,14 @@ def _split_table(report: "Report") -> Any:
         "constant": "x constant (no content)",
         "nan": "x with NaN or infinity",
         "black": "masks all black",
+        "white": "masks all white",
+        "inverted": "palette masks shown inverted",
+        "jpeg": "masks of ids in JPEG",
+        "dark": "16-bit rgb hardly used",
+        "turned": "files turned by EXIF",
+        "several": "files with several images",
     }
+    rare = {"values", "inverted", "jpeg", "dark", "turned", "several"}  # shown where there are any
     table = Table(title=f"{report.data}: {report.root}")
     table.add_column("")
     for split in report.splits:
@@ -191,7 +199,8 @@ def _split_table(report: "Report") -> Any:
     table.add_row("usual", *("-" if f.expected is None else str(f.expected) for f in found))
     for kind, label in kinds.items():
         counts = [f.kinds[kind] + f.note_kinds[kind] for f in found]
-        table.add_row(label, *map(str, counts))
+        if any(counts) or kind not in rare:
+            table.add_row(label, *map(str, counts))
     return table
 
 

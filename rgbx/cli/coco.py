@@ -12,7 +12,7 @@ from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rgbx.data.files import read_rgb
+from rgbx.data.files import look, read_rgb
 from rgbx.data.jitter import resize_picture
 from rgbx.data.normalise import Triple
 from rgbx.data.prompt_dataset import content_size
@@ -66,9 +66,10 @@ def evaluate(
 ) -> CocoScores:
     """Ask for every instance with one box per range, and score the masks.
 
-    A picture is resized so that its longer side is `size`, and padded on the right and below. A box
-    is drawn in the picture's own pixels, by a generator seeded from (name, annotation, range), so
-    that every model sees the same. The predicted class is the true one.
+    Annotations count in pixels of the pictures as viewers show them, turned by their EXIF
+    orientation. A picture is resized so that its longer side is `size`, and padded on the right and
+    below. A box is drawn in the picture's own pixels, by a generator seeded from (name, annotation,
+    range), so that every model sees the same. The predicted class is the true one.
 
     Args:
         model: on its device, in eval mode.
@@ -137,9 +138,11 @@ def _answer(
     rgb = read_rgb(first.path)
     height, width = first.mask.shape
     if rgb.shape[:2] != (height, width):
+        entry = look(first.path).orientation
+        shown = f" as its EXIF orientation ({entry}) turns it" if entry > 1 else ""
         raise DataError(
-            f"{first.path} is {rgb.shape[0]} x {rgb.shape[1]}, but its annotations say {height} x "
-            f"{width}; give the pictures that the file was made for"
+            f"{first.path} is {rgb.shape[0]} x {rgb.shape[1]}{shown}, but its annotations say "
+            f"{height} x {width}; give the pictures that the file was made for"
         )
     frame = (side, side)
     content = content_size((height, width), frame, "pad")

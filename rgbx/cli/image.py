@@ -41,7 +41,7 @@ class BatchImage:
 
     @cached_property
     def rgb(self) -> Picture:
-        """The visible picture as stored, (h,w,3)."""
+        """The visible picture at its own size, upright, (h,w,3)."""
         return read_rgb(Path(self["path"]))
 
     @property

@@ -69,6 +69,9 @@ class RGBXDataModule(Remembered, LightningDataModule):
             torchvision's `Resize` on PIL images).
         drop_last: leave out the last training batch of an epoch where it is shorter than the
             others (and not the only one); false trains on it, and so on every sample.
+        x_invalid: stored values of x that mean "no measurement". Where x is stretched image by
+            image (16 bits, floats), they do not set its scale; [] lets all values set it. By
+            default 0 and the largest value of integers (65535), and NaN and infinity of floats.
 
     Raises:
         RGBXError: an option has a value that cannot work.
@@ -98,6 +101,7 @@ class RGBXDataModule(Remembered, LightningDataModule):
         choose_on: str | list[str] | None = None,
         resize: Resize = "opencv",
         drop_last: bool = True,
+        x_invalid: list[float] | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -119,6 +123,7 @@ class RGBXDataModule(Remembered, LightningDataModule):
         self.choose_on = tuple(dict.fromkeys(names))
         self.resize: Resize = resize
         self.drop_last = drop_last
+        self.x_invalid = x_invalid
         if x_mean is not None:
             self.x_mean = as_numbers(x_mean)
         if x_std is not None:

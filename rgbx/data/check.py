@@ -1,7 +1,7 @@
 """Reading a whole data set once, to find everything that would break or spoil training."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from rgbx.data.base import RGBXDataModule
+from rgbx.data.check_files import NOTES, add_x, audit_files, audit_mask
 from rgbx.data.check_report import Picture, Report, SplitReport
-from rgbx.data.files import SampleError, read_raw
+from rgbx.data.files import SampleError, Stored
 from rgbx.data.frequencies import count_ids
+from rgbx.data.mixed import mixed_types
+from rgbx.data.normalise import Raw
 from rgbx.data.records import Problem, Record
 from rgbx.data.split_statistics import SplitStatistics
 from rgbx.data.transforms import resize_image
@@ -20,12 +23,6 @@ from rgbx.errors import DataError
 from rgbx.pictures import legend, overlay, panel
 
 __all__ = ["Report", "SplitReport", "check", "contact_sheet"]
-
-_NOTES = {
-    "constant": "x images are constant or hold no finite value, and say nothing",
-    "nan": "x images hold NaN or infinity, which become 0",
-    "black": "masks are all black",
-}
 
 
 def check(
@@ -50,27 +47,56 @@ def check(
     )
     report.warnings += list(dict.fromkeys(r for found in splits.values() for r in found.remarks))
     for split, found in splits.items():
-        report.warnings += _summaries(split, found.notes)
-        breaking = [p.text for p in found.problems if not data.leaves_out(p)]
-        report.breaking += [line for line in breaking if line not in report.breaking]
-        left_out = [p.text for p in found.problems if data.leaves_out(p)]
-        report.warnings += [f"left out of {split}: {line}" for line in left_out]
-        if not found.pairs and not breaking:
-            report.breaking.append(f"{data.root}: no usable sample in the {split} split")
-        if not data.binary and found.pixels[-1] and not found.pixels[1:-1].any():
-            # 255 means ignore in class-id maps, so nothing else would notice black-and-white masks
-            report.breaking.append(
-                f"{data.root}: the masks of {split} hold only 0 and 255 (ignored); for "
-                "black-and-white masks use FolderRGBX with binary: true"
-            )
-        if found.pairs and found.expected not in (None, found.pairs):
-            report.warnings.append(f"{split}: {found.pairs} pairs, {found.expected} are usual")
-        report.warnings += [
-            f"{path}: {share:.1%} of the mask's pixels are neither black nor white"
-            for path, share in found.grey_masks.items()
-            if not data.grey_borders
-        ]
+        _judge(data, report, split, found)
+    _judge_types(data, report, splits.values())
     return report
+
+
+def _judge(data: RGBXDataModule, report: Report, split: str, found: SplitReport) -> None:
+    """Turn what was found in a split into problems and warnings."""
+    report.warnings += _summaries(split, found.notes)
+    breaking = [p.text for p in found.problems if not data.leaves_out(p)]
+    report.breaking += [line for line in breaking if line not in report.breaking]
+    left_out = [p.text for p in found.problems if data.leaves_out(p)]
+    report.warnings += [f"left out of {split}: {line}" for line in left_out]
+    if not found.pairs and not breaking:
+        report.breaking.append(f"{data.root}: no usable sample in the {split} split")
+    if not data.binary and found.pixels[-1] and not found.pixels[1:-1].any():
+        # 255 means ignore in class-id maps, so nothing else would notice black-and-white masks
+        said = "only 255 (ignored), so that nothing is labelled"
+        if found.pixels[0]:
+            said = "only 0 and 255 (ignored); for black-and-white masks use FolderRGBX with "
+            said += "binary: true"
+        report.breaking.append(f"{data.root}: the masks of {split} hold {said}")
+    one_colour = found.note_kinds["black"] + found.note_kinds["white"]
+    if 1 < found.pairs == one_colour:
+        report.warnings.append(
+            f"{split}: all {one_colour} masks are of one colour, so that nothing can be learned"
+        )
+    if found.bright_borders > found.pairs / 2:
+        report.warnings.append(
+            f"{split}: {found.bright_borders} of {found.pairs} masks are bright along their border "
+            "and dark inside; bright is the object: invert the masks if they mean the dark part"
+        )
+    if found.pairs and found.expected not in (None, found.pairs):
+        report.warnings.append(f"{split}: {found.pairs} pairs, {found.expected} are usual")
+    report.warnings += [
+        f"{path}: {share:.1%} of the mask's pixels are neither black nor white"
+        for path, share in found.grey_masks.items()
+        if not data.grey_borders
+    ]
+
+
+def _judge_types(data: RGBXDataModule, report: Report, splits: Iterable[SplitReport]) -> None:
+    """Name types of files that are scaled by different rules."""
+    rgb: dict[Path, Stored] = {}
+    x: dict[Path, Stored] = {}
+    for found in splits:
+        rgb |= found.rgb_types
+        x |= found.x_types
+    for mixed in (mixed_types(data, rgb, "rgb"), mixed_types(data, x, "x")):
+        report.breaking += [f"{data.root}: {text}" for text in mixed.in_folders]
+        report.warnings += [f"{data.root}: {text}" for text in mixed.between]
 
 
 def _summaries(split: str, notes: list[Problem]) -> list[str]:
@@ -79,7 +105,7 @@ def _summaries(split: str, notes: list[Problem]) -> list[str]:
     for kind, count in Counter(note.kind for note in notes).items():
         texts = [note.text for note in notes if note.kind == kind]
         more = f", and {count - 3} more (named in report.json)" if count > 3 else ""
-        lines.append(f"{split}: {count} {_NOTES[kind]}: {', '.join(texts[:3])}{more}")
+        lines.append(f"{split}: {count} {NOTES[kind]}: {', '.join(texts[:3])}{more}")
     return lines
 
 
@@ -117,7 +143,7 @@ def _check_split(
 def _check_record(data: RGBXDataModule, record: Record, report: SplitReport, shown: bool) -> None:
     report.names.add(record.rgb)
     problems = data.inspect(record)
-    rgb = x = mask = counts = None
+    rgb = x = mask = None
     try:
         rgb, x = data.read_images(record)
     except SampleError as error:
@@ -127,46 +153,30 @@ def _check_record(data: RGBXDataModule, record: Record, report: SplitReport, sho
     except SampleError as error:
         problems.append(Problem(error.kind, str(error)))
     report.problems += dict.fromkeys(problems)
-    if x is not None and record.x is not None:
-        _add_x(report, x, record.x)
-    if mask is not None and record.mask is not None:
+    if not problems and rgb is not None:
+        _add_usable(data, record, report, Raw(rgb, x, mask), shown)
+
+
+def _add_usable(
+    data: RGBXDataModule, record: Record, report: SplitReport, raw: Raw, shown: bool
+) -> None:
+    """Add a sample without problems to the tables; no other sample counts in them."""
+    report.pairs += 1
+    audit_files(record, report)
+    counts = None
+    if raw.x is not None and record.x is not None:
+        add_x(report, raw.x, record.x)
+    if raw.mask is not None and record.mask is not None:
+        mask = raw.mask.astype(np.uint8, copy=False)
         counts = count_ids(mask, data.num_classes)
         report.pixels += counts
         report.images += counts[:-1] > 0
-        if data.binary and record.labelled is None:
-            _audit_two_class(report, record.mask, mask)
-    if not problems:
-        report.pairs += 1
-        if report.statistics is not None and rgb is not None:
-            report.statistics.add(rgb, x, None if counts is None else counts[:-1])
-        if shown and rgb is not None and mask is not None:
-            report.rows += _row(data, record.name, rgb, x, mask)
-
-
-def _add_x(report: SplitReport, x: NDArray[np.float32], path: Path) -> None:
-    if x.min() == x.max():
-        report.notes.append(Problem("constant", str(path)))
-    elif path.suffix.lower() in (".tif", ".tiff"):  # other formats hold no fractions
-        stored = read_raw(path)
-        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-            report.notes.append(Problem("nan", str(path)))
-    report.x_sum += float(x.sum(dtype=np.float64))
-    report.x_squares += float(np.square(x, dtype=np.float64).sum())
-    report.x_count += x.size
-    report.x_low = min(report.x_low, float(x.min()))
-    report.x_high = max(report.x_high, float(x.max()))
-
-
-def _audit_two_class(report: SplitReport, path: Path, mask: Picture) -> None:
-    if not mask.any():
-        report.notes.append(Problem("black", str(path)))
-    stored = read_raw(path)
-    values = stored.astype(np.int64)
-    if stored.dtype != np.uint8 or not (values > 1).any():
-        return
-    grey = (values > 8) & (values < 247)
-    if grey.mean() > 0.01:
-        report.grey_masks[str(path)] = round(float(grey.mean()), 4)
+        if record.labelled is None:
+            audit_mask(data, report, record.mask, mask)
+        if shown:
+            report.rows += _row(data, record.name, raw.rgb, raw.x, mask)
+    if report.statistics is not None:
+        report.statistics.add(raw.rgb, raw.x, None if counts is None else counts[:-1])
 
 
 def _row(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rgbx.data.headers import Stored
 from rgbx.data.records import Problem
 from rgbx.data.split_statistics import SplitStatistics
 
@@ -24,14 +25,16 @@ class SplitReport:
         pairs: samples that can be used.
         expected: usual number, None if there is none.
         problems: each names a file.
-        notes: what spoils training without breaking it: x that is constant or holds NaN, masks
-            that are all black.
-        pixels: per class id, pixels in all masks; the last entry counts 255.
+        notes: what is odd about a file of a usable sample without breaking training.
+        pixels: per class id, pixels in all masks of usable samples; the last entry counts 255.
         images: per class id, masks in which it occurs.
-        x_sum, x_squares, x_count: sums over the second modality in [0, 1].
+        x_sum, x_squares, x_count: sums over the second modality of usable samples in [0, 1].
         x_low, x_high: its smallest and largest value.
         grey_masks: of two-class masks, those in which more than 1 % of the pixels are neither
             within 0 to 8 nor within 247 to 255 (soft or wrongly scaled), with that share.
+        bright_borders: number of two-class masks that are object along their border, but not
+            everywhere.
+        rgb_types, x_types: type of the values of each file of usable samples.
         names: visible pictures, to find samples that are in two splits.
         remarks: what is odd about the split as a whole.
         rows: (title, picture) of a few samples: rgb, x, mask over rgb.
@@ -51,6 +54,9 @@ class SplitReport:
     x_low: float = 1.0
     x_high: float = 0.0
     grey_masks: dict[str, float] = field(default_factory=dict)
+    bright_borders: int = 0
+    rgb_types: dict[Path, Stored] = field(default_factory=dict)
+    x_types: dict[Path, Stored] = field(default_factory=dict)
     names: set[Path] = field(default_factory=set)
     rows: list[tuple[str, Picture]] = field(default_factory=list)
     statistics: SplitStatistics | None = None

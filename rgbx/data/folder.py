@@ -40,14 +40,17 @@ class FolderRGBX(RGBXDataModule):
     ``thermal``, ``depth``, ``gt``, ``labels`` and some more are accepted. RGB-only data has no
     ``x`` folder. Prediction needs no masks and no class names.
 
-    8-bit `x` is divided by 255; 16-bit and float `x` is stretched per image unless `x_range` is
-    given (see `rgbx.data.files.to_unit`).
+    8-bit `x` is divided by 255; 16-bit and float `x` is stretched per image, from its smallest to
+    its largest valid value (0 and 65535 are none, see `x_invalid`), unless `x_range` is given (see
+    `rgbx.data.files.to_unit`). Both kinds in one folder are a problem without `x_range`. All files
+    are read upright, as their EXIF orientation says. A palette counts by its indices in class-id
+    masks, and by its colours in binary ones.
 
     Args:
         root: folder of the data set.
         class_names: name of id 0, 1, ...; needed unless only predicting.
         palette: colour of each id, 0 to 255; distinct colours are made if it is not given.
-        binary: masks are black-and-white pictures, bright = id 1 (cut at > 127), not class ids;
+        binary: masks are black-and-white pictures, bright = id 1 (above 128 of 255), not class ids;
             class names are then ["background", "foreground"] unless given.
         soft_masks: keep the grey borders of binary masks in training.
         resize_x: accept an `x` of another size and resize it to the visible picture.

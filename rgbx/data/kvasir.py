@@ -35,7 +35,7 @@ class KvasirSEG(TwoClassDataModule):
     Layouts:
 
     * the set's own, ``{images,masks}/ID.jpg``, in the root or in ``Kvasir-SEG`` below it. Masks are
-      JPEG with one channel or three, and are cut at > 127. It was published undivided;
+      JPEG with one channel or three, and are cut at > 128. It was published undivided;
     * PraNet's pack, ``TrainDataset/{image,mask}`` (1450: 900 of Kvasir-SEG, 550 of ClinicDB) and
       ``TestDataset/NAME/{images,masks}``; NAME is Kvasir (100), CVC-ClinicDB (62), CVC-ColonDB
       (380), CVC-300 (60) or ETIS-LaribPolypDB (196), each a test split.

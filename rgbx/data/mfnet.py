@@ -281,6 +281,11 @@ class MFNet(RGBXDataModule):
         # read_raw, as every conversion to RGB would throw the fourth channel away.
         array = read_raw(record.rgb)
         _check_channels(record.rgb, array.shape[2] if array.ndim == 3 else 1)
+        if array.dtype != np.uint8:
+            raise SampleError(
+                f"{record.rgb}: its values are {array.dtype}, where MFNet's layout has 8 bits",
+                "channels",
+            )
         rgb = np.ascontiguousarray(array[..., :3].astype(np.uint8))
         thermal = array[..., 3].astype(np.float32) / np.float32(255)
         return rgb, thermal if self.x_channels == 1 else np.repeat(thermal[..., None], 3, axis=2)

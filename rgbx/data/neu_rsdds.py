@@ -29,8 +29,9 @@ class NEURSDDS(SaliencyDataModule):
     * B: ``{train,value,test}/{rgb,d,gt}``; the folder ``value`` is the validation set.
 
     They may lie in ``NEU-RSDDS-AUG/`` or ``RGB_D_rail/`` below the root. Depth is float or 16 bits
-    and is scaled to [0, 1] from the smallest to the largest finite value of each image; maps that
-    are constant or not finite become 0. Masks may be 0/255, 0/1 or 1-bit.
+    and is scaled to [0, 1] from the smallest to the largest valid value of each image (of 16 bits,
+    0 and 65535 are none, see `x_invalid`; floats in [0, 1] stay); maps that are constant or not
+    finite become 0. Masks may be 0/255, 0/1 or 1-bit.
 
     The set was augmented (rotations, flips, ...) before it was published. Where validation is cut
     from train, copies of one picture stay together: see `rgbx.data.siblings.families`, which reads

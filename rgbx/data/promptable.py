@@ -29,7 +29,7 @@ class PromptableDataModule(RGBXDataModule):
     masks are grey at their borders, and the object is what exceeds 128 of 255. In validation and
     test, masks come at the original size, beside one at the network's (`prompt_mask`) from which a
     model draws its prompts. Prediction answers the prompts of a file, in pixels of the pictures as
-    stored; see `rgbx.prompts.files` for its format.
+    shown; see `rgbx.prompts.files` for its format.
 
     Pictures without a mask are left out with a count. In training, empty masks are replaced by
     other samples; in validation and test they are errors, or left out with ``on_bad: skip``.
@@ -151,7 +151,7 @@ class PromptableDataModule(RGBXDataModule):
         )
 
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
-        """Read a mask (H, W): 1 where it exceeds 128 of 255 in its first channel.
+        """Read a mask (H, W): 1 where it exceeds 128 of 255.
 
         Raises:
             SampleError: the file is unreadable.

@@ -36,7 +36,8 @@ class PST900(RGBXDataModule):
     Scores count all 5 ids at the original size; background alone is at 98 to 99 % IoU.
 
     ``thermal`` is the camera's 8-bit picture. ``thermal_raw`` and ``depth`` are 16-bit; they are
-    stretched between the smallest and largest value of each image, or between `x_range`.
+    stretched between the smallest and largest valid value of each image (0 and 65535 are holes, see
+    `x_invalid`), or between `x_range`.
     The mean and deviation of thermal are those of the one published sample (0.403, 0.091).
 
     Args:

@@ -43,8 +43,10 @@ class RGBDSaliency(SaliencyDataModule):
     * ``RGB/`` and ``depth/`` in the root, for prediction.
 
     There is no validation list: `val_share` of the training pairs is held out by `seed`. Depth is
-    scaled to [0, 1]: 8 bits by 255, 16 bits and floats from the smallest to the largest value of
-    each image; maps that are constant or not finite become 0. Its polarity differs between packs.
+    scaled to [0, 1]: 8 bits by 255, 16 bits and floats from the smallest to the largest valid value
+    of each image (see `x_invalid`; missing depth stays 0, or 1 where it was 65535 or `invert_depth`
+    turns it round); maps that are constant or not finite become 0. Its polarity differs between
+    packs.
 
     Prediction takes every picture below the root, or those of `test_sets` if they are named.
 

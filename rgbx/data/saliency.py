@@ -19,7 +19,7 @@ class SaliencyDataModule(RGBXDataModule):
 
     A subclass names its folders (`x_folders`, `tree`), sets `test_splits` and writes `scan`. X is
     scaled to [0, 1] and nothing else. Training masks keep their grey borders; validation and test
-    masks are cut at half their scale, and test masks keep the size of their file.
+    masks are cut above 128 of 255, and test masks keep the size of their file.
 
     Attributes:
         x_folders: names of the folder of the second modality.

@@ -24,6 +24,8 @@ from rgbx.data.files import (
     read_rgb,
     read_soft,
 )
+from rgbx.data.hints import mask_hint, size_error
+from rgbx.data.mixed import mixed_x
 from rgbx.data.normalise import Mask, Raw, Triple
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.scribbles import read_scribble
@@ -45,6 +47,8 @@ class Source(Choosing):
         x_mean, x_std: of the second modality in [0, 1]; one for all its channels, or three.
         x_channels: 1 reads it as grey, 3 with its colours.
         x_range: stored values that become 0 and 1; None as in `rgbx.data.files.to_unit`.
+        x_invalid: stored values that mean "no measurement" and do not set the scale of an image
+            without `x_range`; None as in `rgbx.data.files.to_unit`.
         invert_depth: turn x round (1 - x) once it is in [0, 1].
         binary: masks are two-class pictures to be thresholded, not class ids.
         soft_masks: training masks keep their grey borders, float32 in [0, 1] (needs `binary`).
@@ -64,6 +68,7 @@ class Source(Choosing):
     x_channels: Literal[1, 3] = 1
     x_range: tuple[float, float] | None = None
     invert_depth: bool = False
+    x_invalid: Sequence[float] | None = None
     binary: bool = False
     soft_masks: bool = False
     grey_borders: bool = False
@@ -159,6 +164,8 @@ class Source(Choosing):
             if not bad:
                 records.append(record)
         self._report(split, problems)
+        for text in mixed_x(self, records):
+            rank_zero_warn(text)
         if not records:
             raise DataError(f"{self.root}: the {split} split of {type(self).__name__} is empty")
         usual = self.expected_size(split)
@@ -204,23 +211,29 @@ class Source(Choosing):
             RGB-only data.
         """
         read = read_grey if self.x_channels == 1 else read_colour
-        x = None if record.x is None else read(record.x, self.x_range)
+        x = None if record.x is None else read(record.x, self.x_range, self.x_invalid)
         if x is not None and self.invert_depth:
             x = np.float32(1) - x
         return read_rgb(record.rgb), x
 
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
-        """Read class ids (H, W) of one sample.
+        """Read class ids (H, W) of one sample; of two-class masks as every viewer shows them.
 
         Raises:
             SampleError: an id is neither a class nor 255.
         """
-        ids = read_binary(path) if self.binary else read_ids(path)
+        if self.binary:
+            return read_binary(path).astype(np.uint8)
+        try:
+            ids = read_ids(path)
+        except SampleError as error:
+            hint = mask_hint(self, path, None, self.num_classes) if error.kind == "channels" else ""
+            raise SampleError(f"{error}{hint}", error.kind) from error
         values = np.unique(ids)
         foreign = values[(values != IGNORE) & ((values < 0) | (values >= self.num_classes))]
         if foreign.size:
             shown = ", ".join(str(v) for v in foreign[:8]) + (", ..." if foreign.size > 8 else "")
-            hint = "; for black-and-white masks set binary: true" if self.num_classes == 2 else ""
+            hint = mask_hint(self, path, ids, self.num_classes)
             raise SampleError(
                 f"{path}: class id {shown} is outside 0 to {self.num_classes - 1}{hint}", "ids"
             )
@@ -266,20 +279,9 @@ class Source(Choosing):
     def _check_size(
         self, path: Path, size: tuple[int, ...], record: Record, rgb_size: tuple[int, ...]
     ) -> None:
-        if tuple(size) == tuple(rgb_size):
-            return
-        (height, width), (rgb_height, rgb_width) = size, rgb_size
-        shapes = (
-            f"{height} x {width} (height x width), but {record.rgb} is {rgb_height} x {rgb_width}"
-        )
-        if (height, width) == (rgb_width, rgb_height):
-            known = path.stem == "1913"
-            hint = " (early copies of VT5000 have this fault in Test/GT/1913.png)" if known else ""
-            raise SampleError(
-                f"{path}: height and width are swapped: it is {shapes}; turn it{hint}", "swapped"
-            )
-        hint = self.size_hint if path == record.x else ""
-        raise SampleError(f"{path}: it is {shapes}{hint}", "size")
+        if tuple(size) != tuple(rgb_size):
+            hint = self.size_hint if path == record.x else ""
+            raise size_error(path, size, record, rgb_size, hint)
 
 
 def _failure(read: Callable[[], object]) -> list[Problem]:

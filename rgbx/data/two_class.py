@@ -16,7 +16,7 @@ class TwoClassDataModule(SaliencyDataModule):
 
     A subclass names what is looked for (`class_names`) and its folders (`tree`), sets
     `test_splits`, and writes `scan_train`, `scan_test` and `scan_predict`. Samples have no ``x``.
-    Masks are cut at > 127 before anything is resized, and class ids are resized by nearest
+    Masks are cut at > 128 of 255 before anything is resized, and class ids are resized by nearest
     neighbour; test masks keep the size of their file. The whole picture is squashed to `size`.
 
     There is no validation list: `val_share` of the training pictures is held out by `seed`; with
@@ -57,6 +57,7 @@ class TwoClassDataModule(SaliencyDataModule):
             x_mean=None,
             x_std=None,
             x_channels=1,
+            x_invalid=None,
             blank_with="mean",
             **kwargs,
         )

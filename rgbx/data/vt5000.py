@@ -35,7 +35,7 @@ class VT5000(SaliencyDataModule):
 
     Letter case does not matter; ``Image``, ``thermal``, ``IR`` and ``Mask`` are accepted, and any
     mixture of suffixes. Files are paired by stem. Pseudo-coloured thermal pictures are averaged to
-    one channel unless `x_channels` is 3. JPEG masks are cut at > 127 for validation and test.
+    one channel unless `x_channels` is 3. JPEG masks are cut at > 128 for validation and test.
 
     There is no validation list: `val_share` of the training pairs is held out by `seed`; with 0
     all 2500 train, and the last epoch is the checkpoint. SAMSOD's authors choose the smallest MAE

@@ -13,7 +13,7 @@ __all__ = ["Entry", "box_entry", "points_entry"]
 
 
 class Entry(NamedTuple):
-    """A prompt in pixels of its picture as stored, and ``FILE line N`` for messages."""
+    """A prompt in pixels of its upright picture, and ``FILE line N`` for messages."""
 
     prompt: Prompt
     where: str

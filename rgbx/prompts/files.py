@@ -12,9 +12,10 @@ entry in the column ``prompt`` make one prompt, and without that column all poin
     cat,12,30,200,180                     cat,100,90,1,a
     cat,20,40,60,90                       cat,20,15,0,a
 
-Coordinates are pixels of the picture as it is stored, and must lie in it; what lies outside by less
-than a pixel, as other programs round, is moved to the border. Names are stems; a suffix
-of a picture (``cat.jpg``) is taken off. Commas in names need quotes in CSV.
+Coordinates are pixels of the picture as viewers and labelling tools show it (turned by its EXIF
+orientation), and must lie in it; what lies outside by less than a pixel, as other programs round,
+is moved to the border. Names are stems; a suffix of a picture (``cat.jpg``) is taken off. Commas in
+names need quotes in CSV.
 """
 
 import warnings
@@ -73,7 +74,7 @@ class PromptFile:
 
         Args:
             name: stem of the picture.
-            size: (h, w) of the picture as stored.
+            size: (h, w) of the picture, upright.
 
         Raises:
             DataError: a prompt lies a pixel or more outside the picture.
@@ -159,7 +160,7 @@ def _inside(entry: Entry, name: str, size: tuple[int, int]) -> tuple[Prompt, boo
         x, y = places[wrong.any(dim=1)][0].tolist()
         raise DataError(
             f"{entry.where}: ({x:g}, {y:g}) lies outside {name}, which is {size[1]} pixels wide "
-            f"and {size[0]} high; coordinates are x, y in pixels of the picture as stored"
+            f"and {size[0]} high; coordinates are x, y in pixels of the picture as shown"
         )
     changed = Prompt(**entry.prompt)
     changed[kind] = moved.reshape(entry.prompt[kind].shape)

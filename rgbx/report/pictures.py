@@ -1,12 +1,15 @@
 """The pictures of one image in the gallery, small: input, X, prediction, truth, errors."""
 
 import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 __all__ = ["ERRORS", "Size", "encode", "error_map", "palette", "photo", "second", "shown"]
 
@@ -36,14 +39,31 @@ class Size:
     quality: int
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The file as PIL opens it; never by its path, of which raw TIFFs that are turned go wrong."""
+    with path.open("rb") as stream, Image.open(stream) as file:
+        yield file
+
+
+def _upright(file: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says, which `rgbx.data` has done too."""
+    file.load()
+    try:
+        return ImageOps.exif_transpose(file)
+    except (SyntaxError, ValueError, struct.error):  # damaged entries are passed over
+        return file
+
+
 def photo(path: Path, side: int) -> Image.Image | None:
     """The visible picture; None if the file is missing or damaged."""
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
             file.draft("RGB", (2 * side, 2 * side))  # JPEG is decoded small; others are not
-            if file.mode.startswith(("I", "F")):
-                return _fitted(_stretched(np.asarray(file)), side)
-            return _fitted(file.convert("RGB"), side)
+            picture = _upright(file)
+            if picture.mode.startswith(("I", "F")):
+                return _fitted(_stretched(np.asarray(picture)), side)
+            return _fitted(picture.convert("RGB"), side)
     except _BAD:
         return None
 
@@ -54,14 +74,16 @@ def second(path: Path, rgb: Path | None, side: int) -> Image.Image | None:
     In a file that also has the visible picture it is the fourth channel.
     """
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
             if path == rgb:
-                return _fitted(_stretched(np.asarray(file)[..., 3]), side)
-            if file.mode.startswith(("I", "F")):
-                values = np.asarray(file)
+                return _fitted(_stretched(np.asarray(_upright(file))[..., 3]), side)
+            file.draft(file.mode, (2 * side, 2 * side))  # of JPEG, which is faster
+            picture = _upright(file)
+            if picture.mode.startswith(("I", "F")):
+                values = np.asarray(picture)
             else:  # 8 bits are made small first, which is faster
-                file.draft(file.mode, (2 * side, 2 * side))
-                values = np.asarray(_fitted(file.convert("L" if file.mode == "L" else "RGB"), side))
+                grey = picture.convert("L" if picture.mode == "L" else "RGB")
+                values = np.asarray(_fitted(grey, side))
     except (*_BAD, IndexError):
         return None
     if values.ndim == 3 and (values == values[..., :1]).all():
@@ -72,7 +94,7 @@ def second(path: Path, rgb: Path | None, side: int) -> Image.Image | None:
 def shown(path: Path, side: int) -> Image.Image | None:
     """A prediction or a truth as a picture: class ids in their colours, maps in grey."""
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
             if file.mode != "P":
                 return _fitted(file.convert("L"), side)
             ids, colours = np.asarray(file), file.getpalette() or []
@@ -88,7 +110,7 @@ def shown(path: Path, side: int) -> Image.Image | None:
 def palette(path: Path, count: int) -> list[str]:
     """Colours of the first class ids of a prediction, as ``#rrggbb``; none if it has no ids."""
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
             colours = (file.getpalette() or []) if file.mode == "P" else []
     except _BAD:
         return []
@@ -102,7 +124,7 @@ def error_map(prediction: Path, truth: Path, side: int) -> Image.Image | None:
     Errors of maps are as strong as the map is off; thin ones stay visible when it is made small.
     """
     try:
-        with Image.open(prediction) as file, Image.open(truth) as other:
+        with _opened(prediction) as file, _opened(truth) as other:
             target = _small(other)
             found = _small(file, target.size)
             is_ids = other.mode == "P"
@@ -144,7 +166,7 @@ def _map_errors(found: Pixels, wanted: Pixels) -> Pixels:
     outside = colours["right background"] * (1 - share) + colours["false alarm"] * share
     inside = colours["right object"] * share + colours["missed"] * (1 - share)
     table = np.rint(np.stack((outside, inside))).astype(np.uint8)
-    return table[(wanted > 127).astype(np.uint8), found]
+    return table[(wanted > 128).astype(np.uint8), found]
 
 
 def _small(file: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:

@@ -136,6 +136,20 @@ def test_one_test_set_and_prediction_need_no_folder_of_the_set(run):
     assert image.size == (71, 33)
 
 
+def test_predictions_lie_on_photos_as_viewers_show_them(run, root):
+    """All files of a set are stored turned, and say so; nothing else differs from the upright."""
+    folder, _ = run("test", test_sets=["VT821"])
+    upright = {p: Image.open(p).copy() for p in folder.rglob("*.png") if p.name != "sheet.png"}
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (root / "Test/VT821").rglob("*.png"):
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif.tobytes())
+    run("test", test_sets=["VT821"])
+    assert len(upright) == 9  # maps, overlays and truth of three images
+    for path, image in upright.items():
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(image))
+
+
 class ToyWithCurves(Toy):
     """A model of SAMSOD's folder that has threshold curves."""
 

@@ -66,7 +66,7 @@ def test_two_class_masks_are_cut_as_in_validation(tmp_path, put):
     grey = np.array([[0, 100, 127, 128], [200, 255, 0, 0]])
     masks_of(tmp_path, put, [grey])
     data = folder(tmp_path, binary=True, soft_masks=True, class_names=None, val_share=0.0)
-    assert data.class_frequencies() == (5 / 8, 3 / 8)
+    assert data.class_frequencies() == (6 / 8, 2 / 8)
 
 
 def test_saliency_and_promptable_sets_have_two_classes(vt5000_root, scribble_root, hqseg_root):

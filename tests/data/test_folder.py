@@ -102,7 +102,7 @@ def test_binary_masks_become_two_classes(tmp_path, put):
     path = put(tmp_path / "gt" / "a.png", soft)
     data = module(tmp_path, class_names=None, binary=True)
     assert data.class_names == ("background", "foreground")
-    np.testing.assert_array_equal(data.read_mask(path), soft > 127)
+    np.testing.assert_array_equal(data.read_mask(path), soft > 128)
     with pytest.raises(RGBXError, match="binary masks have 2 classes, but 3 are named"):
         module(tmp_path, binary=True)
     with pytest.raises(DataError, match=r"class id 5, 127, 128, 250 is outside 0 to 2"):

@@ -102,7 +102,7 @@ def test_ids_from_equal_channels_and_refused_from_colours(tmp_path, put):
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
-        (np.array([[0, 8, 127, 128, 247, 255]], np.uint8), [[0, 0, 0, 1, 1, 1]]),
+        (np.array([[0, 8, 127, 128, 129, 247, 255]], np.uint8), [[0, 0, 0, 0, 1, 1, 1]]),
         (np.array([[0, 1, 1]], np.uint8), [[0, 1, 1]]),
         (np.array([[0, 40000, 65535]], np.uint16), [[0, 1, 1]]),
         (np.array([[False, True]]), [[0, 1]]),

@@ -162,7 +162,7 @@ def test_the_main_modality_is_what_the_vit_sees():
 
 
 def test_a_picture_of_one_camera_is_refused():
-    with pytest.raises(RGBXError, match="UniRGBIRSaliency needs a picture of both modalities"):
+    with pytest.raises(RGBXError, match="UniRGBIRSaliency needs the second modality"):
         saliency()(torch.zeros(1, 3, 32, 32))
     with pytest.raises(RGBXError, match="UniRGBIRSemantic needs a second modality, but 0 came"):
         semantic().training_losses({k: v for k, v in batch().items() if k != "x"})

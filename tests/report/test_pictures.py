@@ -10,6 +10,22 @@ from rgbx.report.pictures import ERRORS, encode, error_map, palette, photo, seco
 from tests.report.made import PALETTE, picture
 
 
+def test_photos_and_x_are_upright(tmp_path):
+    """Raw TIFFs too, of which PIL mixes up the rows when it opens them by their path."""
+    upright = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90)
+    grey = np.rint((upright / upright.max()) * 255)
+    for suffix in ("png", "tif"):
+        path = tmp_path / f"a.{suffix}"
+        stored.save(path, exif=exif.tobytes())
+        np.testing.assert_array_equal(np.asarray(photo(path, 100).convert("L")), upright)
+        np.testing.assert_array_equal(np.asarray(second(path, None, 100)), grey)
+    Image.fromarray(upright).save(tmp_path / "b.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert photo(tmp_path / "b.jpg", 100).size == (6, 4)
+
+
 def errors(tmp_path, found, truth, colours=()):
     one = picture(tmp_path / "p.png", np.array(found, np.uint8), colours)
     other = picture(tmp_path / "t.png", np.array(truth, np.uint8), colours)
