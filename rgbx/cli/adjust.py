@@ -3,24 +3,26 @@
 import inspect
 import os
 from argparse import ArgumentParser
+from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any, get_args
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from rgbx.cli.messages import class_at
 from rgbx.data import PromptableDataModule
 from rgbx.data.base import RGBXDataModule
+from rgbx.data.inputs import class_options
 from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule, StableSAM
 from rgbx.models.base import RGBXModule
-from rgbx.models.checkpoint_file import read_checkpoint
 
 __all__ = [
     "LINKED",
     "classes_from_checkpoint",
+    "input_from_checkpoint",
     "one_device_no_logs",
     "refuse_absent_devices",
     "refuse_without_attention",
@@ -125,15 +127,39 @@ def one_device_no_logs(trainer: Any) -> None:
     trainer.enable_checkpointing = False
 
 
-def classes_from_checkpoint(config: Any) -> None:
-    """A folder of pictures has no classes of its own: take the checkpoint's."""
-    arguments = config.data.init_args
-    if "class_names" not in arguments or arguments.class_names is not None:
-        return
-    checkpoint = read_checkpoint(config.ckpt_path, mmap=True)
-    data = checkpoint["rgbx"].get("data", {})
-    names = checkpoint.get("hyper_parameters", {}).get("class_names") or data.get("class_names")
-    if names:
-        arguments.class_names = list(names)
-    if data.get("palette") and "palette" in arguments and arguments.palette is None:
-        arguments.palette = [tuple(colour) for colour in data["palette"]]
+def classes_from_checkpoint(data: Any, info: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """A folder of pictures has no classes of its own: take the checkpoint's.
+
+    Args:
+        data: ``data`` of the configuration.
+        info: what the checkpoint remembers of its data.
+        given: options that a person gave.
+    """
+    for name, value in class_options(info, dict(data.init_args), given).items():
+        data.init_args[name] = value
+
+
+def input_from_checkpoint(
+    data: RGBXDataModule, info: Mapping[str, Any], given: Mapping[str, Any], files: Collection[str]
+) -> dict[str, Any]:
+    """Show the network what it was trained to see, and say so.
+
+    Args:
+        data: what is used now.
+        info: what the checkpoint remembers of its data.
+        given: options that a person gave for these data.
+        files: options that were given at all.
+
+    Returns:
+        What has another value now than the configuration says.
+    """
+    before = data.input_values()
+    taken = data.take_inputs(info.get("inputs", {}), given)
+    values = ", ".join(
+        f"{name} {value}" + (f" (not {before[name]})" if name in files else "")
+        for name, value in taken.items()
+    )
+    if taken:
+        say = rank_zero_warn if any(name in files for name in taken) else rank_zero_info
+        say(f"{type(data).__name__}: as in the training, {values}")
+    return taken

@@ -9,6 +9,7 @@ import typing
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,15 +47,27 @@ class Built(RGBXCLI):
         weights: False leaves weight files unread: the model starts from random numbers, and says
             nothing of it.
         device: ``cpu``, or ``meta``: no number exists, shapes do.
+        checkpoint: what the model will load: its classes and its input are taken over, where the
+            options do not say otherwise.
+        override: arguments may change what the checkpoint's model computes.
 
     Raises:
         RGBXError: what ``rgbx fit`` itself would complain of.
     """
 
-    def __init__(self, options: Sequence[str], weights: bool = True, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        options: Sequence[str],
+        weights: bool = True,
+        device: str = "cpu",
+        checkpoint: Path | None = None,
+        override: bool = False,
+    ) -> None:
         self._weights = weights
+        self._checkpoint = checkpoint
         with _quiet(random_weights=not weights), torch.device(device):
             super().__init__(["fit", *options])
+        self.model.override = override
 
     def _set_seed(self) -> None:
         """Nothing: only a run seeds the process."""
@@ -65,6 +78,8 @@ class Built(RGBXCLI):
         for name, value in _TRAINER.items():
             config.trainer[name] = value
         super().before_instantiate_classes()
+        if self._checkpoint is not None:
+            self.take_classes(self._checkpoint)
         if not self._weights:
             for name in _weight_options(class_at(config.model.class_path)):
                 config.model.init_args[name] = None

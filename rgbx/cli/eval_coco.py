@@ -1,15 +1,16 @@
 """``rgbx eval-coco``: AP of a promptable model whose prompts are noisy boxes around instances."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.parser import CommandParser, add_override, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
     from rgbx.cli.coco import CocoScores
+    from rgbx.data.normalise import Triple
     from rgbx.metrics.coco_files import CocoInstances
     from rgbx.models.promptable import PromptableModule
     from rgbx.results import TestResult
@@ -73,7 +74,8 @@ def _parser() -> CommandParser:
     add(
         "--size",
         type=int,
-        help=f"longer side of a picture (default: the configuration's data.size, else {_SIZE})",
+        help="longer side of a picture (default: the configuration's data.size, else the "
+        f"training's, else {_SIZE})",
     )
     add(
         "--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)"
@@ -86,6 +88,7 @@ def _parser() -> CommandParser:
         metavar="DIR",
         help="gets test.json (default %(default)s)",
     )
+    add_override(parser)
     return parser
 
 
@@ -111,12 +114,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rgbx.cli.promptable import build, data_colours, data_size
 
     configs = read_configs(arguments.config)
-    arguments.size = arguments.size or data_size(configs) or _SIZE
+    trained_on = _trained_on(arguments.ckpt_path)
+    stored = trained_on.get("inputs", {})
+    arguments.size = (
+        arguments.size or data_size(configs) or max(stored.get("size", ()), default=_SIZE)
+    )
+    colours = data_colours(configs, stored)
     name, sets = _sets(arguments)
-    model = build(configs, rest, arguments.ckpt_path, arguments.device)
+    model = build(configs, rest, arguments.ckpt_path, arguments.device, arguments.override)
+    if arguments.ckpt_path is not None:
+        _say_input(trained_on, arguments.size, colours)
 
     ranges = [(low, high) for low, high in arguments.iou or _RANGES]
-    common = (ranges, arguments.size, arguments.score, data_colours(configs))
+    common = (ranges, arguments.size, arguments.score, colours)
     scores = {
         split: evaluate(model, instances, f"{name}/{split}", *common)
         for split, instances in sets.items()
@@ -124,6 +134,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     sizes = {split: instances.image_count for split, instances in sets.items()}
     _report(_result(model, arguments, name, sizes, scores), arguments.output)
     return 0
+
+
+def _trained_on(checkpoint: Path | None) -> "dict[str, Any]":
+    """What a checkpoint remembers of its data."""
+    from rgbx.models.checkpoint_file import read_checkpoint
+
+    if checkpoint is None:
+        return {}
+    found: dict[str, Any] = read_checkpoint(checkpoint, mmap=True)["rgbx"].get("data", {})
+    return found
+
+
+def _say_input(
+    trained_on: "Mapping[str, Any]", side: int, colours: "tuple[Triple, Triple]"
+) -> None:
+    """Say where pictures come to the network otherwise than in its training."""
+    from rgbx.models.trained_with import compare_input
+
+    size = trained_on.get("inputs", {}).get("size", [side, side])
+    here = {
+        "size": size if max(size) == side else [side, side],
+        "rgb_mean": list(colours[0]),
+        "rgb_std": list(colours[1]),
+    }
+    compare_input(here, trained_on, "eval-coco")
 
 
 def _check(arguments: argparse.Namespace) -> None:

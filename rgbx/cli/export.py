@@ -1,16 +1,17 @@
 """``rgbx export``: a trained model as ONNX or as PyTorch's .pt2, checked before it says done."""
 
+import argparse
 import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.parser import CommandParser, add_override, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
-    from rgbx.export import Exported, Format
+    from rgbx.export import Exported
 
 __all__ = ["main"]
 
@@ -70,6 +71,7 @@ def _parser() -> CommandParser:
         help="height and width of the input, or one number for a square (default: data.size)",
     )
     add("--opset", metavar="N", help="of ONNX's operators, 18 (default) to 23")
+    add_override(parser)
     return parser
 
 
@@ -100,12 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         options += ["--data.size", str(_size(arguments.size))]
     if arguments.format == "onnx":
         _need_packages()
-    _export(options, arguments.ckpt_path, arguments.format, target, opset)
+    _export(options, arguments, target, opset)
     return 0
 
 
 def _export(
-    options: list[str], checkpoint: Path, kind: "Format", target: Path, opset: int | None
+    options: list[str], arguments: argparse.Namespace, target: Path, opset: int | None
 ) -> None:
     from rgbx.cli.built import Built
     from rgbx.cli.export_facts import facts_of
@@ -116,9 +118,11 @@ def _export(
 
     opset = MIN_OPSET if opset is None else opset
     check_opset(opset)
+    checkpoint, kind = arguments.ckpt_path, arguments.format
     read_checkpoint(checkpoint, mmap=True)  # before a large model is built
     quieten()
-    built = Built([*options, "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"])
+    options = [*options, "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
+    built = Built(options, checkpoint=checkpoint, override=arguments.override)
     built.check_size()
     load_checkpoint(built.model, checkpoint)
     facts = facts_of(built.datamodule) | {"checkpoint": checkpoint.name}

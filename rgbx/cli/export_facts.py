@@ -16,9 +16,9 @@ _RESIZE: dict[Resize, str] = {
 
 
 def facts_of(data: RGBXDataModule) -> dict[str, Any]:
-    """Plain values; means and deviations are for pixels in [0, 1]."""
+    """Plain values; means and stds are for pixels in [0, 1]."""
     statistics = data.statistics
-    return {
+    return data.input_values() | {
         "data": type(data).__name__,
         "class_names": list(data.class_names),
         "palette": [list(map(int, colour)) for colour in data.palette],

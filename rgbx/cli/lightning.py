@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rgbx.cli.adjust import (
     LINKED,
     classes_from_checkpoint,
+    input_from_checkpoint,
     one_device_no_logs,
     refuse_absent_devices,
     refuse_without_attention,
@@ -26,6 +27,7 @@ from rgbx.cli.attention import AttentionWriter
 from rgbx.cli.chosen import keep_last_epochs
 from rgbx.cli.config_parser import RGBXParser
 from rgbx.cli.constructed import own_sentences
+from rgbx.cli.given import Given, given_options
 from rgbx.cli.logged_pictures import ValidationPictures
 from rgbx.cli.messages import class_at, quieten
 from rgbx.cli.per_image import ImageRecorder
@@ -50,6 +52,7 @@ from rgbx.disk import remove_drafts
 from rgbx.models import PromptableModule
 from rgbx.models.base import RGBXModule
 from rgbx.models.checkpoint import AtomicCheckpointIO
+from rgbx.models.checkpoint_file import read_checkpoint
 
 __all__ = ["RGBXCLI", "main"]
 
@@ -71,6 +74,9 @@ class RGBXCLI(LightningCLI):
     def __init__(self, args: list[str]) -> None:
         self.argv = args
         self.job: Job | None = None
+        self.given = Given({}, {})
+        self.taken: dict[str, Any] = {}  # values of the checkpoint in place of the data's own
+        self.trained_on: dict[str, Any] = {}  # where a checkpoint decides what the network sees
         super().__init__(
             RGBXModule,
             RGBXDataModule,
@@ -90,9 +96,12 @@ class RGBXCLI(LightningCLI):
         """As the base, without its warning about being called from Python."""
         assert isinstance(args, list)
         plain = [without_python(argument) for argument in args]
-        self.config = parser.parse_args(wandb_beside(plain))
+        plain = wandb_beside(plain)
+        self.config = parser.parse_args(plain)
         command = self.config.subcommand
         refuse_trainer_values(self.config[command], training=command == "fit")
+        given = parser.parse_args(plain, defaults=False)
+        self.given = given_options(given[given.subcommand], plain)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The data set decides how many classes there are and what they are called."""
@@ -116,6 +125,15 @@ class RGBXCLI(LightningCLI):
                 type=bool,
                 default=False,
                 help="also draw where a model with prompts looks in the first 16 images",
+            )
+        if subcommand != "fit":
+            parser.add_argument(
+                "--override",
+                type=bool,
+                nargs="?",
+                const=True,
+                default=False,
+                help="use options that change what the model computes and differ from training",
             )
         if subcommand == "test":
             parser.add_argument(
@@ -148,14 +166,29 @@ class RGBXCLI(LightningCLI):
         if config.get("visualize_attention"):
             refuse_without_attention(class_at(config.model.class_path))
         one_device_no_logs(config.trainer)
-        if self.subcommand == "predict":
-            classes_from_checkpoint(config)
+        self.take_classes(Path(config.ckpt_path))
+        if self.subcommand == "predict" and not config.data.init_args.get("binary"):
+            config.data.init_args.pop("soft_masks", None)  # no mask is read
+
+    def take_classes(self, checkpoint: Path) -> None:
+        """Look up what the checkpoint's training saw; the model is built for its classes."""
+        self.trained_on = read_checkpoint(checkpoint, mmap=True)["rgbx"].get("data", {})
+        data = self.config[self.subcommand].data
+        classes_from_checkpoint(data, self.trained_on, self.given.anywhere)
 
     def instantiate_classes(self) -> None:
-        """As the base; a sentence of a constructor is not buried in the parser's attempts."""
+        """As the base; a sentence of a constructor is not buried in the parser's attempts.
+
+        Data that are not trained on come to the network as in its training.
+        """
         with own_sentences():
             super().instantiate_classes()
         refuse_without_prompts(self.model, self.datamodule)
+        given = self.given
+        self.taken = input_from_checkpoint(
+            *(self.datamodule, self.trained_on, given.here, given.anywhere)
+        )
+        self.model.override = bool(self.config[self.subcommand].get("override"))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, saving checkpoints atomically; ``test`` writes into no training run."""
@@ -170,7 +203,6 @@ class RGBXCLI(LightningCLI):
             given = config.trainer.get("callbacks") or []
             given = list(given) if isinstance(given, list | tuple) else [given]
             keep_last_epochs(given, type(self.datamodule).__name__)
-        self.model.data_info = _describe(self.datamodule)
         trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         self.signals = HeedSignals(self.job)
@@ -249,7 +281,8 @@ class RGBXCLI(LightningCLI):
         report_test(
             *(self.model, self.datamodule, Path(config.ckpt_path), self.output_folder),
             seed=config.seed_everything,
-            settings=run_settings(config.as_dict()),
+            settings=run_settings(config.as_dict())
+            | {f"data.{name}": value for name, value in self.taken.items()},
         )
         self._say_where_attention_is()
 
@@ -263,16 +296,3 @@ class RGBXCLI(LightningCLI):
     def _say_where_attention_is(self) -> None:
         if self.config[self.subcommand].visualize_attention:
             print(f"attention: {self.output_folder / ATTENTION}")
-
-
-def _describe(data: Any) -> dict[str, Any]:
-    """What a checkpoint remembers of its data set, as plain values."""
-    return {
-        "class": type(data).__name__,
-        "class_names": list(data.class_names or ()),
-        "palette": [list(map(int, colour)) for colour in data.palette or ()],
-        "size": list(data.size),
-        "resize": data.resize,
-        "choice": data.choice,
-        "scribbles": bool(getattr(data, "scribbles", None)),
-    }

@@ -31,12 +31,14 @@ class Request:
         checkpoint: trained weights; None: random ones, no weight file is read.
         batch: images of a pass.
         passes: how many; None: as many as suit the time they take.
+        override: the options may change what the checkpoint's model computes.
     """
 
     options: Sequence[str]
     checkpoint: Path | None
     batch: int
     passes: int | None
+    override: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def _measure(request: Request, threads: int) -> Measured:
     quieten()
     torch.set_num_threads(threads)
     start = resident_memory()
-    built = Built(request.options, weights=request.checkpoint is not None)
+    trained = request.checkpoint is not None
+    built = Built(request.options, trained, "cpu", request.checkpoint, request.override)
     if request.checkpoint is not None:
         load_checkpoint(built.model, request.checkpoint)
     else:  # parts that are built with the first pass

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from rgbx.errors import UsageError
 
-__all__ = ["CommandParser", "command_parser"]
+__all__ = ["CommandParser", "add_override", "command_parser"]
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -39,3 +39,22 @@ def command_parser(
         allow_abbrev=False,
         **options,
     )
+
+
+def add_override(parser: argparse.ArgumentParser) -> None:
+    """Give a command that loads a checkpoint the option ``--override``, as ``rgbx test`` has it."""
+    parser.add_argument(
+        "--override",
+        nargs="?",
+        type=_truth,
+        const=True,
+        default=False,
+        metavar="true",
+        help="use options that change what the model computes and differ from training",
+    )
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"

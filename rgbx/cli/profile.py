@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.parser import CommandParser, add_override, command_parser
 from rgbx.cli.table import FORMATS, format_tables, print_tables
 from rgbx.errors import RGBXError
 
@@ -49,6 +49,7 @@ def _parser() -> CommandParser:
     add("--batch", default="1", metavar="N", help="images of a pass (default %(default)s)")
     add("--passes", metavar="N", help="passes that are timed (default: what fits into 10 seconds)")
     add("-f", "--format", choices=tuple(FORMATS), help="print the table alone, in this format")
+    add_override(parser)
     return parser
 
 
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.ckpt_path is not None:
         read_checkpoint(arguments.ckpt_path, mmap=True)  # before minutes are spent on a count
 
-    _profile(Request(options, arguments.ckpt_path, batch, passes), arguments.format)
+    request = Request(options, arguments.ckpt_path, batch, passes, arguments.override)
+    _profile(request, arguments.format)
     return 0
 
 
@@ -93,7 +95,7 @@ def _profile(request: "Request", kind: str | None) -> None:
     from rgbx.results import load_published
 
     quieten()
-    built = Built(request.options, weights=False, device="meta")
+    built = Built(request.options, False, "meta", request.checkpoint, request.override)
     built.check_size()
     operations = _operations(built)
     if kind is None:

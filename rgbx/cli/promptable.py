@@ -1,7 +1,7 @@
 """A promptable model from configuration files, for commands that need no trainer."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,22 @@ def data_size(configs: Sequence[dict[str, Any]]) -> int | None:
     return None
 
 
-def data_colours(configs: Sequence[dict[str, Any]]) -> tuple[Triple, Triple]:
-    """Mean and deviation of rgb that the configurations train with; ImageNet's by default.
+def data_colours(
+    configs: Sequence[dict[str, Any]], trained_on: Mapping[str, Any] | None = None
+) -> tuple[Triple, Triple]:
+    """Mean and std of rgb that the configurations say, else the training's, else ImageNet's.
+
+    Args:
+        configs: the later ones replace what the earlier ones say.
+        trained_on: ``inputs`` of a checkpoint.
 
     Raises:
         ConfigError: what they say is no number, and not three.
     """
-    found = {"rgb_mean": Source.rgb_mean, "rgb_std": Source.rgb_std}
+    stored = trained_on or {}
+    found = {
+        name: as_triple(stored.get(name, getattr(Source, name))) for name in ("rgb_mean", "rgb_std")
+    }
     for config in configs:
         options = _data_options(config)
         for name in found:
@@ -67,7 +76,11 @@ def _data_options(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(
-    configs: Sequence[dict[str, Any]], options: Sequence[str], checkpoint: Path | None, device: str
+    configs: Sequence[dict[str, Any]],
+    options: Sequence[str],
+    checkpoint: Path | None,
+    device: str,
+    override: bool = False,
 ) -> PromptableModule:
     """A model as configurations and options describe it, with the weights of a checkpoint.
 
@@ -76,6 +89,7 @@ def build(
         options: ``--model.OPTION VALUE`` and the like.
         checkpoint: trained weights, or None for the model as it is built (announced).
         device: "cpu", "cuda", ...; "auto" is a GPU where there is one.
+        override: options may change what the checkpoint's model computes.
 
     Returns:
         The model on its device, in eval mode.
@@ -100,6 +114,7 @@ def build(
     if checkpoint is None:
         print("no --ckpt_path: the model is as its configuration makes it")
     else:
+        model.override = override
         load_checkpoint(model, checkpoint)
     return model.to(_device(device)).eval()
 

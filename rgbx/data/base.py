@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader
 
 from rgbx.data.dataset import Batch, RGBXDataset, Sample
 from rgbx.data.frequencies import class_frequencies
+from rgbx.data.inputs import Remembered
 from rgbx.data.loaders import ordered_loader, training_loader
 from rgbx.data.normalise import Statistics
 from rgbx.data.options import as_numbers, as_triple, mistakes
 from rgbx.data.records import Record
 from rgbx.data.resizing import Resize
 from rgbx.data.resume import Position, Resume, Shape
-from rgbx.data.source import Source
 from rgbx.data.transforms import EvalTransform, TrainTransform
 from rgbx.errors import DataError, RGBXError
 
@@ -26,7 +26,7 @@ __all__ = ["RGBXDataModule", "Sample"]
 _STAGES = {"fit": ("train", "val"), "validate": ("val",), "predict": ("predict",)}
 
 
-class RGBXDataModule(Source, LightningDataModule):
+class RGBXDataModule(Remembered, LightningDataModule):
     """RGB-X segmentation data on disk.
 
     A data set is a subclass that sets the class attributes of `rgbx.data.source.Source` and writes

@@ -56,6 +56,7 @@ class FolderRGBX(RGBXDataModule):
         soft_masks: keep the grey borders of binary masks in training.
         resize_x: accept an `x` of another size and resize it to the visible picture.
         x_range: stored values of `x` that become 0 and 1.
+        invert_depth: turn `x` round (1 - x), where near is dark and a model was trained on bright.
         **kwargs: options of `RGBXDataModule`.
 
     Raises:
@@ -74,6 +75,7 @@ class FolderRGBX(RGBXDataModule):
         soft_masks: bool = False,
         resize_x: bool = False,
         x_range: tuple[float, float] | None = None,
+        invert_depth: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
@@ -100,6 +102,7 @@ class FolderRGBX(RGBXDataModule):
         self.soft_masks = soft_masks
         self.resize_x = resize_x
         self.x_range = x_range
+        self.invert_depth = invert_depth
 
     def scan(self, split: str) -> Scan:
         """Pair the files of a split; see `RGBXDataModule.scan`."""

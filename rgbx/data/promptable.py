@@ -60,6 +60,8 @@ class PromptableDataModule(RGBXDataModule):
     soft_masks = True
     grey_borders = True
     skipped = ("missing",)
+    inputs = (*RGBXDataModule.inputs, "resize_mode")
+    x_inputs = ()
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class PST900(RGBXDataModule):
     palette = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))
     x_mean = 0.403
     x_std = 0.091
+    x_inputs = (*RGBXDataModule.x_inputs, "x")
 
     def __init__(
         self,

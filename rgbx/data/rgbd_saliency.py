@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
 
 from rgbx.data.files import SampleError, probe
 from rgbx.data.parts import Found, join_sets
@@ -105,13 +103,6 @@ class RGBDSaliency(SaliencyDataModule):
         if split in ("train", "val"):
             return self.cut(self._scan_train(), split)
         return self._scan_test(split)
-
-    def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Read rgb and depth as `Source.read_images` does, and turn depth round if asked to."""
-        rgb, depth = super().read_images(record)
-        if depth is not None and self.invert_depth:
-            depth = np.float32(1) - depth
-        return rgb, depth
 
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
         """Notice a training pack whose pictures were all shrunk to 256 x 256."""

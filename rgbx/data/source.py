@@ -49,6 +49,7 @@ class Source(Choosing):
         x_range: stored values that become 0 and 1; None as in `rgbx.data.files.to_unit`.
         x_invalid: stored values that mean "no measurement" and do not set the scale of an image
             without `x_range`; None as in `rgbx.data.files.to_unit`.
+        invert_depth: turn x round (1 - x) once it is in [0, 1].
         binary: masks are two-class pictures to be thresholded, not class ids.
         soft_masks: training masks keep their grey borders, float32 in [0, 1] (needs `binary`).
         grey_borders: two-class masks are grey at their borders by nature; nothing to warn of.
@@ -66,6 +67,7 @@ class Source(Choosing):
     x_std: float | Triple = 0.25
     x_channels: Literal[1, 3] = 1
     x_range: tuple[float, float] | None = None
+    invert_depth: bool = False
     x_invalid: Sequence[float] | None = None
     binary: bool = False
     soft_masks: bool = False
@@ -210,6 +212,8 @@ class Source(Choosing):
         """
         read = read_grey if self.x_channels == 1 else read_colour
         x = None if record.x is None else read(record.x, self.x_range, self.x_invalid)
+        if x is not None and self.invert_depth:
+            x = np.float32(1) - x
         return read_rgb(record.rgb), x
 
     def read_mask(self, path: Path) -> NDArray[np.uint8]:

@@ -32,6 +32,8 @@ class TwoClassDataModule(SaliencyDataModule):
         **kwargs: options of `RGBXDataModule`, those of the second modality excepted.
     """
 
+    x_inputs = ()
+
     def __init__(
         self,
         root: str,

@@ -1,23 +1,19 @@
 """What every rgbx model shares: optimiser set-up, checkpoints of trained parts, early refusals."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
-from rgbx.models.checkpoint import fill_frozen, identity, keep_trained, refuse_foreign
-from rgbx.models.checkpoint_load import build_from
+from rgbx.models.checkpointed import Checkpointed
 from rgbx.optim.build import build_optimizer
 from rgbx.optim.pace import Pace, put_settings
 from rgbx.optim.schedules import Schedule
@@ -28,23 +24,24 @@ __all__ = ["OptimizerFactory", "RGBXModule", "as_weights", "resize"]
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
 
-class RGBXModule(LightningModule):
+class RGBXModule(Checkpointed):
     """Base of all papers.
 
-    A subclass calls :meth:`keep_arguments` first thing in its constructor, builds its network, and
-    implements ``training_losses`` (or a task base does). Everything that must not differ between
-    papers lives here:
+    A subclass calls :meth:`keep_arguments` first thing in its constructor, lists arguments that do
+    not change what its network computes in ``outside_forward``, builds its network, and implements
+    ``training_losses`` (or a task base does). Everything that must not differ between papers lives
+    here:
 
     * the optimiser sees trainable parameters only; the schedule is stepped per optimiser step;
-    * a checkpoint holds the trained parameters and the identity of the frozen ones (see
-      :mod:`rgbx.models.checkpoint`);
+    * a checkpoint holds the trained parameters, the identity of the frozen ones, and what the
+      network was trained to see; it refuses arguments that make another function (see
+      `rgbx.models.checkpointed.Checkpointed`);
     * on resume, the configuration wins over the optimiser settings stored in the checkpoint;
     * random numbers drawn during a step depend on (seed, step, rank) alone, so that a resumed run
       repeats an uninterrupted one bit for bit;
     * a loss that is not finite stops the run and names the step and the files.
     """
 
-    needs_x: bool = True
     #: sides of the network's input are multiples of this
     size_multiple: ClassVar[int] = 16
     #: part name -> pattern searched in parameter names; first match wins (for the summary)
@@ -54,46 +51,13 @@ class RGBXModule(LightningModule):
         super().__init__()
         self._optimizer_factory = optimizer
         self._schedule = schedule
-        self._fingerprint: str | None = None
         self._configured: list[dict[str, Any]] = []
         self._pace: Pace | None = None
         self._stored_pace: dict[str, int] | None = None
         self._seed: int | None = None
         self._checked_gradients = False
-        self.data_info: dict[str, Any] = {}
         #: after a test: split -> subset -> metric -> value
         self.results: dict[str, dict[str, dict[str, Any]]] = {}
-
-    # ------------------------------------------------------------------ hyper-parameters
-    def keep_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Save constructor arguments as plain values, so that checkpoints load with weights_only.
-
-        Args:
-            arguments: ``locals()`` of the constructor; objects that are not plain (optimiser,
-                schedule) are left out and take their defaults in ``load_from_checkpoint``.
-        """
-        skip = {"self", "__class__", "optimizer", "schedule"}
-        self.save_hyperparameters({k: _plain(v) for k, v in arguments.items() if k not in skip})
-
-    @classmethod
-    def load_from_checkpoint(
-        cls,
-        checkpoint_path: Any,
-        map_location: Any = None,
-        hparams_file: Any = None,
-        strict: bool | None = None,
-        weights_only: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """As Lightning's, without the warning of random weights; nothing in the file is executed.
-
-        Raises:
-            WeightsError: see `rgbx.models.checkpoint_load.build_from`.
-        """
-        build = partial(
-            super().load_from_checkpoint, checkpoint_path, map_location, hparams_file, strict
-        )
-        return build_from(checkpoint_path, build, weights_only, kwargs)
 
     def setup(self, stage: str) -> None:
         """Refuse a picture size that the network cannot take before the first batch.
@@ -101,6 +65,7 @@ class RGBXModule(LightningModule):
         Raises:
             RGBXError: names the next valid size.
         """
+        super().setup(stage)
         size = tuple(getattr(self._data, "size", ()))
         if any(side % self.size_multiple for side in size):
             valid = [-(-side // self.size_multiple) * self.size_multiple for side in size]
@@ -233,10 +198,6 @@ class RGBXModule(LightningModule):
         """Parts of a split that the data module wants scored on their own."""
         return tuple(getattr(self._data, "subsets", ()))
 
-    @property
-    def _data(self) -> Any:
-        return getattr(self.trainer, "datamodule", None)
-
     # ------------------------------------------------------------------ inputs
     def inputs(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """``rgb`` (B,3,H,W) and ``x`` (B,3,H,W) of a batch.
@@ -279,16 +240,14 @@ class RGBXModule(LightningModule):
 
     # ------------------------------------------------------------------ checkpoints
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what was trained, and say which frozen weights it was trained on."""
-        checkpoint["rgbx"] = identity(self) | {"data": self.data_info}
-        checkpoint["state_dict"] = keep_trained(self, checkpoint["state_dict"])
+        """As the base; also how far the schedule is."""
+        super().on_save_checkpoint(checkpoint)
         if self._pace is not None:
             checkpoint["pace"] = self._pace.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse what is another paper's or backbone's; complete the rest for strict loading."""
-        refuse_foreign(self, checkpoint)
-        checkpoint["state_dict"] = fill_frozen(self, checkpoint["state_dict"])
+        """As the base; the schedule goes on from there."""
+        super().on_load_checkpoint(checkpoint)
         self._stored_pace = checkpoint.get("pace")
 
 
@@ -303,11 +262,3 @@ def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
 def as_weights(value: Weights | Mapping[str, Any] | None) -> Weights | None:
     """A weight file from its plain form, as checkpoints store it."""
     return Weights(**value) if isinstance(value, Mapping) else value
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    return value

@@ -23,7 +23,14 @@ from rgbx.disk import whole_file
 from rgbx.errors import RGBXError, WeightsError
 from rgbx.models.checkpoint_file import read_checkpoint
 
-__all__ = ["AtomicCheckpointIO", "fill_frozen", "identity", "keep_trained", "refuse_foreign"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "fill_frozen",
+    "identity",
+    "keep_trained",
+    "refuse_other_backbone",
+    "refuse_other_model",
+]
 
 
 def frozen_keys(module: nn.Module) -> set[str]:
@@ -65,12 +72,11 @@ def keep_trained(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tenso
     return {k: v for k, v in state.items() if k not in frozen}
 
 
-def refuse_foreign(module: Any, checkpoint: dict[str, Any]) -> None:
-    """Check that a checkpoint was written by this model, for these classes and this backbone.
+def refuse_other_model(module: Any, checkpoint: dict[str, Any]) -> None:
+    """Check that a checkpoint was written by this model.
 
     Raises:
-        WeightsError: not an rgbx checkpoint, another model, another number of classes, or other
-            frozen weights.
+        WeightsError: not an rgbx checkpoint, or another model.
     """
     info = checkpoint.get("rgbx")
     name = type(module).__name__
@@ -83,27 +89,22 @@ def refuse_foreign(module: Any, checkpoint: dict[str, Any]) -> None:
             f"The checkpoint belongs to {info['model']}, not to {name}: use the configuration it "
             "was trained with."
         )
-    _refuse_other_arguments(module, checkpoint.get("hyper_parameters", {}), name)
+
+
+def refuse_other_backbone(module: Any, checkpoint: dict[str, Any]) -> None:
+    """Check that a checkpoint was trained on these frozen weights, unless it brings its own.
+
+    Raises:
+        WeightsError: it was trained on others.
+    """
     if not frozen_keys(module) - set(checkpoint["state_dict"]):
-        return  # self-contained: brings its own frozen weights
-    mine = backbone_fingerprint(module)
-    if info["frozen_sha256"] != mine:
+        return
+    mine, theirs = backbone_fingerprint(module), checkpoint["rgbx"]["frozen_sha256"]
+    if theirs != mine:
         raise WeightsError(
-            f"The checkpoint was trained on other frozen weights (sha256 "
-            f"{info['frozen_sha256'][:12]}..., here {mine[:12]}...): set `model.weights` to the "
-            "file it was trained with."
+            f"The checkpoint was trained on other frozen weights (sha256 {theirs[:12]}..., here "
+            f"{mine[:12]}...): set `model.weights` to the file it was trained with."
         )
-
-
-def _refuse_other_arguments(module: Any, stored: dict[str, Any], name: str) -> None:
-    for key in ("encoder", "num_classes"):
-        here = module.hparams.get(key)
-        if key in stored and here is not None and stored[key] != here:
-            raise WeightsError(
-                f"The checkpoint of {name} has {key} = {stored[key]!r}, the configuration asks for "
-                f"{here!r}: use the {'data set' if key == 'num_classes' else 'encoder'} it was "
-                "trained with."
-            )
 
 
 def fill_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

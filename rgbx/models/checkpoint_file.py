@@ -108,6 +108,16 @@ def _release(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(VERSION_PATTERN, value, re.X | re.I) is not None
 
 
+def _options(value: Any) -> bool:
+    return _mapping(value) and all(map(_plain, value.values()))
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(one, int | float | str) for one in value)
+    return value is None or isinstance(value, int | float | str)
+
+
 def _colours(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(
         isinstance(one, list | tuple) and len(one) == 3 and all(_count(v) and v < 256 for v in one)
@@ -135,6 +145,8 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "rgbx.data.palette": (_colours, "a list of colours, three numbers from 0 to 255 each"),
     "rgbx.data.size": (_size, "height and width"),
     "rgbx.data.choice": (_text, "a text"),
+    "rgbx.data.inputs": (_options, "values of options by name"),
+    "rgbx.data.inputs.size": (_size, "height and width"),
     "state_dict": (_tensors, "tensors by name"),
     "hyper_parameters": (_mapping, "a mapping of arguments by name"),
     "epoch": (_count, "a whole number, 0 or more"),

@@ -1,10 +1,11 @@
 """Giving a model what a checkpoint file holds; refusals name the file."""
 
+import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,7 +15,12 @@ from rgbx.errors import RGBXError, WeightsError
 from rgbx.models.checkpoint_file import read_checkpoint
 from rgbx.optim.surgery import is_known_weighting
 
+if TYPE_CHECKING:
+    from rgbx.models.checkpointed import Checkpointed
+
 __all__ = ["build_from", "load_checkpoint", "loading"]
+
+M = TypeVar("M", bound="Checkpointed")
 
 
 def load_checkpoint(model: LightningModule, path: str | Path) -> None:
@@ -30,49 +36,54 @@ def load_checkpoint(model: LightningModule, path: str | Path) -> None:
 
 
 def build_from(
-    source: str | Path | IO[bytes],
-    build: Callable[..., Any],
-    weights_only: bool | None,
-    given: Mapping[str, Any],
-) -> Any:
-    """A model from a checkpoint alone, by Lightning's `load_from_checkpoint`.
+    source: str | Path | IO[bytes], model: type[M], given: Mapping[str, Any], override: bool
+) -> M:
+    """A model from a checkpoint alone.
 
     Args:
         source: the file, or an open one.
-        build: Lightning's, which gets ``weights_only`` and ``given``.
-        weights_only: False: trust the file, and run whatever it names.
-        given: arguments of the model that win over the checkpoint's.
+        model: its class.
+        given: arguments that win over the checkpoint's.
+        override: they may change what the network computes.
 
     Raises:
+        RGBXError: the class has no such argument.
         WeightsError: see `load_checkpoint`; or the model cannot be built from the arguments that
             the checkpoint holds, or would run a class of another package for them; or the source
             is an address, which Lightning would trust.
     """
-    with warnings.catch_warnings():
+    known = inspect.signature(model.__init__).parameters
+    if unknown := [name for name in given if name not in known]:
+        raise RGBXError(f"{model.__name__} has no argument {', '.join(unknown)}.")
+    stored, path = _content(source), _name(source)
+    arguments = stored.get("hyper_parameters", {})
+    if asked := [arguments[name] for name in ("_instantiator", "_class_path") if name in arguments]:
+        raise WeightsError(
+            f"{path} asks to be built by {', '.join(map(str, asked))}, which is code."
+        )
+    kept = {k: v for k, v in arguments.items() if k in known} | dict(given)
+    if "surgery" not in given and not is_known_weighting(kept.get("surgery")):
+        raise WeightsError(
+            f"{path} asks for surgery {kept['surgery']!r}, code outside of rgbx and torchjd, which "
+            "a file may not choose: give surgery=... yourself."
+        )
+    with loading(path), warnings.catch_warnings():
         # a checkpoint brings its frozen weights, or is refused if those built here are others
         warnings.filterwarnings("ignore", message=".*starts? from RANDOM weights")
-        if weights_only is False:
-            return build(weights_only=False, **given)
-        stored = _looked_at(source)
-        surgery = stored.get("hyper_parameters", {}).get("surgery")
-        if "surgery" not in given and not is_known_weighting(surgery):
-            raise WeightsError(
-                f"{_name(source)} asks for surgery {surgery!r}, code outside of rgbx and torchjd, "
-                "which a file may not choose: give surgery=... yourself."
-            )
-        with loading(_name(source)):
-            return build(weights_only=True, **given)
+        built = model(**kept)
+        built.override = override
+        built.on_load_checkpoint(stored)
+        built.load_state_dict(stored["state_dict"])
+    return built
 
 
-def _looked_at(source: str | Path | IO[bytes]) -> dict[str, Any]:
-    """The content of a checkpoint that Lightning will read once more."""
+def _content(source: str | Path | IO[bytes]) -> dict[str, Any]:
     if not isinstance(source, str | Path):
         content: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=True)
-        source.seek(0)
         return content
     if "://" in str(source):
         raise WeightsError(f"{source} is an address: fetch the file, and give its path.")
-    return read_checkpoint(source, mmap=True)
+    return read_checkpoint(source)
 
 
 def _name(source: str | Path | IO[bytes]) -> str:

@@ -63,6 +63,10 @@ class PromptableModule(RGBXModule, ABC):
     """
 
     needs_x = False
+    outside_forward: ClassVar[tuple[str, ...]] = (
+        *("eval_kinds", "eval_prompts", "eval_iou", "val_kinds", "val_prompts"),
+        *("mask_prompt_scale", "boundary", "empty_union"),
+    )
     #: names of what `decode_measured` may return
     measured: ClassVar[tuple[str, ...]] = ()
 

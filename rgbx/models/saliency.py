@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -46,6 +46,13 @@ class SaliencyModule(RGBXModule, ABC):
     Raises:
         RGBXError: an option has a value that cannot work.
     """
+
+    outside_forward: ClassVar[tuple[str, ...]] = (
+        "scores",
+        "eval_size",
+        "wf_beta2",
+        "ber_threshold",
+    )
 
     def __init__(
         self,

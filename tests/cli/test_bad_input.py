@@ -214,9 +214,12 @@ def test_another_papers_checkpoint(fails, checkpoint, mfnet_root, tmp_path):
 
 def test_other_options_than_the_checkpoints(fails, checkpoint, mfnet_root):
     argv = tiny("tasseg_mfnet.yaml", mfnet_root, "--ckpt_path", str(checkpoint))
-    message = fails("test", *argv, "--model.decoder_lora", "false")
+    for option, value in (("decoder_lora", "false"), ("lora_rank", "4")):
+        message = fails("test", *argv, f"--model.{option}", value)
+        assert option in message and "--override" in message
+    message = fails("test", *argv, "--override", "true", "--model.decoder_lora", "false")
     assert "unexpected" in message and "lora_A" in message
-    message = fails("test", *argv, "--model.lora_rank", "4")
+    message = fails("test", *argv, "--override", "true", "--model.lora_rank", "4")
     assert "of another shape" in message
 
 

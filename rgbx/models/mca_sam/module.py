@@ -87,6 +87,12 @@ class MCASAM(SaliencyModule):
     """
 
     needs_x = False
+    outside_forward: ClassVar[tuple[str, ...]] = (
+        *("task", "loss", "zero_init_sc", "token_weight", "sample_weight", "token_temperature"),
+        *("sample_temperature", "num_tokens", "token_target", "contrast_layers", "symmetric"),
+        *("exclude_radius", "layer_weights", "sample_views", "sample_pool", "queue", "projection"),
+        "augmented_loss",
+    )
     parts: ClassVar[dict[str, str]] = {
         "task features": r"generator\.features\.",
         "TC adaptors": r"generator\.token\.",

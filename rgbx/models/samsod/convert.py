@@ -33,6 +33,18 @@ _ADAPTER_PARTS = {
     "background.down": "adaptmlp1.down_proj",
     "background.up": "adaptmlp1.up_proj",
 }
+#: what the authors' code shows the network: ImageNet's numbers for RGB, X in [0, 1] as it is
+_INPUT = {
+    "size": [512, 512],
+    "resize": "pil",
+    "rgb_mean": [0.485, 0.456, 0.406],
+    "rgb_std": [0.229, 0.224, 0.225],
+    "x_mean": 0.0,
+    "x_std": 1.0,
+    "blank": None,
+    "blank_with": "mean",
+    "binary": True,
+}
 _STREAMS = {"rgb_adapters": "rgb", "x_adapters": "depth"}
 _OWN_ADAPTER = re.compile(r"(rgb_adapters|x_adapters)\.(\d+)\.(.+)\.(weight|bias)")
 _GROUP = re.compile(r"(rgb|depth)(\d+)(_\d+)?d?\.(\d+)\..+")
@@ -125,7 +137,7 @@ def _save(model: SAMSOD, target: Path) -> None:
         "pytorch-lightning_version": lightning.__version__,
         "state_dict": model.state_dict(),
         "hyper_parameters": dict(model.hparams),
-        "rgbx": identity(model) | {"data": {}},
+        "rgbx": identity(model) | {"data": {"inputs": _INPUT}},
     }
     AtomicCheckpointIO().save_checkpoint(checkpoint, target)
 

@@ -62,6 +62,9 @@ class SAMSOD(GradientSurgery, SaliencyModule):
     """
 
     size_multiple = 32
+    outside_forward: ClassVar[tuple[str, ...]] = (
+        *("surgery", "lsc_weight", "smoothness_weight", "accumulate", "clip"),
+    )
     parts: ClassVar[dict[str, str]] = {
         "RGB adapters": "rgb_adapters",
         "X adapters": "x_adapters",

@@ -70,6 +70,9 @@ class StableSAM(PromptableModule):
         WeightsError: a weight file is missing, damaged or of another model.
     """
 
+    outside_forward: ClassVar[tuple[str, ...]] = (
+        *("init", "loss", "points", "bce_weight", "dice_weight", "decode_batch"),
+    )
     parts: ClassVar[dict[str, str]] = {
         "DSP": r"plugin\..*\.dsp\.",
         "DRP": r"plugin\..*\.drp\.",

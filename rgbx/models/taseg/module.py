@@ -17,6 +17,7 @@ from rgbx.models.base import OptimizerFactory, as_weights
 from rgbx.models.semantic import MFNET_CLASSES, SemanticModule
 from rgbx.models.taseg.decoder import TextAwareDecoder
 from rgbx.models.taseg.network import Fusion, TASegNetwork, build_encoder
+from rgbx.models.trained_with import other_arguments
 from rgbx.optim.schedules import Poly, Schedule
 
 __all__ = ["TASeg"]
@@ -58,6 +59,7 @@ class TASeg(SemanticModule):
         WeightsError: a weight file is missing, damaged or of another model.
     """
 
+    outside_forward: ClassVar[tuple[str, ...]] = ("ce_weight", "dice_weight", "dice_classes")
     parts: ClassVar[dict[str, str]] = {
         "thermal patch embedding": r"x_patch_embed",
         "fusion (DFFM / concat)": r"\.(dffm|concat)\.",
@@ -128,8 +130,18 @@ class TASeg(SemanticModule):
         self._text_is_encoded = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """As every model; the text embeddings come with the checkpoint."""
+        """As every model; the text embeddings come with the checkpoint.
+
+        Where names, templates or the text encoder are others, they are encoded anew.
+        """
         super().on_load_checkpoint(checkpoint)
+        if not self.hparams["text"]:
+            return
+        changed = other_arguments(self, checkpoint.get("hyper_parameters", {}))
+        if not {"class_names", "templates", "text_encoder"}.isdisjoint(changed):
+            if not self._text_is_encoded:
+                self.encode_text()
+            checkpoint["state_dict"]["text_embeddings"] = self.get_buffer("text_embeddings").clone()
         self._text_is_encoded = True
 
     def low_resolution(self, rgb: Tensor, x: Tensor | None) -> Tensor:

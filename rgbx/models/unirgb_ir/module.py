@@ -22,6 +22,13 @@ class UniRGBIRTask(RGBXModule):
     """
 
     size_multiple = 1  # the backbone pads
+    outside_forward: ClassVar[tuple[str, ...]] = (
+        "class_weights",
+        "bce_weight",
+        "iou_weight",
+        "ssim_weight",
+        "aux_weight",
+    )
     parts: ClassVar[dict[str, str]] = {
         "feature pool (MFP)": r"adapter_spm|adapter_level_embed",
         "injectors (SFI)": "adapter_stages",
