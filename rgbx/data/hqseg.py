@@ -152,7 +152,7 @@ class HQSeg44K(PromptableDataModule):
         order = np.random.default_rng([_SHOT_SEED, total]).permutation(total)
         chosen = sorted(order[: self.low_shot].tolist())
         rank_zero_info(f"HQSeg44K: {self.low_shot} of {total} training pictures are used")
-        return Scan([scan.records[i] for i in chosen], scan.problems)
+        return scan._replace(records=[scan.records[i] for i in chosen])
 
     def _missing(self, what: str) -> DataError:
         state = f"has no {what}" if self.root.is_dir() else "does not exist"

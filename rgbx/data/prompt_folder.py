@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rgbx.data.files import IMAGE_SUFFIXES
+from rgbx.data.index import all_stems, passed_over
 from rgbx.data.parts import join_sets
 from rgbx.data.prompt_dataset import ResizeMode
 from rgbx.data.promptable import PromptableDataModule
@@ -94,18 +94,17 @@ class PromptFolder(PromptableDataModule):
         train, test = seeded_split(rest, len(val) / max(len(rest), 1), self.seed)
         chosen = set({"train": train, "val": val, "test": test}[split])
         problems = scan.problems if split == "train" else []
-        return Scan([r for r in scan.records if r.name in chosen], problems)
+        return Scan([r for r in scan.records if r.name in chosen], problems, scan.notes)
 
     def _scan_predict(self) -> Scan:
         if self._flat:
             return _pair(self.root, labelled=False)
         if self._folders:
             return join_sets({s: _pair(f, labelled=False) for s, f in self._folders.items()})
-        if self.root.is_dir() and any(
-            p.suffix.lower() in IMAGE_SUFFIXES for p in _files(self.root)
-        ):
-            index = index_images(self.root)
-            return pair(index, {"rgb": index})
+        index = index_images(self.root) if self.root.is_dir() else {}
+        if names := all_stems([index]):
+            notes = passed_over([index], names)
+            return pair(names, {"rgb": index})._replace(notes=tuple(notes))
         raise self._missing("pictures")
 
     def why_no_test(self) -> str:
@@ -117,16 +116,14 @@ class PromptFolder(PromptableDataModule):
         return DataError(f"{self.root} {state}; set data.root to a folder with {_TREE}")
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()]
-
-
 def _pair(folder: Path, labelled: bool = True) -> Scan:
     images, masks = find_folder(folder, _IMAGES), find_folder(folder, _MASKS)
     assert images is not None, "only folders with pictures get here"
-    parts = {"rgb": index_images(images)}
+    parts = {"rgb": index_images(images, nested=True)}
     if labelled:
         if masks is None:
             raise DataError(f"{folder} has no folder of masks (gt, masks or mask)")
-        parts["mask"] = index_images(masks)
-    return pair(sorted(set().union(*parts.values())), parts, where=str(folder))
+        parts["mask"] = index_images(masks, nested=True)
+    names = all_stems(parts.values())
+    scan = pair(names, parts, where=str(folder))
+    return scan._replace(notes=tuple(passed_over(parts.values(), names)))

@@ -176,4 +176,4 @@ class PromptableDataModule(RGBXDataModule):
         paths = [str(record.rgb) for record in scan.records]  # stems may repeat between folders
         held = set(seeded_split(paths, self.val_share, self.seed)[1])
         chosen = [r for r in scan.records if (str(r.rgb) in held) == (split == "val")]
-        return Scan(chosen, scan.problems if split == "train" else [])
+        return Scan(chosen, scan.problems if split == "train" else [], scan.notes)

@@ -127,5 +127,5 @@ class SaliencyDataModule(RGBXDataModule):
             f"samples are held out by seed {self.seed}"
         )
         if split == "val":
-            return Scan([by_key[key] for key in val], [])
-        return Scan([by_key[key] for key in train], scan.problems)
+            return Scan([by_key[key] for key in val], [], scan.notes)
+        return Scan([by_key[key] for key in train], scan.problems, scan.notes)

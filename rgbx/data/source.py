@@ -51,6 +51,7 @@ class Source:
         grey_borders: two-class masks are grey at their borders by nature; nothing to warn of.
         resize_x: a second modality of another size is resized to the visible picture.
         skipped: kinds of problems whose samples are left out with a count, whatever `on_bad` says.
+        ignore_ids: ids in the masks that become 255, which is not scored.
         size_hint: what to do about a second modality of another size, after a semicolon.
     """
 
@@ -70,6 +71,7 @@ class Source:
     grey_borders: bool = False
     resize_x: bool = False
     skipped: tuple[Kind, ...] = ()
+    ignore_ids: tuple[int, ...] = ()
     size_hint: str = ""
     root: Path
     on_bad: Literal["error", "skip"] = "error"
@@ -162,7 +164,11 @@ class Source:
                 records.append(record)
         self._report(split, problems)
         if not records:
-            raise DataError(f"{self.root}: the {split} split of {type(self).__name__} is empty")
+            said = "".join(f"; {note}" for note in found.notes)
+            name = type(self).__name__
+            raise DataError(f"{self.root}: the {split} split of {name} is empty{said}")
+        for note in found.notes:
+            rank_zero_warn(note)
         usual = self.expected.get(split)
         if usual is not None and usual != len(records):
             rank_zero_warn(
@@ -216,6 +222,7 @@ class Source:
             SampleError: an id is neither a class nor 255.
         """
         ids = read_binary(path) if self.binary else read_ids(path)
+        ids[np.isin(ids, self.ignore_ids)] = IGNORE
         values = np.unique(ids)
         foreign = values[(values != IGNORE) & ((values < 0) | (values >= self.num_classes))]
         if foreign.size:

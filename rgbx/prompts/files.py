@@ -29,7 +29,9 @@ from rgbx.prompts.prompt import Prompt
 
 __all__ = ["PromptFile", "read_prompts", "scale_prompt"]
 
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+_PICTURES = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
+)
 
 
 class PromptFile:
