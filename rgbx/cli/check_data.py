@@ -57,6 +57,15 @@ def _parser() -> CommandParser:
         metavar="true|false",
         help="also print class frequencies, ENet weights, and means and deviations of rgb and x",
     )
+    parser.add_argument(
+        *("--near_duplicates", "--near-duplicates"),
+        type=_flag,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="true|false",
+        help="also list images of different splits that look the same (rescaled, flipped, ...)",
+    )
     return parser
 
 
@@ -82,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     data = _instantiate([*_from_configs(arguments.config), *rest])
     from rgbx.data.check import check, contact_sheet
 
-    report = check(data, statistics=arguments.statistics)
+    report = check(data, statistics=arguments.statistics, alike=arguments.near_duplicates)
     if arguments.statistics:
         from rgbx.cli.data_statistics import print_statistics
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from rgbx.data.dataset import Batch, RGBXDataset, Sample
@@ -145,6 +145,8 @@ class RGBXDataModule(Source, LightningDataModule):
             raise DataError(
                 f"{self.root} has no validation set; give data.val_share to cut one from train"
             )
+        for text in self.half_there():
+            rank_zero_warn(text)
         for split in _STAGES.get(stage or "", self.test_splits if stage == "test" else self.splits):
             if split not in self._sets and split in (*self.splits, "predict"):
                 self._sets[split] = self.dataset(split)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rgbx.data.records import Problem
+from rgbx.data.records import Problem, Record
 from rgbx.data.split_statistics import SplitStatistics
 
 __all__ = ["Report", "SplitReport"]
@@ -32,7 +32,8 @@ class SplitReport:
         x_low, x_high: its smallest and largest value.
         grey_masks: of two-class masks, those in which more than 1 % of the pixels are neither
             within 0 to 8 nor within 247 to 255 (soft or wrongly scaled), with that share.
-        names: visible pictures, to find samples that are in two splits.
+        records: all samples, to find those that are in two splits.
+        thumbnails: small grey copies of the visible images, where asked for, and their files.
         remarks: what is odd about the split as a whole.
         rows: (title, picture) of a few samples: rgb, x, mask over rgb.
         statistics: means, deviations and class shares of the usable pairs, where asked for.
@@ -51,7 +52,8 @@ class SplitReport:
     x_low: float = 1.0
     x_high: float = 0.0
     grey_masks: dict[str, float] = field(default_factory=dict)
-    names: set[Path] = field(default_factory=set)
+    records: list[Record] = field(default_factory=list)
+    thumbnails: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
     rows: list[tuple[str, Picture]] = field(default_factory=list)
     statistics: SplitStatistics | None = None
 
@@ -83,7 +85,11 @@ class SplitReport:
 
 @dataclass
 class Report:
-    """What was found in a data set."""
+    """What was found in a data set.
+
+    `shared` are images that are in two splits, `near_duplicates` those that look the same:
+    (split, file, other split, file).
+    """
 
     data: str
     root: str
@@ -91,6 +97,8 @@ class Report:
     splits: dict[str, SplitReport]
     breaking: list[str]
     warnings: list[str]
+    shared: list[tuple[str, str, str, str]] = field(default_factory=list)
+    near_duplicates: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for report.json."""
@@ -100,6 +108,8 @@ class Report:
             "ok": not self.breaking,
             "breaking": self.breaking,
             "warnings": self.warnings,
+            "shared": self.shared,
+            "near_duplicates": self.near_duplicates,
             "splits": {name: self._split(report) for name, report in self.splits.items()},
         }
 

@@ -44,6 +44,7 @@ Kind = Literal[
     "constant",
     "nan",
     "black",
+    "leak",
 ]
 
 _BITS_PER_SAMPLE = 258  # number of the tag

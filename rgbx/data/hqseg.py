@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from rgbx.data.hqseg_folders import TEST, TRAIN, Part, find_part, scan_part
+from rgbx.data.hqseg_folders import TEST, TRAIN, Part, find_part, half_part, scan_part
 from rgbx.data.parts import join_sets
 from rgbx.data.prompt_dataset import ResizeMode
 from rgbx.data.promptable import PromptableDataModule
@@ -109,6 +109,17 @@ class HQSeg44K(PromptableDataModule):
         if self.has_val:
             scan = self.cut(scan, split)
         return self._few(scan) if split == "train" and self.low_shot else scan
+
+    def half_there(self) -> list[str]:
+        """Name the parts of which a folder or a list is missing."""
+        wanted = {n: p for n, p in TRAIN.items() if self.sets is None or n in self.sets} | TEST
+        found = {n: half_part(self.root, p) for n, p in wanted.items() if not self._has(p)}
+        return [
+            f"{text}: {name} of HQSeg-44K cannot be used" for name, text in found.items() if text
+        ]
+
+    def _has(self, part: Part) -> bool:
+        return find_part(self.root, part) is not None
 
     def why_no_test(self) -> str:
         """Say why there is no test split."""

@@ -7,7 +7,7 @@ from rgbx.data.index import all_stems, subfolders
 from rgbx.data.lists import is_there
 from rgbx.data.records import Scan, find_folder, index_images, join, pair, read_list
 
-__all__ = ["TEST", "TRAIN", "Part", "find_part", "scan_part"]
+__all__ = ["TEST", "TRAIN", "Part", "find_part", "half_part", "scan_part"]
 
 _JPEG = frozenset({".jpg", ".jpeg"})
 _PNG = frozenset({".png"})
@@ -82,8 +82,7 @@ TEST = {
 
 def find_part(root: Path, part: Part) -> Found | None:
     """Find the folders of a part below the root, or below ``data`` in it; None if it is absent."""
-    roots = [root, *(f for name in _OUTER if (f := find_folder(root, (name,))) is not None)]
-    for base in roots:
+    for base in _roots(root):
         for images, masks in part.places:
             found = _walk(base, images), _walk(base, masks)
             if found[0] is None or found[1] is None:
@@ -95,6 +94,24 @@ def find_part(root: Path, part: Part) -> Found | None:
                 known = all_stems([index_images(found[0]), index_images(found[1])])
                 return Found(found[0], found[1], read_list(listed, known))
     return None
+
+
+def half_part(root: Path, part: Part) -> str:
+    """What there is of a part that cannot be found, and what is missing; empty if it is absent."""
+    for base in _roots(root):
+        for images, masks in part.places:
+            found = {place: _walk(base, place) for place in (images, masks)}
+            there = [path for path in found.values() if path is not None]
+            if len(there) == 2 and images != masks:  # a whole set, without the list of this part
+                return f"{there[0].parent} has no list/{part.split}.txt"
+            if len(there) == 1:
+                lacks = next(place for place, path in found.items() if path is None)
+                return f"{there[0]} is there, but {base / lacks} is not"
+    return ""
+
+
+def _roots(root: Path) -> list[Path]:
+    return [root, *(f for name in _OUTER if (f := find_folder(root, (name,))) is not None)]
 
 
 def _walk(folder: Path, path: str) -> Path | None:

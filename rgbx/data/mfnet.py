@@ -147,6 +147,10 @@ class MFNet(RGBXDataModule):
         lists, names = self._names(split, all_stems((rgb, x or {}, mask)))
         return self._pair(names, rgb, x, mask, lists)
 
+    def share_by_design(self, first: str, second: str) -> bool:
+        """With the protocol "trainval", val is trained on."""
+        return self.protocol == "trainval" and {first, second} == {"train", "val"}
+
     @property
     def choice(self) -> str:
         """What checkpoints are chosen on."""

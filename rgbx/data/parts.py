@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rgbx.data.index import Index, all_stems, passed_over
+from rgbx.data.index import Index, all_stems, passed_over, subfolders
 from rgbx.data.records import Scan, find_folder, index_images, join, pair
 
 __all__ = ["MASK", "RGB", "Found", "Parts", "find_parts", "first_parts", "join_sets", "nested"]
@@ -85,6 +85,37 @@ def find_parts(folder: Path | None, x_folders: Sequence[str]) -> Parts | None:
     if rgb is None or (x_folders and x is None):
         return None
     return Parts(rgb, x, find_folder(folder, MASK))
+
+
+def half_parts(root: Path, x_folders: Sequence[str]) -> list[str]:
+    """Name folders below a root that are half a set: masks or x without rgb, rgb without x.
+
+    Folders that hold overlays are results of rgbx, not data.
+    """
+    lines: list[str] = []
+    for folder, below in _folders_below(root, 3):
+        names = {"visible images": RGB, "x": x_folders, "masks": MASK}
+        places = {
+            part: next((below[word.lower()] for word in words if word.lower() in below), None)
+            for part, words in names.items()
+        }
+        there = [f"{place.name} ({part})" for part, place in places.items() if place]
+        needed = ("visible images", *(("x",) if x_folders else ()))
+        lacks = [f"{part} ({', '.join(names[part])})" for part in needed if not places[part]]
+        if lacks and len(there) >= (2 if x_folders else 1) and "overlays" not in below:
+            lines.append(
+                f"{folder} has {' and '.join(there)}, but no folder of {' and '.join(lacks)}: it "
+                "is not used"
+            )
+    return lines
+
+
+def _folders_below(root: Path, depth: int) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """A folder and those below it, each with its own folders by their names in lower case."""
+    below = {folder.name.lower(): folder for folder in reversed(subfolders(root))}
+    yield root, below
+    for folder in below.values() if depth else ():
+        yield from _folders_below(folder, depth - 1)
 
 
 def first_parts(folders: Iterable[Path | None], x_folders: Sequence[str]) -> Parts | None:

@@ -60,7 +60,7 @@ class PromptFolder(PromptableDataModule):
             root, size, mixture, occlusion, resize_mode, prompts, val_share=val_share, **kwargs
         )
         self._flat = find_folder(self.root, _IMAGES) is not None
-        found = {s: f for s, names in _SPLITS.items() if (f := find_folder(self.root, names))}
+        found = _split_folders(self.root)
         self._folders = {s: f for s, f in found.items() if find_folder(f, _IMAGES)}
         has_test = self.val_share > 0 if self._flat else "test" in self._folders
         self.test_splits = ("test",) if has_test else ()
@@ -107,6 +107,16 @@ class PromptFolder(PromptableDataModule):
             return pair(names, {"rgb": index})._replace(notes=tuple(notes))
         raise self._missing("pictures")
 
+    def half_there(self) -> list[str]:
+        """Name split folders that have masks but no images."""
+        folders = {} if self._flat else _split_folders(self.root)
+        return [
+            f"{folder} has masks ({masks.name}), but no folder of images ({', '.join(_IMAGES)}): it "
+            "is not used"
+            for split, folder in folders.items()
+            if split not in self._folders and (masks := find_folder(folder, _MASKS)) is not None
+        ]
+
     def why_no_test(self) -> str:
         """Say why there is no test split."""
         return str(self._missing("test set"))
@@ -114,6 +124,10 @@ class PromptFolder(PromptableDataModule):
     def _missing(self, what: str) -> DataError:
         state = f"has no {what}" if self.root.is_dir() else "does not exist"
         return DataError(f"{self.root} {state}; set data.root to a folder with {_TREE}")
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    return {s: f for s, names in _SPLITS.items() if (f := find_folder(root, names))}
 
 
 def _pair(folder: Path, labelled: bool = True) -> Scan:

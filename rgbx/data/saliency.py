@@ -7,9 +7,11 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.parts import MASK, Parts, find_parts, first_parts
+from rgbx.data.index import subfolders
+from rgbx.data.parts import MASK, Parts, find_parts, first_parts, half_parts
 from rgbx.data.records import Scan, seeded_split
 from rgbx.errors import DataError
+from rgbx.text import printable
 
 __all__ = ["SaliencyDataModule"]
 
@@ -75,6 +77,14 @@ class SaliencyDataModule(RGBXDataModule):
         """What checkpoints are chosen on, as words for a table."""
         return "THE TEST SET" if self.choose_on_test else self._cut_choice()
 
+    def share_by_design(self, first: str, second: str) -> bool:
+        """Checkpoints that are chosen on the test set are validated on it."""
+        return self.choose_on_test and "val" in (first, second) and "train" not in (first, second)
+
+    def half_there(self) -> list[str]:
+        """Name folders of sets in which that of rgb or of x is missing."""
+        return half_parts(self.root, self.x_folders)
+
     def why_no_test(self) -> str:
         """Say why there is no test split."""
         state = "has no test set" if self.root.is_dir() else "does not exist"
@@ -95,9 +105,12 @@ class SaliencyDataModule(RGBXDataModule):
             DataError: there is no folder of masks.
         """
         if parts.mask is None:
+            used = (parts.rgb.name, parts.x.name if parts.x else "")
+            others = [p.name for p in subfolders(parts.rgb.parent) if p.name not in used]
+            there = f"; there are {', '.join(map(printable, others[:8]))}" if others else ""
             raise DataError(
-                f"{parts.rgb.parent} has no folder of masks ({' or '.join(MASK)}): {split} cannot "
-                "go without; prediction can"
+                f"{parts.rgb.parent} has no folder of masks ({' or '.join(MASK)}){there}: {split} "
+                "cannot go without; prediction can"
             )
         return parts
 

@@ -24,6 +24,7 @@ from rgbx.data.files import (
     read_soft,
 )
 from rgbx.data.normalise import Mask, Raw, Triple
+from rgbx.data.overlap import describe, shared_images
 from rgbx.data.records import Problem, Record, Scan
 from rgbx.data.scribbles import read_scribble
 from rgbx.data.transforms import IGNORE, resize_image
@@ -51,6 +52,7 @@ class Source:
         grey_borders: two-class masks are grey at their borders by nature; nothing to warn of.
         resize_x: a second modality of another size is resized to the visible picture.
         skipped: kinds of problems whose samples are left out with a count, whatever `on_bad` says.
+        known_leaks: names of samples that a published protocol both trains and tests on.
         ignore_ids: ids in the masks that become 255, which is not scored.
         size_hint: what to do about a second modality of another size, after a semicolon.
     """
@@ -71,6 +73,7 @@ class Source:
     grey_borders: bool = False
     resize_x: bool = False
     skipped: tuple[Kind, ...] = ()
+    known_leaks: tuple[str, ...] = ()
     ignore_ids: tuple[int, ...] = ()
     size_hint: str = ""
     root: Path
@@ -162,6 +165,10 @@ class Source:
             problems += bad
             if not bad:
                 records.append(record)
+        if split == "train":
+            leaks = self._leaks(records)
+            problems += leaks.values()
+            records = [record for record in records if str(record.rgb) not in leaks]
         self._report(split, problems)
         if not records:
             said = "".join(f"; {note}" for note in found.notes)
@@ -178,6 +185,43 @@ class Source:
         for remark in self.remarks(split, records):
             rank_zero_warn(remark)
         return records
+
+    def half_there(self) -> list[str]:
+        """Name the parts of the data set of which some folders are there and others are not."""
+        return []
+
+    def share_by_design(self, first: str, second: str) -> bool:
+        """Tell whether two splits are meant to have samples in common, as options say."""
+        return False
+
+    def _leaks(self, train: Sequence[Record]) -> dict[str, Problem]:
+        """Training images (by path) that other splits hold too, and that must not be trained on.
+
+        Copies under other names are left out by ``on_bad: skip`` and else only named: numbers that
+        come of it are too good, but which of the two the user meant is not known.
+        """
+        found: dict[str, Problem] = {}
+        for split in self.splits:
+            if split == "train" or self.share_by_design("train", split):
+                continue
+            try:
+                others = self.scan(split).records
+            except DataError:  # a split that cannot be read is reported where it is needed
+                continue
+            shared = shared_images(train, others)
+            shared = [s for s in shared if s.first.name not in self.known_leaks]
+            copies = [s for s in shared if not s.same_file]
+            if self.on_bad != "skip":
+                for line in describe(copies, "train", split):
+                    rank_zero_warn(
+                        f"PROBLEM in {self.root}: {line}: scores will be too good. on_bad: skip "
+                        "leaves them out of train"
+                    )
+                shared = [s for s in shared if s.same_file]
+            for one in shared:
+                text = f"{one.first.rgb} is in train and in {split} ({one.second.rgb})"
+                found.setdefault(str(one.first.rgb), Problem("leak", text))
+        return found
 
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
         """Say what is odd about the pairs of a split as a whole; nothing here, data sets may."""
