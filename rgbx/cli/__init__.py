@@ -5,6 +5,7 @@ module with ``main(argv) -> int``, imported when it is asked for.
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ def run(argv: list[str]) -> int:
         return 0
     # before torch is loaded: idle OpenMP threads that spin make a busy machine far slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names that are no text must not stop it
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(argv)
     except RGBXError as error:

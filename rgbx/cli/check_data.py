@@ -149,6 +149,8 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from rgbx.text import printable
+
     console = Console()
     console.print(_split_table(report))
     console.print(_class_table(report))
@@ -159,9 +161,9 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
             limits = f"{found.x_low:.3f} to {found.x_high:.3f}"
             console.print(f"x of {split}: {limits}, mean {measured} ({given})")
     for line in report.warnings:
-        console.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/] {escape(printable(line))}", soft_wrap=True)
     for line in report.breaking:
-        console.print(f"[red]problem:[/] {escape(line)}", soft_wrap=True)
+        console.print(f"[red]problem:[/] {escape(printable(line))}", soft_wrap=True)
     verdict = f"{len(report.breaking)} problems" if report.breaking else "no problem found"
     console.print(f"{report.data} in {report.root}: {verdict}", soft_wrap=True)
     if note := getattr(data, "split_note", ""):

@@ -62,7 +62,7 @@ class PromptedOutputs:
         place, rgb, frame = image.place, image.rgb, image.frame
         prompts = [frame.to_picture(prompt) for prompt in image["prompts"]]
         stack = masks.cpu().numpy().astype(bool)
-        self._list[place] = [
+        self._list[str(image["name"])] = [
             {**prompt, "mask": self._mask(f"{place}_{i}", mask)}
             for i, (mask, prompt) in enumerate(zip(stack, prompts, strict=True))
         ]
@@ -115,7 +115,10 @@ class PromptedOutputs:
         """Write ``prompts.json``, if there were prompts."""
         if self._list:
             text = json.dumps(self._list, indent=1, ensure_ascii=False)
-            (self.folder / LIST).write_text(text + "\n", encoding="utf-8")
+            # names that are no text become JSON's escapes
+            (self.folder / LIST).write_text(
+                text + "\n", encoding="utf-8", errors="backslashreplace"
+            )
 
     def _mask(self, place: str, mask: NDArray[np.bool_]) -> str:
         """Write one mask; returns where, relative to the folder."""

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from rgbx.data.dataset import Batch, RGBXDataset, Sample
+from rgbx.data.file_names import file_names
 from rgbx.data.frequencies import class_frequencies
 from rgbx.data.loaders import ordered_loader, training_loader
 from rgbx.data.normalise import Statistics
@@ -112,6 +113,7 @@ class RGBXDataModule(Source, LightningDataModule):
         if bad := mistakes(self):
             raise RGBXError(f"{type(self).__name__} cannot work with {'; '.join(bad)}")
         self._sets: dict[str, RGBXDataset] = {}
+        self._file_names: dict[str, dict[str, str]] = {}
         self._frequencies: dict[str, tuple[float, ...]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,6 +134,12 @@ class RGBXDataModule(Source, LightningDataModule):
         """The samples of a split that has been set up, in the order of its loader; else none."""
         found = self._sets.get(split)
         return [] if found is None else found.records
+
+    def file_names(self, split: str) -> dict[str, str]:
+        """For the visible image's path of each sample, what files about it are called."""
+        if split not in self._file_names:
+            self._file_names[split] = file_names(self.records(split), self.endings)
+        return self._file_names[split]
 
     def setup(self, stage: str | None = None) -> None:
         """Find the samples of a stage (Lightning calls this).

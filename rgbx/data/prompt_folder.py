@@ -111,8 +111,8 @@ class PromptFolder(PromptableDataModule):
         """Name split folders that have masks but no images."""
         folders = {} if self._flat else _split_folders(self.root)
         return [
-            f"{folder} has masks ({masks.name}), but no folder of images ({', '.join(_IMAGES)}): it "
-            "is not used"
+            f"{folder} has masks ({masks.name}), but no folder of images ({', '.join(_IMAGES)}): "
+            "it is not used"
             for split, folder in folders.items()
             if split not in self._folders and (masks := find_folder(folder, _MASKS)) is not None
         ]

@@ -1,5 +1,6 @@
 """What data sets for promptable models have in common: options, samples, one's own prompts."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rgbx.data.jitter import LargeScaleJitter
 from rgbx.data.prompt_dataset import PromptedEvaluation, PromptedTraining, ResizeMode
 from rgbx.data.records import Problem, Record, Scan, seeded_split
 from rgbx.errors import DataError, RGBXError
-from rgbx.prompts import RTS, PromptFile, PromptMixture, foreground, read_prompts
+from rgbx.prompts import KINDS, RTS, PromptFile, PromptMixture, foreground, read_prompts
 
 __all__ = ["PromptableDataModule"]
 
@@ -60,6 +61,7 @@ class PromptableDataModule(RGBXDataModule):
     soft_masks = True
     grey_borders = True
     skipped = ("missing",)
+    endings = tuple(f"_{kind}" for kind in KINDS)
 
     def __init__(
         self,
@@ -149,7 +151,7 @@ class PromptableDataModule(RGBXDataModule):
         if self.prompts is not None:
             return read_prompts(Path(self.prompts).expanduser())
         for name in _PROMPTS:
-            if (self.root / name).is_file():
+            if os.path.lexists(self.root / name):
                 return read_prompts(self.root / name)
         raise DataError(
             f"{self.root} holds no prompts: prediction needs {' or '.join(_PROMPTS)} there, or "

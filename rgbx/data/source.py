@@ -52,6 +52,7 @@ class Source:
         grey_borders: two-class masks are grey at their borders by nature; nothing to warn of.
         resize_x: a second modality of another size is resized to the visible picture.
         skipped: kinds of problems whose samples are left out with a count, whatever `on_bad` says.
+        endings: of the files that are written about one sample.
         known_leaks: names of samples that a published protocol both trains and tests on.
         ignore_ids: ids in the masks that become 255, which is not scored.
         size_hint: what to do about a second modality of another size, after a semicolon.
@@ -73,6 +74,7 @@ class Source:
     grey_borders: bool = False
     resize_x: bool = False
     skipped: tuple[Kind, ...] = ()
+    endings: tuple[str, ...] = ("",)
     known_leaks: tuple[str, ...] = ()
     ignore_ids: tuple[int, ...] = ()
     size_hint: str = ""

@@ -16,6 +16,7 @@ Coordinates are pixels of the picture as it is stored, and must lie in it. Names
 of a picture (``cat.jpg``) is taken off. Commas in names need quotes in CSV.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from rgbx.prompts.csv_file import read_csv
 from rgbx.prompts.entries import Entry
 from rgbx.prompts.json_file import read_json
 from rgbx.prompts.prompt import Prompt
+from rgbx.text import printable, read_utf8
 
 __all__ = ["PromptFile", "read_prompts", "scale_prompt"]
 
@@ -62,9 +64,13 @@ class PromptFile:
         there = set(known)
         for name in self.names:
             if name not in there:
+                ends = [n for n in there if n.rpartition("/")[2] == name.rpartition("/")[2]]
+                also = [n for n in there if n.casefold() == name.casefold()]
+                near = ", ".join(printable(n) for n in sorted(also or ends)[:5])
+                hint = f"there is {near}" if near else "use the file name of a picture"
                 raise DataError(
-                    f"{self._entries[name][0].where}: there is no picture {name!r}; use the file "
-                    "name of a picture without its suffix"
+                    f"{self._entries[name][0].where}: there is no picture {name!r}; {hint} without "
+                    "its suffix"
                 )
 
     def prompts(self, name: str, size: tuple[int, int]) -> list[Prompt]:
@@ -93,11 +99,7 @@ def read_prompts(path: str | Path) -> PromptFile:
     readers = {".json": read_json, ".csv": read_csv}
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: prompts are read from .json and .csv files only")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise DataError(f"{path}: the prompts cannot be read ({reason})") from error
+    text = read_utf8(path, "a file of prompts")
     return PromptFile(path, readers[path.suffix.lower()](path, text))
 
 
@@ -119,6 +121,7 @@ def scale_prompt(prompt: Prompt, size: tuple[int, int], content: tuple[int, int]
 
 
 def _stem(name: str) -> str:
+    name = unicodedata.normalize("NFC", name)  # as the names of pictures
     suffix = Path(name).suffix
     return name.removesuffix(suffix) if suffix.lower() in _PICTURES else name
 
