@@ -36,22 +36,20 @@ def read_bounded(path: Path, what: str) -> bytes:
 
     Args:
         path: the file.
-        what: what was expected, for messages ("a list of names").
+        what: what was expected, for messages ("the list of names").
 
     Raises:
         DataError: it is no regular file, too large, or cannot be read.
     """
     if kind := kind_of_file(path):
-        raise DataError(f"{path} cannot be read ({kind}), but {what} was expected")
+        raise DataError(f"{path}: {what} cannot be read ({kind})")
     try:
         size = path.stat().st_size
         if size > _LARGEST:
-            raise DataError(
-                f"{path} has {size} bytes, but {what} was expected; is it another file?"
-            )
+            raise DataError(f"{path}: {what} cannot be read ({size} bytes are too many)")
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+        raise DataError(f"{path}: {what} cannot be read ({error.strerror})") from error
 
 
 def read_utf8(path: Path, what: str) -> str:
@@ -65,9 +63,9 @@ def read_utf8(path: Path, what: str) -> str:
     try:
         return data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
+        encoding = "UTF-16" if marked else "UTF-8"
         raise DataError(
-            f"{path} is not {'UTF-16' if marked else 'UTF-8'} text, but {what} was expected; save "
-            "it as UTF-8"
+            f"{path}: {what} cannot be read (it is not {encoding} text); save it as UTF-8"
         ) from error
 
 

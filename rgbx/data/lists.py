@@ -51,29 +51,31 @@ def read_list(
         DataError: the file is no text, has a line that can be no name, or names one sample by two
             different paths.
     """
-    data = read_bounded(path, "a list of names")
+    data = read_bounded(path, "the list of names")
     names = _Names(known, aliases or {})
     lines = _decoded(data, bool(known))
-    if lines is None:
-        lines = next((guess for guess in _guesses(data) if names.has_all(guess)), None)
+    # a few words in another encoding may be UTF-8 by chance, and then name nothing
+    if lines is None or not (data.isascii() or names.has_all(lines)):
+        lines = next((guess for guess in _guesses(data) if names.has_all(guess)), lines)
     if lines is None:
         raise DataError(
             f"{path} is no text file in UTF-8, but a list of names was expected, and in no other "
             "encoding does all that it names exist; save it as UTF-8"
         )
-    found: dict[str, str] = {}  # name -> the path that it was written as
+    found: dict[str, str] = {}  # name -> the folders in front of it that do not belong to it
     for number, line in enumerate(lines, 1):
         if len(line) > _LONGEST:
             raise DataError(
                 f"{path} line {number} has {len(line)} characters; a list has one name per line"
             )
         if line.strip():
-            name, written = names.find(line) or names.absent(line)
-            before = _folder(found.setdefault(name, written))
-            if before and _folder(written) and before != _folder(written):
+            name, folder = names.find(line) or names.absent(line)
+            before = found.setdefault(name, folder)
+            if before and folder and before != folder:
                 raise DataError(
-                    f"{path}: {printable(found[name])} and {printable(written)} are both taken for "
-                    f"the sample {printable(name)}; without their folders, names must differ"
+                    f"{path} names {printable(name)} in {printable(before)} and in "
+                    f"{printable(folder)}, which are taken for one sample; without their folders, "
+                    "names must differ"
                 )
     return list(found)
 
@@ -86,7 +88,7 @@ class _Names:
         self._nested = any("/" in name for name in known)
 
     def find(self, line: str) -> tuple[str, str] | None:
-        """The sample that a line names, and the path as written; None if it does not exist."""
+        """The sample that a line names, and the folders before it; None if it does not exist."""
         for text in _columns(line):
             for path in dict.fromkeys((text, text.replace("\\", "/"))):
                 parts = path.split("/")
@@ -94,7 +96,7 @@ class _Names:
                     tail = "/".join(parts[i:])
                     name = self._known.get(_stem(tail)) or self._known.get(tail)
                     if name is not None:
-                        return name, path
+                        return name, "/".join(parts[:i])
         return None
 
     def has_all(self, lines: list[str]) -> bool:
@@ -110,7 +112,8 @@ class _Names:
         pictures = [end for end in ends if _stem(text[:end]) != text[:end]]
         strict = [end for end in ends if text[end] != " " or not self._known]
         path = text[: min(pictures or strict or [len(text)])].strip("\"'").replace("\\", "/")
-        return _stem(path if self._nested else path.rpartition("/")[2]), path
+        folder, _, last = path.rpartition("/")
+        return (_stem(path), "") if self._nested else (_stem(last), folder)
 
 
 def _columns(line: str) -> Iterator[str]:
@@ -129,10 +132,6 @@ def _stem(path: str) -> str:
     """A path without the suffix of an image."""
     suffix = path[path.rfind(".") :] if "." in path else ""
     return path[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else path
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0]
 
 
 def _decoded(data: bytes, trusted: bool) -> list[str] | None:

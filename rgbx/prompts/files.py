@@ -99,7 +99,7 @@ def read_prompts(path: str | Path) -> PromptFile:
     readers = {".json": read_json, ".csv": read_csv}
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: prompts are read from .json and .csv files only")
-    text = read_utf8(path, "a file of prompts")
+    text = read_utf8(path, "the prompts")
     return PromptFile(path, readers[path.suffix.lower()](path, text))
 
 
