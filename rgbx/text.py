@@ -63,9 +63,8 @@ def read_utf8(path: Path, what: str) -> str:
     try:
         return data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
-        encoding = "UTF-16" if marked else "UTF-8"
         raise DataError(
-            f"{path}: {what} cannot be read (it is not {encoding} text); save it as UTF-8"
+            f"{path}: {what} cannot be read (it is not UTF-8 text); save it as UTF-8"
         ) from error
 
 
