@@ -10,6 +10,7 @@ import numpy as np
 from rgbx.data.files import Kind
 from rgbx.data.index import Index, find_folder, index_images
 from rgbx.data.lists import read_list
+from rgbx.errors import DataError
 from rgbx.text import printable
 
 __all__ = [
@@ -64,6 +65,22 @@ class Scan(NamedTuple):
     records: list[Record]
     problems: list[Problem]
     notes: tuple[str, ...] = ()
+
+
+def listed(problems: Sequence[Problem], root: Path, split: str) -> DataError:
+    """The error that stops at some problems; it names the first ten.
+
+    Args:
+        problems: all of them.
+        root: of the data set.
+        split: whose samples cannot be used.
+    """
+    lines = "\n".join(f"  {problem.text}" for problem in problems[:10])
+    more = f"\n  ... and {len(problems) - 10} more" if len(problems) > 10 else ""
+    return DataError(
+        f"{root}: {len(problems)} samples of {split} cannot be used (on_bad: skip leaves them "
+        f"out):\n{lines}{more}"
+    )
 
 
 def join(scans: Iterable[Scan]) -> Scan:

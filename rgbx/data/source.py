@@ -23,9 +23,9 @@ from rgbx.data.files import (
     read_rgb,
     read_soft,
 )
+from rgbx.data.leaks import training_leaks
 from rgbx.data.normalise import Mask, Raw, Triple
-from rgbx.data.overlap import describe, shared_images
-from rgbx.data.records import Problem, Record, Scan
+from rgbx.data.records import Problem, Record, Scan, listed
 from rgbx.data.scribbles import read_scribble
 from rgbx.data.transforms import IGNORE, resize_image
 from rgbx.errors import DataError
@@ -168,7 +168,7 @@ class Source:
             if not bad:
                 records.append(record)
         if split == "train":
-            leaks = self._leaks(records)
+            leaks = training_leaks(self, records)
             problems += leaks.values()
             records = [record for record in records if str(record.rgb) not in leaks]
         self._report(split, problems)
@@ -196,35 +196,6 @@ class Source:
         """Tell whether two splits are meant to have samples in common, as options say."""
         return False
 
-    def _leaks(self, train: Sequence[Record]) -> dict[str, Problem]:
-        """Training images (by path) that other splits hold too, and that must not be trained on.
-
-        Copies under other names are left out by ``on_bad: skip`` and else only named: numbers that
-        come of it are too good, but which of the two the user meant is not known.
-        """
-        found: dict[str, Problem] = {}
-        for split in self.splits:
-            if split == "train" or self.share_by_design("train", split):
-                continue
-            try:
-                others = self.scan(split).records
-            except DataError:  # a split that cannot be read is reported where it is needed
-                continue
-            shared = shared_images(train, others)
-            shared = [s for s in shared if s.first.name not in self.known_leaks]
-            copies = [s for s in shared if not s.same_file]
-            if self.on_bad != "skip":
-                for line in describe(copies, "train", split):
-                    rank_zero_warn(
-                        f"PROBLEM in {self.root}: {line}: scores will be too good. on_bad: skip "
-                        "leaves them out of train"
-                    )
-                shared = [s for s in shared if s.same_file]
-            for one in shared:
-                text = f"{one.first.rgb} is in train and in {split} ({one.second.rgb})"
-                found.setdefault(str(one.first.rgb), Problem("leak", text))
-        return found
-
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
         """Say what is odd about the pairs of a split as a whole; nothing here, data sets may."""
         return []
@@ -241,14 +212,8 @@ class Source:
             )
             rank_zero_warn(f"{self.root}: {len(left_out)} samples of {split} left out ({kinds})")
         problems = [problem for problem in problems if not self.leaves_out(problem)]
-        if not problems:
-            return
-        lines = "\n".join(f"  {problem.text}" for problem in problems[:10])
-        more = f"\n  ... and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise DataError(
-            f"{self.root}: {len(problems)} samples of {split} cannot be used "
-            f"(on_bad: skip leaves them out):\n{lines}{more}"
-        )
+        if problems:
+            raise listed(problems, self.root, split)
 
     def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Read rgb (H, W, 3) uint8 and x of one sample.
