@@ -38,6 +38,7 @@ class Index(dict[str, Path]):
     Attributes:
         folder: where they lie.
         foreign: other files by stem, whose suffix is not one of images.
+        hidden: images whose names begin with a dot, which are passed over.
         irregular: what is called like an image but is no file, by stem, and what it is.
     """
 
@@ -46,10 +47,12 @@ class Index(dict[str, Path]):
         self.folder = folder
         self.foreign: dict[str, Path] = {}
         self.irregular: dict[str, str] = {}
+        self.hidden: list[Path] = []
 
     def renamed(self, rename: Callable[[str], str | None]) -> "Index":
         """The same files under other stems; those for which `rename` gives None are left out."""
         found = Index(self.folder)
+        found.hidden = self.hidden
         found.update({new: p for s, p in self.items() if (new := rename(s)) is not None})
         found.foreign = {new: p for s, p in self.foreign.items() if (new := rename(s)) is not None}
         for stem, text in self.irregular.items():
@@ -73,7 +76,7 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def listed(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """What lies in a folder, by name.
 
     Raises:
@@ -90,7 +93,7 @@ def subfolders(folder: Path) -> list[Path]:
     """Folders directly below a folder, hidden ones excepted; none if it is no folder."""
     if not folder.is_dir():
         return []
-    return [Path(e.path) for e in listed(folder) if not e.name.startswith(".") and e.is_dir()]
+    return [Path(e.path) for e in _entries(folder) if not e.name.startswith(".") and e.is_dir()]
 
 
 def find_folder(root: Path, names: Iterable[str]) -> Path | None:
@@ -104,7 +107,7 @@ def count_images(folder: Path) -> int:
     return sum(
         Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
         for place in (folder, *subfolders(folder))
-        for entry in listed(place)
+        for entry in _entries(place)
     )
 
 
@@ -153,15 +156,18 @@ def _add_below(
         found.update(inner)
         found.foreign |= inner.foreign
         found.irregular |= inner.irregular
+        found.hidden += inner.hidden
         _add_below(found, below, name, suffixes, seen)
 
 
 def _add(found: Index, folder: Path, suffixes: Collection[str]) -> None:
-    for entry in listed(folder):
+    for entry in _entries(folder):
         path = Path(entry.path)
-        if entry.name.startswith("."):
-            continue
         stem, suffix = normal(path.stem), path.suffix.lower()
+        if entry.name.startswith("."):
+            if suffix in suffixes and not entry.name.startswith("._"):  # which macOS adds to files
+                found.hidden.append(path)
+            continue
         if suffix not in suffixes:
             if suffix not in IMAGE_SUFFIXES and not entry.is_dir():
                 found.foreign.setdefault(stem, path)
@@ -204,6 +210,11 @@ def passed_over(indices: Iterable[Mapping[str, Path]], stems: Iterable[str]) -> 
         if counts:
             words = ", ".join(f"{n} {suffix}" for suffix, n in counts.items())
             lines.append(f"{index.folder}: files that are not read are passed over ({words})")
+        if index.hidden:
+            lines.append(
+                f"{index.folder}: {len(index.hidden)} images whose names begin with a dot are "
+                f"passed over, for instance {printable(index.hidden[0].name)}"
+            )
         if not index and (folders := subfolders(index.folder)):
             names = ", ".join(printable(folder.name) for folder in folders[:5])
             lines.append(f"{index.folder} holds no image itself, but folders ({names})")

@@ -137,6 +137,13 @@ def test_unread_images_without_a_partner_are_noted(tmp_path, pairs):
     assert "1 .heic" in note and "txt" not in note
 
 
+def test_hidden_images_are_noted(tmp_path, pairs):
+    pairs(tmp_path, ["a", ".b", "._a"])
+    notes = module(tmp_path, val_share=0).scan("train").notes
+    assert names(module(tmp_path)) == ["a"]
+    assert len(notes) == 3 and all(": 1 images" in n and ".b.png" in n for n in notes)
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".pgm"])
 def test_old_formats_are_read(tmp_path, pairs, put, suffix):
     pairs(tmp_path, "ab", mask="")
