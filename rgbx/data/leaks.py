@@ -18,7 +18,7 @@ __all__ = ["training_leaks"]
 def training_leaks(data: "Source", train: Sequence[Record]) -> dict[str, Problem]:
     """Training images that other splits hold too and that must not be trained on.
 
-    Copies under other names are left out by ``on_bad: skip`` and else only named: scores that come
+    Copies in other files are left out by ``on_bad: skip`` and else only named: scores that come
     of it are too good, but which of the two the user meant is not known.
 
     Args:

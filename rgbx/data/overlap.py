@@ -102,7 +102,7 @@ def describe(shared: Sequence[Shared], first: str, second: str) -> list[str]:
     if copies:
         one = min(copies, key=lambda s: str(s.first.rgb))
         lines.append(
-            f"{len(copies)} samples of {first} are in {second} under other names, equal byte for "
+            f"{len(copies)} samples of {first} are in {second} as other files, equal byte for "
             f"byte, for instance {one.first.rgb} and {one.second.rgb}"
         )
     return lines
