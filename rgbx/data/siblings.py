@@ -19,7 +19,7 @@ __all__ = ["THUMBNAIL", "alike_between", "families", "name_family", "thumbnail"]
 
 _SIDE = 16
 THUMBNAIL = (_SIDE, _SIDE)
-_ROWS = 2048  # compared at a time, so that large sets do not fill the memory
+_ROWS = 256  # compared at a time, so that large sets do not fill the memory
 _ALIKE = 0.995
 _CHANGED = re.compile(
     r"""[\s_.-]*(?:
