@@ -45,6 +45,7 @@ def find_indices(folder: Path, names: Names, labelled: bool) -> tuple[dict[str, 
     if places["rgb"] is None:
         what = f"visible pictures ({', '.join(names['rgb'])})"
         raise DataError(f"{folder} has no folder of {what}{_instead(folder, ())}")
+    _refuse_absent(folder, names, places, labelled)
     indices = {p: index_images(f, nested=True) for p, f in places.items() if f is not None}
     if not labelled:
         indices.pop("mask", None)
@@ -53,20 +54,41 @@ def find_indices(folder: Path, names: Names, labelled: bool) -> tuple[dict[str, 
     if labelled and "mask" not in indices:
         what = f"masks ({', '.join(names['mask'])})"
         raise DataError(f"{folder} has no folder of {what}{_instead(folder, used)}")
+    return indices, _notes(folder, names, indices, used)
+
+
+def _refuse_absent(
+    folder: Path, names: Names, places: Mapping[str, Path | None], labelled: bool
+) -> None:
+    """Refuse a folder that the user named and that is not there."""
+    for part, words in names.items():
+        own = len(words) == 1 and (labelled or part != "mask")  # named by the user, not a default
+        if own and places[part] is None:
+            there = ", ".join(printable(path.name) for path in subfolders(folder))
+            raise DataError(
+                f"{folder} has no folder {words[0]}, which data.folders names as {part}; there are "
+                f"{there or 'none'}"
+            )
+
+
+def _notes(
+    folder: Path, names: Names, indices: Mapping[str, Index], used: Sequence[Path]
+) -> list[str]:
+    """Folders of images that are passed over, and whether x is missing for that."""
     others = unused_folders(folder, used)
     if not others:
-        return indices, []
+        return []
     said = ", ".join(f"{printable(p.name)} ({n} images)" for p, n in others.items())
     if "x" in indices:
-        return indices, [f"{folder}: folders that are passed over: {said}"]
+        return [f"{folder}: folders that are passed over: {said}"]
     note = (
         f"{folder} has no folder of x ({', '.join(names['x'])}), so its samples are RGB alone; "
         f"folders that are passed over: {said}"
     )
-    fitting = [p for p in others if indices["rgb"].keys() & index_images(p, nested=True).keys()]
+    fitting = [p for p in others if indices["rgb"].keys() & {normal(f.stem) for f in p.iterdir()}]
     if fitting:
         note += f"; data.folders {{x: {fitting[0].name}}} takes {fitting[0].name} as x"
-    return indices, [note]
+    return [note]
 
 
 def unused_folders(folder: Path, used: Iterable[Path]) -> dict[Path, int]:

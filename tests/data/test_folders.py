@@ -26,14 +26,17 @@ def names(data, split="predict"):
 def test_unknown_x_folder_is_named_and_can_be_given(tmp_path, pairs):
     pairs(tmp_path, "abcdef", x="thermal16")
     pairs(tmp_path, "zy", rgb="old", x="", mask="")
+    (tmp_path / "old" / "z.jpg").touch()  # two of one stem, in a folder that is not used
     data = module(tmp_path)
     with pytest.warns(UserWarning, match=r"no folder of x .*thermal16 \(6 images\)"):
         data.find_records("train")
     (note,) = data.scan("train").notes
-    assert "old (2 images)" in note and "{x: thermal16} takes" in note
+    assert "old (3 images)" in note and "{x: thermal16} takes" in note
     assert note in check(data, progress=False).warnings
     found = module(tmp_path, folders={"x": "thermal16"}).scan("predict")
     assert all(r.x is not None for r in found.records)
+    with pytest.raises(DataError, match=r"no folder infra, .* as x; there are .*thermal16"):
+        module(tmp_path, folders={"x": "infra"}).scan("predict")
     with pytest.raises(RGBXError, match="'depth'; its keys are rgb, x, mask"):
         module(tmp_path, folders={"depth": "d"})
 
