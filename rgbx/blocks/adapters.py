@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -28,6 +28,13 @@ class _Bottleneck(nn.Module):
             nn.init.zeros_(zero)
 
 
+def _check_bottleneck(width: int, scale: float) -> None:
+    if width < 1:
+        raise RGBXError(f"adapter_width = {width}: a bottleneck needs 1 channel or more.")
+    if not 0 < scale < math.inf:
+        raise RGBXError(f"scale = {scale}: the factor of an adapter's output must be above 0.")
+
+
 class VanillaAdapter(nn.Module):
     """One bottleneck, Eq. 18: ``scale * up(GELU(down(x)))``. Adds exactly 0 at the start.
 
@@ -37,10 +44,14 @@ class VanillaAdapter(nn.Module):
         scale: factor of the output.
 
     Shape: (..., d) -> (..., d).
+
+    Raises:
+        RGBXError: a width below 1, or a scale that is not above 0.
     """
 
     def __init__(self, dim: int, width: int = 32, scale: float = 0.5) -> None:
         super().__init__()
+        _check_bottleneck(width, scale)
         self.scale = scale
         self.bottleneck = _Bottleneck(dim, width)
 
@@ -72,7 +83,10 @@ class DecoupledAdapter(nn.Module):
     * ``gate="released"`` (the authors' code): two gates. The first one only sets k; floor passes
       no gradient, so it keeps its initial values and is stored as buffers. The second one
       weighs, per token, the two outputs before they are added.
-    * ``gate="paper"``: one gate for both.
+    * ``gate="paper"`` (Eq. 21-23 as printed): one gate, which only sets k. The outputs are added
+      as they are; the gate keeps its initial values, as floor passes no gradient.
+
+    Gates start as torch's linear layers do, biases included (as the authors').
 
     In training G is the mean over the whole batch, of all processes: 2 processes with 4 images
     equal 1 process with 8. In eval mode G is the mean of each image alone, so that a result never
@@ -92,7 +106,7 @@ class DecoupledAdapter(nn.Module):
     Shape: (B, H, W, d) or (B, N, d) -> the same.
 
     Raises:
-        RGBXError: shares outside [0, 1].
+        RGBXError: shares outside [0, 1], a width below 1, or a scale that is not above 0.
     """
 
     def __init__(
@@ -106,18 +120,21 @@ class DecoupledAdapter(nn.Module):
         gate: Gate = "released",
     ) -> None:
         super().__init__()
-        if beta < 0 or not all(0 <= a <= 1 - beta for a in (alpha_foreground, alpha_background)):
+        _check_bottleneck(width, scale)
+        alphas = (alpha_foreground, alpha_background)
+        if not (beta >= 0 and all(alpha >= 0 and alpha + beta <= 1 for alpha in alphas)):
             raise RGBXError(
                 f"alpha_foreground = {alpha_foreground}, alpha_background = {alpha_background} and "
                 f"beta = {beta} are shares of activations: alpha and alpha + beta must lie in "
                 "[0, 1], and beta must not be negative."
             )
+        if gate not in get_args(Gate):
+            raise RGBXError(f"gate = {gate!r} does not exist; give {' or '.join(get_args(Gate))}.")
         self.width, self.scale, self.beta = width, scale, beta
-        self.alphas = (alpha_foreground, alpha_background)
+        self.alphas = alphas
         self.foreground = _Bottleneck(dim, width)
         self.background = _Bottleneck(dim, width)
-        self.gate = nn.Linear(dim, 2)
-        nn.init.zeros_(self.gate.bias)
+        self.gate = nn.Linear(dim, 2) if gate == "released" else _FixedGate(dim)
         self.k_gate = _FixedGate(dim) if gate == "released" else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,16 +158,19 @@ class DecoupledAdapter(nn.Module):
         first, count = adapters[0], len(adapters)
         images, width = x.shape[0] // count, first.width
         tokens = x.reshape(count, -1, x.shape[-1])
-        layers = [[a.foreground.down, a.background.down, a.gate] for a in adapters]
-        gates = [[a.k_gate] for a in adapters if a.k_gate is not None]
-        sizes = [2 * width, 2]
-        narrow, gate = _linear(tokens, layers).split(sizes, dim=-1)
-        weights = torch.softmax(gate, dim=-1)
+        layers = [[a.foreground.down, a.background.down, *a._weighing()] for a in adapters]
+        narrow, gate = _linear(tokens, layers).tensor_split([2 * width], dim=-1)
+        # Eq. 21 weighs no outputs
+        weights = torch.softmax(gate, dim=-1) if first._weighing() else None
         with torch.no_grad():
-            deciding = torch.softmax(_linear(tokens, gates), dim=-1) if gates else weights
-            counts = first.kept(deciding.unflatten(1, (images, -1)))
+            deciding = _linear(tokens, [[a.k_gate or a.gate] for a in adapters])
+            counts = first.kept(torch.softmax(deciding, dim=-1).unflatten(1, (images, -1)))
         narrow = F.gelu(narrow).unflatten(-1, (2, width))
         return first._project(adapters, first._mask(narrow, counts), weights).view_as(x)
+
+    def _weighing(self) -> list["nn.Linear | _FixedGate"]:
+        """The gate that weighs the two outputs, if there is one."""
+        return [] if self.k_gate is None else [self.gate]
 
     def kept(self, weights: Tensor) -> Tensor:
         """k_for and k_back (Eq. 22) as whole numbers.
@@ -199,9 +219,11 @@ class DecoupledAdapter(nn.Module):
         return narrow * mask
 
     def _project(
-        self, adapters: Sequence["DecoupledAdapter"], narrow: Tensor, weights: Tensor
+        self, adapters: Sequence["DecoupledAdapter"], narrow: Tensor, weights: Tensor | None
     ) -> Tensor:
-        """Weigh, scale, project up and add, as one product of the narrow activations."""
+        """Weigh (if weights are given), scale, project up and add: one product for all."""
+        if weights is None:
+            weights = torch.ones_like(narrow[..., 0])
         weights = (self.scale * weights).to(narrow.dtype)
         left = torch.cat([(narrow * weights[..., None]).flatten(-2), weights], dim=-1)
         ups = [(a.foreground.up, a.background.up) for a in adapters]
@@ -227,7 +249,10 @@ def _linear(tokens: Tensor, layers: Sequence[Sequence["nn.Linear | _FixedGate"]]
 
 
 class _FixedGate(nn.Module):
-    """A linear layer dim -> 2 that no gradient can reach: its tensors are buffers."""
+    """A linear layer dim -> 2 that no gradient can reach: its tensors are buffers.
+
+    It starts as `nn.Linear` does.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -236,7 +261,7 @@ class _FixedGate(nn.Module):
         super().__init__()
         start = nn.Linear(dim, 2)
         self.register_buffer("weight", start.weight.detach())
-        self.register_buffer("bias", torch.zeros(2))
+        self.register_buffer("bias", start.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)

@@ -3,13 +3,16 @@
 from typing import Any
 
 from rgbx.data.base import RGBXDataModule
+from rgbx.data.resizing import Resize
 
 __all__ = ["facts_of"]
 
 #: what the data modules do; another way changes predictions visibly
-_RESIZE = (
-    "of float32 values: area mean to shrink (cv2.INTER_AREA), bilinear to grow (cv2.INTER_LINEAR)"
-)
+_RESIZE: dict[Resize, str] = {
+    "opencv": "of float32 values: area mean to shrink (cv2.INTER_AREA), bilinear to grow "
+    "(cv2.INTER_LINEAR)",
+    "pil": "before normalising, in 8 bits: PIL's Image.resize(..., BILINEAR), antialiased",
+}
 
 
 def facts_of(data: RGBXDataModule) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def facts_of(data: RGBXDataModule) -> dict[str, Any]:
         "rgb_std": list(statistics.rgb_std),
         "x_mean": _plain(statistics.x_mean),
         "x_std": _plain(statistics.x_std),
-        "resize": _RESIZE,
+        "resize": _RESIZE[data.resize],
         "resize_mode": getattr(data, "resize_mode", "squash"),
     }
 

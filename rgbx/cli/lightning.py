@@ -21,6 +21,7 @@ from rgbx.cli.adjust import (
 )
 from rgbx.cli.attention import FOLDER as ATTENTION
 from rgbx.cli.attention import AttentionWriter
+from rgbx.cli.chosen import keep_last_epochs
 from rgbx.cli.logged_pictures import ValidationPictures
 from rgbx.cli.messages import RGBXParser, class_at, quieten
 from rgbx.cli.per_image import ImageRecorder
@@ -160,6 +161,10 @@ class RGBXCLI(LightningCLI):
             plugins.append(AtomicCheckpointIO())
         if self.subcommand != "fit":
             self.save_config_callback = None
+        elif not self.datamodule.has_val:
+            given = config.trainer.get("callbacks") or []
+            given = list(given) if isinstance(given, list | tuple) else [given]
+            keep_last_epochs(given, type(self.datamodule).__name__)
         self.model.data_info = _describe(self.datamodule)
         trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -228,6 +233,7 @@ def _describe(data: Any) -> dict[str, Any]:
         "class_names": list(data.class_names or ()),
         "palette": [list(map(int, colour)) for colour in data.palette or ()],
         "size": list(data.size),
+        "resize": data.resize,
         "choice": data.choice,
         "scribbles": bool(getattr(data, "scribbles", None)),
     }

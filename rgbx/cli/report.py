@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from rgbx.cli.chosen import choice_of
 from rgbx.cli.table import print_tables
 from rgbx.curves import Panel, draw_curves
 from rgbx.data.base import RGBXDataModule
@@ -87,8 +88,8 @@ def _result(
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     trained_on = stored.get("rgbx", {}).get("data", {})
     protocol = _input_of(data) | dict(model.protocol())
-    if trained_on.get("choice"):
-        protocol["choice"] = trained_on["choice"]
+    if choice := choice_of(stored, checkpoint.name):
+        protocol["choice"] = choice
     split_note = getattr(data, "split_note", "")
     if split_note:
         protocol["split"] = split_note

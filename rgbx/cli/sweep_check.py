@@ -11,7 +11,7 @@ import torch
 
 from rgbx.cli.messages import class_at
 from rgbx.cli.parsed import parse_fit
-from rgbx.data import HQSeg44K
+from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
 from rgbx.models import PromptableModule, SaliencyModule, SemanticModule
 from rgbx.sweep import Command, SweepFile
@@ -87,10 +87,17 @@ def _check_metric(file: SweepFile, config: Any) -> None:
             f"The metric {name!r} of {file.path} is logged by nobody: validation of "
             f"{model.__name__} logs {', '.join(known)}."
         )
-    nothing = class_at(config.data.class_path) is HQSeg44K and not config.data.init_args.val_share
+    nothing = _validates_on_nothing(class_at(config.data.class_path), config.data.init_args)
     if nothing or config.trainer.get("limit_val_batches") == 0:
         key = "data.val_share" if nothing else "trainer.limit_val_batches"
         raise RGBXError(
             f"The metric {name!r} of {file.path} is logged by nobody, as nothing is validated: "
             f"{key} is 0. Give another value in the command."
         )
+
+
+def _validates_on_nothing(data: type, options: Any) -> bool:
+    """No part of train is held out, no test set chosen on, and there is no set of its own."""
+    if getattr(data, "own_val", None) is not RGBXDataModule.own_val or options.get("val_share"):
+        return False
+    return not (options.get("choose_on") or options.get("choose_on_test"))

@@ -16,6 +16,8 @@ from rgbx.data.loaders import ordered_loader, training_loader
 from rgbx.data.normalise import Statistics
 from rgbx.data.options import as_numbers, as_triple, mistakes
 from rgbx.data.records import Record
+from rgbx.data.resizing import Resize
+from rgbx.data.resume import Position, Resume, Shape
 from rgbx.data.source import Source
 from rgbx.data.transforms import EvalTransform, TrainTransform
 from rgbx.errors import DataError, RGBXError
@@ -49,7 +51,8 @@ class RGBXDataModule(Source, LightningDataModule):
         on_bad: "error" stops at samples with missing or unusable files and lists them; "skip"
             leaves them out and says how many. "skip" decodes every file once at the start.
         val_share: part of the training set cut off for validation (by `seed`) where the data set
-            has no validation set of its own.
+            has no validation set of its own; 0 trains on everything and validates on nothing, so
+            that the last epoch is the checkpoint.
         x_mean: replaces the data set's mean of x; one number for all channels, or three. Means and
             deviations are for pixels in [0, 1]. With three, an x of one channel becomes three.
         x_std: replaces the data set's deviation of x, likewise.
@@ -59,6 +62,14 @@ class RGBXDataModule(Source, LightningDataModule):
             and repeats where a file has one channel only.
         blank_with: what `blank` puts in the modality's place: its mean, or standard normal noise
             that depends on the sample's name and `seed` only.
+        choose_on: one or several test splits that checkpoints are chosen on, as many papers do.
+            Nothing is held out of training then; scores on these splits are no estimate for unseen
+            data, and tables say so.
+        resize: how images come to `size`: "opencv" (area mean to shrink, bilinear to grow, after
+            normalising) or "pil" (PIL's bilinear with antialiasing, in 8 bits, before normalising:
+            torchvision's `Resize` on PIL images).
+        drop_last: leave out the last training batch of an epoch where it is shorter than the
+            others (and not the only one); false trains on it, and so on every sample.
 
     Raises:
         RGBXError: an option has a value that cannot work.
@@ -85,6 +96,9 @@ class RGBXDataModule(Source, LightningDataModule):
         rgb_std: float | Sequence[float] | None = None,
         x_channels: Literal[1, 3] = 1,
         blank_with: Literal["mean", "noise"] = "mean",
+        choose_on: str | list[str] | None = None,
+        resize: Resize = "opencv",
+        drop_last: bool = True,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -102,6 +116,10 @@ class RGBXDataModule(Source, LightningDataModule):
         self.val_share = val_share
         self.x_channels = x_channels
         self.blank_with = blank_with
+        names = [choose_on] if isinstance(choose_on, str) else choose_on or ()
+        self.choose_on = tuple(dict.fromkeys(names))
+        self.resize: Resize = resize
+        self.drop_last = drop_last
         if x_mean is not None:
             self.x_mean = as_numbers(x_mean)
         if x_std is not None:
@@ -115,6 +133,8 @@ class RGBXDataModule(Source, LightningDataModule):
         self._sets: dict[str, RGBXDataset] = {}
         self._file_names: dict[str, dict[str, str]] = {}
         self._frequencies: dict[str, tuple[float, ...]] = {}
+        #: where an interrupted training goes on; None if it begins
+        self.position: Position | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Worker processes that are spawned receive a copy; the trainer neither can nor need go.
@@ -149,15 +169,20 @@ class RGBXDataModule(Source, LightningDataModule):
         """
         if stage == "test" and not self.test_splits:
             raise DataError(self.why_no_test())
-        if stage == "validate" and "val" not in self.splits:
+        if stage == "validate" and not self.has_val:
             raise DataError(
-                f"{self.root} has no validation set; give data.val_share to cut one from train"
+                f"{self.root} has no validation set; give data.val_share to cut one from train, or "
+                "data.choose_on to validate on a test set"
             )
         for text in self.half_there():
             rank_zero_warn(text)
         for split in _STAGES.get(stage or "", self.test_splits if stage == "test" else self.splits):
             if split not in self._sets and split in (*self.splits, "predict"):
                 self._sets[split] = self.dataset(split)
+        callbacks: list[Any] = getattr(self.trainer, "callbacks", [])
+        if stage == "fit":
+            self.position = None
+            callbacks[:] = [c for c in callbacks if not isinstance(c, Resume)] + [Resume(self)]
 
     def dataset(self, split: str) -> RGBXDataset:
         """Build the data set of a split: augmented for "train", labels untouched for test.
@@ -177,10 +202,12 @@ class RGBXDataModule(Source, LightningDataModule):
                 self.jitter,
                 self.enhance,
                 soft,
+                self.resize,
             )
             read = partial(self.read, soft=soft)
             return RGBXDataset(records, read, augment, self.blank, self.seed, self.blank_with)
-        transform = EvalTransform(self.size, self.statistics, resize_mask=split == "val")
+        small = split == "val" and not self.validates_as_test
+        transform = EvalTransform(self.size, self.statistics, small, self.resize)
         return RGBXDataset(records, self.read, transform, self.blank, self.seed, self.blank_with)
 
     def class_frequencies(self, split: str = "train") -> tuple[float, ...]:
@@ -208,23 +235,34 @@ class RGBXDataModule(Source, LightningDataModule):
             self._frequencies[split] = class_frequencies(self, records, split)
         return self._frequencies[split]
 
-    @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on, as words for a table."""
-        return "its val list"
-
-    def _cut_choice(self) -> str:
-        """The words where validation is cut from the training set."""
-        return f"a seeded {100 * self.val_share:g} % of train (seed {self.seed})"
-
     def why_no_test(self) -> str:
         """Say why there is no test split, where `test_splits` is empty."""
         return f"{self.root} has no test set"
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled and augmented; the last, shorter batch is dropped unless it is the only one."""
+        """Shuffled and augmented; see `drop_last` for the last, shorter batch."""
         return training_loader(
-            self._sets["train"], self.batch_size, self.num_workers, self.seed, self.trainer
+            *(self._sets["train"], self.batch_size, self.num_workers, self.seed),
+            *(self.drop_last, self.position),
+        )
+
+    @property
+    def shape(self) -> Shape:
+        """How an epoch of training is cut into batches."""
+        trainer = self.trainer
+        assert trainer is not None
+        loader = self.train_dataloader()
+        batches, limit = len(loader), trainer.limit_train_batches
+        if limit is not None:
+            batches = min(batches, limit if isinstance(limit, int) else int(batches * limit))
+        return Shape(
+            samples=len(self._sets["train"]),
+            batch=self.batch_size,
+            processes=trainer.world_size,
+            batches=batches,
+            seed=self.seed,
+            window=trainer.accumulate_grad_batches,
+            drop_last=bool(loader.drop_last),
         )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:

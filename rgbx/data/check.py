@@ -138,12 +138,12 @@ def _check_split(
     statistics: bool,
     alike: bool,
 ) -> SplitReport:
-    report = SplitReport(expected=data.expected.get(split))
+    report = SplitReport(expected=data.expected_size(split))
     report.statistics = SplitStatistics(data.class_names) if statistics else None
     report.pixels = np.zeros(data.num_classes + 1, dtype=np.int64)
     report.images = np.zeros(data.num_classes, dtype=np.int64)
     try:
-        records, problems, notes = data.scan(split)
+        records, problems, notes = data.scan_split(split)
     except DataError as error:
         report.problems.append(Problem("list", str(error)))
         return report

@@ -42,7 +42,7 @@ class COD(TwoClassDataModule):
         root: folder of the data sets.
         test_sets: names of the sets to test on; by default all that are there.
         drop_leaked: leave the two pictures that are also tested on out of training.
-        choose_on_test: validate on the test sets; nothing is held out of training then.
+        choose_on_test: as `choose_on` with all test sets.
         **kwargs: options of `TwoClassDataModule`.
 
     Raises:

@@ -132,13 +132,13 @@ class FolderRGBX(RGBXDataModule):
         return DataError(f"{self.root} {state}; set data.root to a folder with {_TREE}{found}")
 
     @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on."""
+    def own_val(self) -> str:
+        """Its validation list or folder, where there is one."""
         if find_folder(self.root, self._names["rgb"]) is None:
             has_val, words = find_folder(self.root, _SPLITS["val"]) is not None, "its val folder"
         else:
             has_val, words = is_there(self.root / "val.txt"), "its val list"
-        return words if has_val else self._cut_choice()
+        return words if has_val else ""
 
     def _scan_split(self, folders: dict[str, Path], split: str) -> Scan:
         source = "train" if split == "val" and "val" not in folders else split
@@ -174,6 +174,8 @@ class FolderRGBX(RGBXDataModule):
         family, remark = _families(names, parts=3)
         rest, val = seeded_split(names, self.val_share, self.seed, family)
         train, test = seeded_split(rest, len(val) / max(len(rest), 1), self.seed, family)
+        if self.chooses_on_test:
+            train, val = sorted(train + val), []
         rank_zero_info(
             f"{self.root} has no split lists: by seed {self.seed}, {len(train)} train, "
             f"{len(val)} val, {len(test)} test"
@@ -182,7 +184,7 @@ class FolderRGBX(RGBXDataModule):
 
     def _cut(self, names: list[str], split: str) -> tuple[list[str], list[str]]:
         family, remark = _families(names, parts=2)
-        train, val = seeded_split(names, self.val_share, self.seed, family)
+        train, val = seeded_split(names, self.cut_share, self.seed, family)
         rank_zero_info(
             f"{self.root} has no validation set; {len(val)} of {len(names)} training samples are "
             f"held out by seed {self.seed}"

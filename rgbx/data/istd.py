@@ -27,7 +27,7 @@ class ISTD(TwoClassDataModule):
 
     Args:
         root: folder of the data set.
-        choose_on_test: validate on the test set; nothing is held out of training then.
+        choose_on_test: as `choose_on` with the test set.
         **kwargs: options of `TwoClassDataModule`.
     """
 
@@ -39,14 +39,13 @@ class ISTD(TwoClassDataModule):
         if self._find("test") is None:
             self.test_splits = ()
         self.expected = {"test": _TEST_COUNT}
-        if choose_on_test or not self.has_val:  # else val ends between two scenes, near its share
+        if not self.cut_share:  # else val ends between two scenes, near its share
             self.expected["train"] = _TRAIN_COUNT
 
     @property
     def choice(self) -> str:
         """What checkpoints are chosen on, as words for a table."""
-        cut = self.has_val and not self.choose_on_test
-        return super().choice + (", scenes kept together" if cut else "")
+        return super().choice + (", scenes kept together" if self.cut_share else "")
 
     def scan_train(self) -> Scan:
         """Pair all training pictures with their shadow masks."""

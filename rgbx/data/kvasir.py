@@ -53,7 +53,7 @@ class KvasirSEG(TwoClassDataModule):
             PraNet's pack, else lists, else "seed42_80_20".
         test_sets: of PraNet's pack, the names of the sets to test on; by default all that are
             there.
-        choose_on_test: validate on the test sets; nothing is held out of training then.
+        choose_on_test: as `choose_on` with all test sets.
         **kwargs: options of `TwoClassDataModule`.
 
     Raises:
@@ -112,15 +112,9 @@ class KvasirSEG(TwoClassDataModule):
         return "" if self._whole is None else f"divided {self._division.note}"
 
     @property
-    def has_val(self) -> bool:
-        """There is something to validate on."""
-        return super().has_val or self._val_list is not None
-
-    @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on, as words for a table."""
-        listed = self._val_list is not None and not self.choose_on_test
-        return "its val list" if listed else super().choice
+    def own_val(self) -> str:
+        """Its own list, where there is one."""
+        return "" if self._val_list is None else "its val list"
 
     @property
     def _val_list(self) -> list[str] | None:
@@ -130,7 +124,7 @@ class KvasirSEG(TwoClassDataModule):
     def scan(self, split: str) -> Scan:
         """Pair the files of a split; see `RGBXDataModule.scan`."""
         listed = self._val_list
-        if listed is None or self.choose_on_test or split not in ("train", "val"):
+        if listed is None or split not in ("train", "val"):
             return super().scan(split)
         return self.scan_train() if split == "train" else self._listed(listed, "val")
 

@@ -33,7 +33,7 @@ def training_leaks(data: "Source", train: Sequence[Record]) -> dict[str, Problem
         if split == "train" or data.share_by_design("train", split):
             continue
         try:
-            others = data.scan(split).records
+            others = data.scan_split(split).records
         except DataError:  # a split that cannot be read is reported where it is needed
             continue
         shared = [s for s in shared_images(train, others) if s.first.name not in data.known_leaks]

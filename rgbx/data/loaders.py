@@ -1,42 +1,45 @@
 """Loaders of a data set's samples."""
 
 import warnings
-from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from rgbx.data.dataset import Batch, RGBXDataset, collate
-from rgbx.data.sampler import SeededSampler, resume_position
+from rgbx.data.resume import Position
+from rgbx.data.sampler import SeededSampler
 
 __all__ = ["ordered_loader", "training_loader"]
 
 
 def training_loader(
-    dataset: RGBXDataset, batch_size: int, workers: int, seed: int, trainer: Trainer | None
+    dataset: RGBXDataset,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    drop_last: bool = True,
+    position: Position | None = None,
 ) -> DataLoader[Batch]:
-    """Shuffled; the last, shorter batch is dropped unless it is the only one.
+    """Shuffled.
 
     Args:
         dataset: what to load.
         batch_size: samples per process and step.
         workers: reading processes.
         seed: of the order.
-        trainer: says how far an interrupted epoch got; None to start at its beginning.
+        drop_last: leave out the last, shorter batch, unless it is the only one.
+        position: where an interrupted training goes on; None to start at the beginning.
     """
     sampler = SeededSampler(dataset, seed)
-    drop = sampler.total_size > batch_size * sampler.num_replicas
+    drop = drop_last and sampler.total_size > batch_size * sampler.num_replicas
     if drop:
         sampler = SeededSampler(dataset, seed, drop_last=True)
-    loader = ordered_loader(dataset, batch_size, workers, sampler=sampler, drop_last=drop)
-    if trainer is not None:
-        place = partial(resume_position, trainer, len(loader))
-        sampler.resume_at(place, batch_size)
-        # Lightning knows one way to resume a loader, and warns of all others.
-        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended")
-    return loader
+    if position is not None:
+        sampler.start(position.epoch, position.seen)
+    # Lightning knows one way to resume a loader, and warns of all others.
+    warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended")
+    return ordered_loader(dataset, batch_size, workers, sampler=sampler, drop_last=drop)
 
 
 def ordered_loader(

@@ -149,20 +149,25 @@ class MFNet(RGBXDataModule):
 
     def share_by_design(self, first: str, second: str) -> bool:
         """With the protocol "trainval", val is trained on."""
-        return self.protocol == "trainval" and {first, second} == {"train", "val"}
+        both = self.protocol == "trainval" and {first, second} == {"train", "val"}
+        return both or super().share_by_design(first, second)
 
     @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on."""
+    def own_val(self) -> str:
+        """Its validation list or folder, where there is one."""
         if self._find_layout(labelled=False) == "E":
             images = find_folder(self.root, _LAYOUTS["E"].rgb)
             has_val = images is not None and find_folder(images, ("test",)) is not None
             words = "its val folder"
         else:
             has_val, words = is_there(self.root / "val.txt"), "its val list"
-        if self.protocol == "trainval":
-            return f"{words if has_val else self._cut_choice()}, which was trained on too"
-        return words if has_val else self._cut_choice()
+        return words if has_val else ""
+
+    @property
+    def choice(self) -> str:
+        """What checkpoints are chosen on."""
+        both = self.protocol == "trainval" and self.has_val and not self.chooses_on_test
+        return f"{super().choice}{', which was trained on too' * both}"
 
     def _find_layout(self, labelled: bool) -> str:
         tried = list(_LAYOUTS) if self.layout == "auto" else [self.layout]
@@ -207,7 +212,7 @@ class MFNet(RGBXDataModule):
         return self._cut(read_list(self.root / "train.txt", known), split)
 
     def _cut(self, names: list[str], split: str) -> list[str]:
-        train, val = seeded_split(names, self.val_share, self.seed)
+        train, val = seeded_split(names, self.cut_share, self.seed)
         rank_zero_info(
             f"MFNet: {self.root} has no validation list; {len(val)} of {len(names)} training "
             f"samples are held out by seed {self.seed}"

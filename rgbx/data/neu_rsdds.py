@@ -40,7 +40,7 @@ class NEURSDDS(SaliencyDataModule):
 
     Args:
         root: folder of the data set.
-        choose_on_test: validate on the test set; nothing is held out of training then.
+        choose_on_test: as `choose_on` with the test set.
         **kwargs: options of `SaliencyDataModule`.
     """
 
@@ -59,12 +59,15 @@ class NEURSDDS(SaliencyDataModule):
             self.test_splits = ()
 
     @property
+    def own_val(self) -> str:
+        """The folder ``value``, where there is one."""
+        return "its value folder" if self._find("val") is not None else ""
+
+    @property
     def choice(self) -> str:
         """What checkpoints are chosen on."""
-        if not self.choose_on_test and self._find("val") is not None:
-            return "its value folder"
-        kept = "" if self.choose_on_test else ", copies of one picture kept together"
-        return super().choice + kept
+        cut = self.cut_share > 0 and not self.own_val
+        return super().choice + (", copies of one picture kept together" if cut else "")
 
     def why_no_test(self) -> str:
         """Say that the test masks are missing."""
@@ -80,17 +83,15 @@ class NEURSDDS(SaliencyDataModule):
             if not found:
                 raise self.missing("pictures and depth")
             return join_sets({name: parts.scan(labelled=False) for name, parts in found.items()})
-        source = "test" if split == "val" and self.choose_on_test else split
-        cut = not self.choose_on_test and "val" not in found
-        if cut and split == "val":
-            source = "train"
+        cut = split in ("train", "val") and "val" not in found
+        source = "train" if cut else split
         if source not in found:
             raise self.missing(f"{source} pictures with depth")
         parts = found[source]
         if source == "test" and parts.mask is None:
             raise DataError(self.why_no_test())
         scan = self.need_masks(parts, source).scan()
-        return self._cut(scan, split) if cut and source == "train" else scan
+        return self._cut(scan, split) if cut else scan
 
     def _cut(self, scan: Scan, split: str) -> Scan:
         if len(scan.records) != _TRAIN_COUNT:

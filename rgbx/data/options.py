@@ -1,11 +1,12 @@
 """Which values of a data module's options cannot work."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 
 from rgbx.data.normalise import Triple
+from rgbx.data.resizing import Resize
 
 if TYPE_CHECKING:
     from rgbx.data.base import RGBXDataModule
@@ -43,6 +44,7 @@ def mistakes(data: "RGBXDataModule") -> list[str]:
         f"blank_with {data.blank_with!r} (give mean or noise)": (
             data.blank_with not in ("mean", "noise")
         ),
+        f"resize {data.resize!r} (give opencv or pil)": data.resize not in get_args(Resize),
     }
     found = [text for text, is_wrong in wrong.items() if is_wrong]
     for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):

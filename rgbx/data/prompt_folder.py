@@ -66,14 +66,9 @@ class PromptFolder(PromptableDataModule):
         self.test_splits = ("test",) if has_test else ()
 
     @property
-    def has_val(self) -> bool:
-        """There is a validation folder, or one is cut from train."""
-        return self.val_share > 0 or (not self._flat and "val" in self._folders)
-
-    @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on, as words for a table."""
-        return "its val folder" if not self._flat and "val" in self._folders else super().choice
+    def own_val(self) -> str:
+        """Its validation folder, where there is one."""
+        return "its val folder" if not self._flat and "val" in self._folders else ""
 
     def scan(self, split: str) -> Scan:
         """Pair the files of a split; see `RGBXDataModule.scan`."""

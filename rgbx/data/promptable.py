@@ -78,7 +78,14 @@ class PromptableDataModule(RGBXDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            root, size, flip=flip, scale=scale, jitter=jitter, val_share=val_share, **kwargs
+            *(root, size),
+            flip=flip,
+            scale=scale,
+            jitter=jitter,
+            val_share=val_share,
+            choose_on=None,  # no option of these sets, as the next one
+            resize="opencv",
+            **kwargs,
         )
         if not 0 <= occlusion <= 1:
             raise RGBXError(f"occlusion {occlusion} is no probability; give 0 to 1")
@@ -88,21 +95,6 @@ class PromptableDataModule(RGBXDataModule):
         self.occlusion = occlusion
         self.resize_mode: ResizeMode = resize_mode
         self.prompts = prompts
-
-    @property
-    def has_val(self) -> bool:
-        """There is a validation set, or one is cut from train."""
-        return self.val_share > 0
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Splits with masks."""
-        return ("train", *(("val",) if self.has_val else ()), *self.test_splits)
-
-    @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on, as words for a table."""
-        return self._cut_choice() if self.has_val else "nothing: the last epoch"
 
     def dataset(self, split: str) -> RGBXDataset:
         """Build the data set of a split.
@@ -138,7 +130,7 @@ class PromptableDataModule(RGBXDataModule):
             raise DataError(f"{found.path} holds no prompt; name a picture and what to ask for")
         for record in asked:  # so that a mistake shows before the first picture, not in a worker
             header = probe(record.rgb)
-            found.prompts(record.name, (header.height, header.width))
+            found.warn_moved(record.name, (header.height, header.width))
         rank_zero_info(
             f"{found.path}: prompts for {len(asked)} of {len(records)} pictures in {self.root}"
         )

@@ -83,12 +83,12 @@ class PST900(RGBXDataModule):
         return pair(names, indices, where=f"{source}.txt" if flat else str(folder))
 
     @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on."""
+    def own_val(self) -> str:
+        """Its validation list or folder, where there is one."""
         root = self._find_root()
         if is_there(root / "val.txt"):
             return "its val list"
-        return "its val folder" if (root / "val").is_dir() else self._cut_choice()
+        return "its val folder" if (root / "val").is_dir() else ""
 
     def _find_root(self) -> Path:
         for root in (self.root, self.root / "PST900_RGBT_Dataset"):
@@ -106,7 +106,7 @@ class PST900(RGBXDataModule):
         return folder
 
     def _cut(self, names: list[str], split: str) -> list[str]:
-        train, val = seeded_split(names, self.val_share, self.seed)
+        train, val = seeded_split(names, self.cut_share, self.seed)
         rank_zero_info(
             f"PST900 has no validation set; {len(val)} of {len(names)} training samples are held "
             f"out by seed {self.seed}"

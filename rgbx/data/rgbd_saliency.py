@@ -54,7 +54,7 @@ class RGBDSaliency(SaliencyDataModule):
         root: folder of the data sets.
         train_sets: names of the sets to train on.
         test_sets: names of the sets to test on; by default all that are there.
-        choose_on_test: validate on the test sets; nothing is held out of training then.
+        choose_on_test: as `choose_on` with all test sets.
         invert_depth: turn depth round (1 - depth), where near is dark in one pack and bright in
             another.
         **kwargs: options of `SaliencyDataModule`.
@@ -90,25 +90,19 @@ class RGBDSaliency(SaliencyDataModule):
         wanted = there if test_sets is None else [canonical(name) for name in test_sets]
         self.test_splits = tuple(dict.fromkeys(wanted))
         total = sum(_TRAIN_COUNTS.get(name, 0) for name in self.train_sets)
-        val = 0 if choose_on_test else held_out(total, self.val_share)
+        val = held_out(total, self.cut_share)
         self.expected = dict(_TEST_COUNTS)
         if all(name in _TRAIN_COUNTS for name in self.train_sets):
             self.expected["train"] = total - val
-            if not choose_on_test:
-                self.expected["val"] = val
+            self.expected["val"] = val
 
     def scan(self, split: str) -> Scan:
         """Pair the files of a split; see `RGBXDataModule.scan`."""
         if split == "predict":
             return self._scan_predict()
-        if split == "train" and self.choose_on_test:
-            return self._scan_train()
-        if split == "train" or (split == "val" and not self.choose_on_test):
+        if split in ("train", "val"):
             return self.cut(self._scan_train(), split)
-        return join_sets({n: self._scan_test(n) for n in self._validated(split)})
-
-    def _validated(self, split: str) -> Sequence[str]:
-        return self.test_splits if split == "val" else (split,)
+        return self._scan_test(split)
 
     def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Read rgb and depth as `Source.read_images` does, and turn depth round if asked to."""

@@ -10,7 +10,7 @@ from rgbx.data.base import RGBXDataModule
 from rgbx.data.index import subfolders
 from rgbx.data.parts import MASK, Parts, find_parts, first_parts, half_parts
 from rgbx.data.records import Scan, seeded_split
-from rgbx.errors import DataError
+from rgbx.errors import DataError, RGBXError
 from rgbx.text import printable
 
 __all__ = ["SaliencyDataModule"]
@@ -37,8 +37,7 @@ class SaliencyDataModule(RGBXDataModule):
             independently of each other (SAMSOD's augmentation).
         soft_masks: training masks are float32 in [0, 1] with their grey borders; false gives
             class ids as in validation.
-        choose_on_test: checkpoints are chosen on the test set, as several papers do. Scores are
-            then no estimate for unseen data; tables say so.
+        choose_on_test: as `choose_on` with all test sets.
         resize_x: accept an x of another size and resize it to the visible picture.
         **kwargs: further options of `RGBXDataModule`.
     """
@@ -71,15 +70,26 @@ class SaliencyDataModule(RGBXDataModule):
         self.soft_masks = soft_masks
         self.choose_on_test = choose_on_test
         self.resize_x = resize_x
+        if choose_on_test and self.choose_on:
+            raise RGBXError(
+                f"choose_on_test: true stands for all test sets, and choose_on names "
+                f"{', '.join(self.choose_on)}: give one of the two"
+            )
 
     @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on, as words for a table."""
-        return "THE TEST SET" if self.choose_on_test else self._cut_choice()
+    def chooses_on_test(self) -> bool:
+        """Validation reads test sets, those of `chosen_on`."""
+        return self.choose_on_test or bool(self.choose_on)
 
-    def share_by_design(self, first: str, second: str) -> bool:
-        """Checkpoints that are chosen on the test set are validated on it."""
-        return self.choose_on_test and "val" in (first, second) and "train" not in (first, second)
+    @property
+    def chosen_on(self) -> tuple[str, ...]:
+        """The test splits that checkpoints are chosen on."""
+        return self.test_splits if self.choose_on_test else self.choose_on
+
+    @property
+    def validates_as_test(self) -> bool:
+        """On test sets, at the size of their masks: validation gives the scores of a test."""
+        return self.chooses_on_test
 
     def half_there(self) -> list[str]:
         """Name folders of sets in which that of rgb or of x is missing."""
@@ -120,7 +130,7 @@ class SaliencyDataModule(RGBXDataModule):
         return DataError(f"{self.root} {state}; set data.root to a folder with {self.tree}")
 
     def cut(self, scan: Scan, split: str, siblings: Mapping[Path, str] | None = None) -> Scan:
-        """Give train or val its part of the training pairs.
+        """Give train or val its part of the training pairs; all to train without `cut_share`.
 
         Pairs that lack a file belong to train.
 
@@ -133,12 +143,13 @@ class SaliencyDataModule(RGBXDataModule):
         by_key = {r.name if unique else str(r.rgb): r for r in scan.records}
         families = {k: siblings[r.rgb] for k, r in by_key.items()} if siblings else {}
         train, val = seeded_split(
-            list(by_key), self.val_share, self.seed, lambda key: families.get(key, key)
+            list(by_key), self.cut_share, self.seed, lambda key: families.get(key, key)
         )
-        rank_zero_info(
-            f"{type(self).__name__} has no validation set; {len(val)} of {len(by_key)} training "
-            f"samples are held out by seed {self.seed}"
-        )
+        if self.cut_share:
+            rank_zero_info(
+                f"{type(self).__name__} has no validation set; {len(val)} of {len(by_key)} "
+                f"training samples are held out by seed {self.seed}"
+            )
         if split == "val":
             return Scan([by_key[key] for key in val], [], scan.notes)
         return Scan([by_key[key] for key in train], scan.problems, scan.notes)

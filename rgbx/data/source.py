@@ -1,7 +1,7 @@
 """What a data set has to say about itself, and the checking and reading of its files."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from rgbx.data.choosing import Choosing
 from rgbx.data.colour import read_colour
 from rgbx.data.files import (
     Header,
@@ -33,15 +34,13 @@ from rgbx.errors import DataError
 __all__ = ["Source"]
 
 
-class Source:
+class Source(Choosing):
     """A data set on disk, without loaders: the part of `RGBXDataModule` that touches files.
 
     Attributes:
         class_names: name of id 0, 1, ...
         palette: (red, green, blue) of id 0, 1, ..., 0 to 255.
         subsets: parts of the test split that are also scored on their own.
-        test_splits: splits that ``test`` runs over.
-        expected: usual number of samples per split; another number is a warning.
         rgb_mean, rgb_std: of the visible pictures, for values in [0, 1] (ImageNet's, which are
             SAM's too).
         x_mean, x_std: of the second modality in [0, 1]; one for all its channels, or three.
@@ -61,8 +60,6 @@ class Source:
     class_names: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     subsets: tuple[str, ...] = ()
-    test_splits: tuple[str, ...] = ("test",)
-    expected: Mapping[str, int] = {}
     rgb_mean: Triple = (0.485, 0.456, 0.406)
     rgb_std: Triple = (0.229, 0.224, 0.225)
     x_mean: float | Triple = 0.5
@@ -78,7 +75,6 @@ class Source:
     known_leaks: tuple[str, ...] = ()
     ignore_ids: tuple[int, ...] = ()
     size_hint: str = ""
-    root: Path
     on_bad: Literal["error", "skip"] = "error"
 
     @property
@@ -89,7 +85,7 @@ class Source:
     @property
     def splits(self) -> tuple[str, ...]:
         """Splits with labels; "val" is absent where nothing is validated on."""
-        return ("train", "val", *self.test_splits)
+        return ("train", *(("val",) if self.has_val else ()), *self.test_splits)
 
     def scan(self, split: str) -> Scan:
         """Pair the files of a split by name, without opening the images.
@@ -158,7 +154,7 @@ class Source:
             DataError: files are missing or unusable and `on_bad` is "error" (the text lists the
                 first ten), or no sample is left.
         """
-        found = self.scan(split)
+        found = self.scan_split(split)
         problems = list(found.problems)
         records: list[Record] = []
         decode = self.on_bad == "skip"
@@ -178,7 +174,7 @@ class Source:
             raise DataError(f"{self.root}: the {split} split of {name} is empty{said}")
         for note in found.notes:
             rank_zero_warn(note)
-        usual = self.expected.get(split)
+        usual = self.expected_size(split)
         if usual is not None and usual != len(records):
             rank_zero_warn(
                 f"{type(self).__name__}: {split} has {len(records)} samples, {usual} are usual; "
@@ -193,8 +189,11 @@ class Source:
         return []
 
     def share_by_design(self, first: str, second: str) -> bool:
-        """Tell whether two splits are meant to have samples in common, as options say."""
-        return False
+        """Tell whether two splits are meant to have samples in common, as options say.
+
+        Checkpoints that are chosen on test sets are validated on them.
+        """
+        return self.chooses_on_test and "val" in (first, second) and "train" not in (first, second)
 
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
         """Say what is odd about the pairs of a split as a whole; nothing here, data sets may."""

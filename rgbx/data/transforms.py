@@ -11,13 +11,19 @@ from typing import NamedTuple
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rgbx.data.enhance import draw_factors, enhance_rgb, enhance_x
 from rgbx.data.normalise import Mask, Raw, Statistics
+from rgbx.data.resizing import (
+    Resize,
+    pil_resized,
+    resize_image,
+    resize_mask,
+    resize_soft,
+    resized_like,
+)
 
 __all__ = [
     "EvalTransform",
@@ -47,41 +53,6 @@ class Moved(NamedTuple):
     mask: Mask | None
 
 
-def resize_image(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize (H, W) or (H, W, C) to `size` (h, w): area mean to shrink, bilinear to grow."""
-    if image.shape[:2] == tuple(size):
-        return image
-    if image.ndim == 3 and image.shape[2] > 4:  # more than OpenCV's area mean can take
-        parts = [np.ascontiguousarray(image[..., i : i + 3]) for i in range(0, image.shape[2], 3)]
-        return np.concatenate([resize_image(part, size) for part in parts], axis=2)
-    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way), dtype=np.float32)
-
-
-def resize_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize class ids (H, W) to `size` (h, w) by nearest neighbour, never mixing ids.
-
-    INTER_NEAREST_EXACT samples at pixel centres like the image's resize; plain INTER_NEAREST
-    would shift the mask by up to half a pixel against it.
-    """
-    if mask.shape == tuple(size):
-        return mask
-    way = cv2.INTER_NEAREST_EXACT
-    return np.asarray(cv2.resize(mask, (size[1], size[0]), interpolation=way), dtype=np.uint8)
-
-
-def resize_soft(mask: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize a soft mask (H, W) to `size` (h, w) bilinearly; borders stay grey.
-
-    When shrinking, the weights of all covered pixels count (as PIL does), not of four neighbours.
-    """
-    if mask.shape == tuple(size):
-        return mask
-    resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.clip(np.asarray(resized, dtype=np.float32), 0, 1)
-
-
 def _split(image: NDArray[np.float32], mask: Mask | None) -> Moved:
     rgb, x = image[..., :3], image[..., 3:]
     if x.shape[2] == 0:
@@ -108,6 +79,7 @@ class TrainTransform:
         enhance: change brightness, contrast, colour and sharpness of rgb and x, each with draws
             of its own (`rgbx.data.enhance`), at the size of the file.
         soft: masks are float32 in [0, 1] and are resized bilinearly.
+        resize: see `rgbx.data.resizing.Resize`.
     """
 
     def __init__(
@@ -119,8 +91,10 @@ class TrainTransform:
         jitter: float = 0.4,
         enhance: bool = False,
         soft: bool = False,
+        resize: Resize = "opencv",
     ) -> None:
         self.size = size
+        self.resize: Resize = resize
         self.scale = scale
         self.enhance = enhance
         self.soft = soft
@@ -148,12 +122,13 @@ class TrainTransform:
             seed: decides everything that is random.
         """
         self._geometry.set_random_seed(seed)
-        image = self.statistics.normalise(self.recolour(raw, seed))
+        recoloured = self.recolour(raw, seed)
         factor = float(np.random.default_rng(seed).uniform(*self.scale))
         scaled = (max(1, round(self.size[0] * factor)), max(1, round(self.size[1] * factor)))
         assert raw.mask is not None, "training samples have masks"
-        mask = _resize_any(raw.mask, scaled)
-        moved = self._geometry(image=resize_image(image, scaled), mask=mask)
+        mask = resized_like(raw.mask, scaled, self.resize)
+        image = _stacked(recoloured, scaled, self.statistics, self.resize)
+        moved = self._geometry(image=image, mask=mask)
         return _split(moved["image"], np.ascontiguousarray(moved["mask"]))
 
     def recolour(self, raw: Raw, seed: int) -> Raw:
@@ -170,10 +145,13 @@ def _enhanced(raw: Raw, seed: int) -> Raw:
     return raw._replace(rgb=rgb, x=x)
 
 
-def _resize_any(mask: Mask, size: tuple[int, int]) -> Mask:
-    if mask.dtype == np.float32:
-        return resize_soft(mask.astype(np.float32, copy=False), size)
-    return resize_mask(mask.astype(np.uint8, copy=False), size)
+def _stacked(
+    raw: Raw, size: tuple[int, int], statistics: Statistics, how: Resize
+) -> NDArray[np.float32]:
+    """Both images at `size`, normalised, in one array; see `rgbx.data.resizing.Resize`."""
+    if how == "pil":
+        return statistics.normalise(pil_resized(raw, size))
+    return resize_image(statistics.normalise(raw), size)
 
 
 class EvalTransform:
@@ -184,19 +162,25 @@ class EvalTransform:
         statistics: of the data set.
         resize_mask: bring the mask to `size` as well (validation); False keeps it untouched, as
             test scores are taken at the original size.
+        resize: see `rgbx.data.resizing.Resize`.
     """
 
     def __init__(
-        self, size: tuple[int, int], statistics: Statistics, resize_mask: bool = True
+        self,
+        size: tuple[int, int],
+        statistics: Statistics,
+        resize_mask: bool = True,
+        resize: Resize = "opencv",
     ) -> None:
         self.size = size
+        self.resize: Resize = resize
         self.statistics = statistics
         self.resize_mask = resize_mask
 
     def __call__(self, raw: Raw, seed: int = 0) -> Moved:
         """Transform one sample; `seed` is accepted and has no effect."""
-        image = resize_image(self.statistics.normalise(raw), self.size)
+        image = _stacked(raw, self.size, self.statistics, self.resize)
         mask = raw.mask
         if mask is not None and self.resize_mask:
-            mask = _resize_any(mask, self.size)
+            mask = resized_like(mask, self.size, self.resize)
         return _split(image, mask)

@@ -28,8 +28,7 @@ class TwoClassDataModule(SaliencyDataModule):
         flip: probability of a horizontal flip in training.
         enhance: change brightness, contrast, colour and sharpness strongly in training.
         soft_masks: training masks are float32 in [0, 1] with their grey borders, not class ids.
-        choose_on_test: checkpoints are chosen on the test sets, as several papers do; nothing is
-            held out of training then. Tables say so.
+        choose_on_test: as `choose_on` with all test sets.
         **kwargs: options of `RGBXDataModule`, those of the second modality excepted.
     """
 
@@ -65,26 +64,9 @@ class TwoClassDataModule(SaliencyDataModule):
         """Which division into train and test was used, where there are several; else empty."""
         return ""
 
-    @property
-    def has_val(self) -> bool:
-        """There is something to validate on."""
-        return self.choose_on_test or self.val_share > 0
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Splits with masks; "val" is absent where nothing is held out."""
-        return ("train", *(("val",) if self.has_val else ()), *self.test_splits)
-
-    @property
-    def choice(self) -> str:
-        """What checkpoints are chosen on, as words for a table."""
-        return super().choice if self.has_val else "nothing: the last epoch"
-
     def usual(self, total: int) -> dict[str, int]:
         """Usual sizes of train and val for a usual total of training pictures."""
-        if self.choose_on_test:
-            return {"train": total}
-        val = held_out(total, self.val_share)
+        val = held_out(total, self.cut_share)
         return {"train": total - val, **({"val": val} if val else {})}
 
     def scan_train(self) -> Scan:
@@ -118,12 +100,7 @@ class TwoClassDataModule(SaliencyDataModule):
             if not found:
                 raise self.missing("pictures")
             return join_sets(found)
-        if split == "train" or (split == "val" and not self.choose_on_test):
+        if split in ("train", "val"):
             whole = self.scan_train()
-            if self.choose_on_test or not self.has_val:
-                return whole
-            return self.cut(whole, split, self.families(whole))
-        names = self.test_splits if split == "val" else (split,)
-        if not names:
-            raise self.missing("test set to choose checkpoints on")
-        return join_sets({name: self.scan_test(name) for name in names})
+            return self.cut(whole, split, self.families(whole) if self.cut_share else None)
+        return self.scan_test(split)

@@ -38,7 +38,9 @@ class VT5000(SaliencyDataModule):
     mixture of suffixes. Files are paired by stem. Pseudo-coloured thermal pictures are averaged to
     one channel unless `x_channels` is 3. JPEG masks are cut at > 127 for validation and test.
 
-    There is no validation list: `val_share` of the training pairs is held out by `seed`.
+    There is no validation list: `val_share` of the training pairs is held out by `seed`; with 0
+    all 2500 train, and the last epoch is the checkpoint. SAMSOD's authors choose the smallest MAE
+    on VT821: `choose_on`.
 
     Prediction takes every picture below the root, or those of `test_sets` if they are named.
 
@@ -46,7 +48,7 @@ class VT5000(SaliencyDataModule):
         root: folder of the data sets.
         test_sets: names of the test sets, VT5000, VT1000, VT821 or any other folder of the same
             kind (VT723, UVT2000); by default those of the three that are there.
-        choose_on_test: validate on VT5000's test set; nothing is held out of training then.
+        choose_on_test: as `choose_on` with VT5000's test set.
         scribbles: folder of scribbles that replace the training masks, with ``gt/`` (strokes on
             objects) and ``mask/`` (labelled pixels), or pictures of 0, 1 (object) and 2
             (background). It may also hold the training pictures themselves, in ``RGB/`` and
@@ -79,24 +81,26 @@ class VT5000(SaliencyDataModule):
         self.scribbles = None if scribbles is None else Path(scribbles).expanduser()
         there = [name for name in _TESTS if self._find_test(name)]
         self.test_splits = tuple(there if test_sets is None else dict.fromkeys(test_sets))
-        val = 2500 if choose_on_test else held_out(2500, self.val_share)
-        train = 2500 if choose_on_test else 2500 - val
+        val = held_out(2500, self.cut_share)
         self.expected: Mapping[str, int] = {
-            **{"train": train, "val": val, "VT5000": 2500, "VT1000": 1000, "VT821": 821}
+            **{"train": 2500 - val, "val": val, "VT5000": 2500, "VT1000": 1000, "VT821": 821}
         }
+
+    @property
+    def chosen_on(self) -> tuple[str, ...]:
+        """The test splits that checkpoints are chosen on."""
+        return ("VT5000",) if self.choose_on_test else self.choose_on
 
     def scan(self, split: str) -> Scan:
         """Pair the files of a split; see `RGBXDataModule.scan`."""
         if split == "predict":
             return self._scan_predict()
-        if split in ("train", "val") and not (split == "val" and self.choose_on_test):
-            whole = self._scan_train()
-            return whole if self.choose_on_test else self.cut(whole, split)
-        name = "VT5000" if split == "val" else split
-        parts = self._find_test(name)
+        if split in ("train", "val"):
+            return self.cut(self._scan_train(), split)
+        parts = self._find_test(split)
         if parts is None:
-            raise self.missing(f"folder of the test set {name} with RGB and T")
-        return self.need_masks(parts, name).scan()
+            raise self.missing(f"folder of the test set {split} with RGB and T")
+        return self.need_masks(parts, split).scan()
 
     def _find_train(self) -> Parts | None:
         folders = (find_folder(base, ("Train",)) for base in nested(self.root, _TRAIN))

@@ -43,10 +43,12 @@ class CocoResults:
             score: Confidence; only the order of scores matters.
 
         Raises:
-            ValueError: If the picture is unknown or has another size.
+            ValueError: If the picture or the class is unknown, or the mask has another size.
         """
         if image_id not in self._coco.imgs:
             raise ValueError(f"There is no picture {image_id} in the annotations.")
+        if category_id not in self._coco.cats:
+            raise ValueError(f"There is no category {category_id} in the annotations.")
         image = self._coco.imgs[image_id]
         array = mask.cpu().numpy() if isinstance(mask, Tensor) else mask
         if array.shape != (image["height"], image["width"]) or array.dtype != np.bool_:
@@ -61,9 +63,7 @@ class CocoResults:
         self._results.append(entry | {"segmentation": code, "score": float(score)})
 
     def compute(self) -> dict[str, float]:
-        """AP and AP50 in [0, 1] of the masks counted so far; NaN without ground truth."""
-        if all(a["iscrowd"] for a in self._coco.anns.values()):
-            return {"AP": float("nan"), "AP50": float("nan")}
+        """AP and AP50 in [0, 1] of the masks counted so far."""
         if not self._results:
             return {"AP": 0.0, "AP50": 0.0}
         from pycocotools.cocoeval import COCOeval

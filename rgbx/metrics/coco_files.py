@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rgbx.errors import DataError, RGBXError
+from rgbx.metrics.coco_schema import read_annotations
 
 __all__ = ["SGINW", "CocoInstance", "CocoInstances", "sginw_sets"]
 
@@ -31,7 +31,7 @@ class CocoInstance:
     """One object of one picture.
 
     Attributes:
-        id: Of the annotation.
+        id: Of the annotation, as in the file.
         image_id: Of the picture.
         path: The picture's file.
         category_id: Its class.
@@ -58,24 +58,23 @@ class CocoInstances:
 
     Attributes:
         path: The JSON file.
-        coco: pycocotools' own index of the file.
+        coco: pycocotools' own index of the file; its annotations are numbered from 1 on.
         empty: Instances without a pixel met so far; they are scored as missed.
 
     Raises:
         RGBXError: If pycocotools is not installed.
-        DataError: If the file is missing, no JSON, no COCO annotation, or names pictures that are
-            not in the folder.
+        DataError: As `rgbx.metrics.coco_schema.read_annotations`, or if the file names pictures
+            that are not in the folder.
     """
 
     def __init__(self, annotations: str | Path, images: str | Path) -> None:
         self.path = Path(annotations)
         self._images = Path(images)
         self.empty = 0
-        self.coco = _index(_read(self.path))
+        self.coco = _index(read_annotations(self.path))
         self._check_images()
-        for annotation in self.coco.anns.values():  # which its evaluation takes for granted
-            annotation.setdefault("iscrowd", 0)
-            if "area" not in annotation:
+        for annotation in self.coco.anns.values():
+            if "area" not in annotation:  # which its evaluation takes for granted
                 annotation["area"] = int(self._mask(annotation).sum())
 
     def __len__(self) -> int:
@@ -91,7 +90,7 @@ class CocoInstances:
         """Picture id -> ids of its instances that are no crowd, in the order of the file."""
         found: dict[int, list[int]] = {}
         for key, annotation in self.coco.anns.items():
-            if not annotation.get("iscrowd", 0):
+            if not annotation["iscrowd"]:
                 found.setdefault(annotation["image_id"], []).append(key)
         return found
 
@@ -111,17 +110,10 @@ class CocoInstances:
             return None
         box = torch.tensor(_box(annotation, mask), dtype=torch.float32)
         path = self._path(image)
-        return CocoInstance(key, image, path, annotation["category_id"], mask, box)
+        category = annotation["category_id"]
+        return CocoInstance(annotation["own_id"], image, path, category, mask, box)
 
     def _mask(self, annotation: dict[str, Any]) -> NDArray[np.bool_]:
-        image = self.coco.imgs[annotation["image_id"]]
-        size = [image["height"], image["width"]]
-        if not _is_code(annotation.get("segmentation"), size):
-            raise DataError(
-                f"{self.path}: the segmentation of annotation {annotation['id']} is neither "
-                f"polygons nor a run-length code of {size[0]} x {size[1]} pixels; correct it or "
-                "leave the annotation out"
-            )
         return np.asarray(self.coco.annToMask(annotation), dtype=np.bool_)
 
     def _path(self, image: int) -> Path:
@@ -129,12 +121,6 @@ class CocoInstances:
 
     def _check_images(self) -> None:
         groups = self.groups()
-        named = (annotation["image_id"] for annotation in self.coco.anns.values())
-        unknown = [image for image in named if image not in self.coco.imgs]
-        if unknown:
-            raise DataError(
-                f"{self.path}: annotations name picture {unknown[0]}, which is no image"
-            )
         missing = [self._path(image) for image in groups if not self._path(image).is_file()]
         if missing:
             raise DataError(
@@ -160,21 +146,6 @@ def sginw_sets(root: str | Path) -> dict[str, tuple[Path, Path]]:
     return {name: (files[name], found[name]) for name in SGINW}
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"Cannot read the annotations {path}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no readable JSON ({error})") from error
-    keys = ("images", "annotations", "categories")
-    missing = [key for key in keys if not (isinstance(content, dict) and key in content)]
-    if missing:
-        raise DataError(f"{path} is no COCO annotation file: it has no list {missing[0]!r}")
-    assert isinstance(content, dict)
-    return content
-
-
 def _index(content: dict[str, Any]) -> Any:
     try:
         from pycocotools.coco import COCO
@@ -187,19 +158,6 @@ def _index(content: dict[str, Any]) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         coco.createIndex()
     return coco
-
-
-def _is_code(segmentation: Any, size: list[int]) -> bool:
-    """Whether pycocotools can draw it: polygons, or counts of runs, as numbers or compressed."""
-    if isinstance(segmentation, dict):
-        counts = segmentation.get("counts")
-        whole = sum(counts) == size[0] * size[1] if isinstance(counts, list) else True
-        return isinstance(counts, list | str | bytes) and whole and segmentation.get("size") == size
-    polygons = segmentation if isinstance(segmentation, list) else []
-    return bool(polygons) and all(
-        isinstance(corners, list) and len(corners) >= 4 and len(corners) % 2 == 0
-        for corners in polygons
-    )
 
 
 def _box(annotation: dict[str, Any], mask: NDArray[np.bool_]) -> list[float]:

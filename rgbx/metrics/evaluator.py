@@ -123,6 +123,18 @@ class Evaluator(nn.Module):
         """Split -> subset -> score name -> value, for all splits."""
         return {split: self.compute(split) for split in self.splits}
 
+    def overall(self) -> Metric:
+        """A metric of the images of all splits together, as if they were one set."""
+        whole = self.metric(self.splits[0]).clone()
+        whole.reset()
+        for split in self.splits:
+            whole.merge_state(self.metric(split))
+        return whole
+
+    def compute_overall(self) -> dict[str, Any]:
+        """Score name -> value of :meth:`overall`."""
+        return _computed(self.overall())
+
     def reset(self, split: str | None = None) -> None:
         """Forget what was counted in one split, or in all of them.
 

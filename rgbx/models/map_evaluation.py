@@ -11,18 +11,19 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from rgbx.errors import RGBXError
-from rgbx.metrics.evaluator import Evaluator
+from rgbx.metrics.evaluator import ALL, Evaluator
 from rgbx.metrics.overlap import HARD, OverlapScores
 from rgbx.metrics.saliency import SaliencyScores
 from rgbx.metrics.saliency_maps import grey_levels, plain_levels
 from rgbx.metrics.shadow import ShadowScores
 from rgbx.models.base import resize
 
-__all__ = ["INPUT", "EvalSize", "Family", "MapEvaluator", "MapScoring"]
+__all__ = ["INPUT", "OVERALL", "EvalSize", "Family", "MapEvaluator", "MapScoring"]
 
 Family: TypeAlias = Literal["saliency", "shadow", "polyp"]
 EvalSize: TypeAlias = Literal["original", "input", "both"]
 INPUT = "@input"  # ends the name of every score taken at the size of the network's input
+OVERALL = "overall"  # the pseudo split of the images of all splits together
 
 #: family -> the forms in which it scores maps: as they are, or stretched to their own range
 _FORMS: dict[str, tuple[str, ...]] = {
@@ -192,10 +193,17 @@ class MapEvaluator(nn.Module):
             evaluator.update(split, subset, *pairs[suffix])
 
     def results(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Split -> subset -> score -> value, of all families and sizes."""
-        found: dict[str, dict[str, dict[str, Any]]] = {split: {} for split in self.splits}
+        """Split -> subset -> score -> value, of all families and sizes.
+
+        Several splits are followed by "overall": their images as one set, each counting alike.
+        Curves are averaged over all these images before their maximum is taken.
+        """
+        found: dict[str, dict[str, dict[str, Any]]] = {split: {} for split in self._shown}
         for suffix, evaluator in self._each():
-            for split, subsets in evaluator.results().items():
+            results = evaluator.results()
+            if len(self.splits) > 1:
+                results[OVERALL] = {ALL: evaluator.compute_overall()}
+            for split, subsets in results.items():
                 for subset, scores in subsets.items():
                     named = {f"{name}{suffix}": value for name, value in scores.items()}
                     found[split].setdefault(subset, {}).update(named)
@@ -204,16 +212,21 @@ class MapEvaluator(nn.Module):
     def curves(self) -> dict[str, dict[str, Tensor]]:
         """Split -> precision, recall, F, E (saliency), Dice, IoU (polyp): (256,) each.
 
-        At the size of the masks, if that is scored.
+        At the size of the masks, if that is scored; "overall" as in :meth:`results`.
         """
         first = self._suffixes[0]
-        found: dict[str, dict[str, Tensor]] = {split: {} for split in self.splits}
+        found: dict[str, dict[str, Tensor]] = {split: {} for split in self._shown}
         for suffix, evaluator in self._each():
-            for split in self.splits if suffix == first else ():
-                metric = evaluator.metric(split)
+            for split in self._shown if suffix == first else ():
+                metric = evaluator.overall() if split == OVERALL else evaluator.metric(split)
                 if isinstance(metric, SaliencyScores | OverlapScores):
                     found[split] |= metric.curves()
         return found
+
+    @property
+    def _shown(self) -> tuple[str, ...]:
+        """The splits, and all of them together where there are several."""
+        return (*self.splits, OVERALL) if len(self.splits) > 1 else self.splits
 
     def _each(self) -> Iterator[tuple[str, Evaluator]]:
         """What ends the names of its scores, and every evaluator."""

@@ -11,6 +11,7 @@ from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import ALL, Evaluator
 from rgbx.metrics.prompts import SCORES, PromptScores
 from rgbx.models.base import OptimizerFactory, RGBXModule, resize
+from rgbx.models.image_input import check_rgb
 from rgbx.models.prompt_evaluation import Questions, masks_at, mean_scores
 from rgbx.optim.schedules import Schedule
 from rgbx.prompts import MaskScale, Prompt
@@ -127,7 +128,16 @@ class PromptableModule(RGBXModule, ABC):
 
         Returns:
             For each image logits (N,1,H,W), in the order of its prompts.
+
+        Raises:
+            RGBXError: shapes do not fit, or there are more or fewer lists than images.
         """
+        check_rgb(type(self).__name__, rgb, self.size_multiple)
+        if len(prompts) != len(rgb):
+            raise RGBXError(
+                f"{type(self).__name__} takes a list of prompts for each image, but {len(prompts)} "
+                f"lists came for {len(rgb)} images."
+            )
         size = rgb.shape[-2:]
         return [
             resize(self.decode(embedding[None], wanted, size), size)

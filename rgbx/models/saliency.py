@@ -11,7 +11,7 @@ from rgbx.errors import RGBXError
 from rgbx.losses import partial_cross_entropy, structure
 from rgbx.metrics.saliency import SaliencyScores
 from rgbx.models.base import OptimizerFactory, RGBXModule, resize
-from rgbx.models.map_evaluation import EvalSize, Family, MapEvaluator, MapScoring
+from rgbx.models.map_evaluation import OVERALL, EvalSize, Family, MapEvaluator, MapScoring
 from rgbx.optim.schedules import Schedule
 
 __all__ = ["SaliencyModule", "saliency_loss"]
@@ -26,8 +26,9 @@ class SaliencyModule(RGBXModule, ABC):
 
     A subclass implements ``logits(rgb, x) -> (B,1,H,W)`` at input size, and what it trains on.
 
-    Validation works at network size on labelled pixels (scribbles label few), with the measures
-    that do not depend on where pixels lie: ``val/maxF``, ``val/meanF``, ``val/MAE``, ``val/IoU``;
+    Validation works on labelled pixels (scribbles label few), at network size or, where checkpoints
+    are chosen on test sets, at the size of the masks, with the measures that do not depend on where
+    pixels lie: ``val/maxF``, ``val/meanF``, ``val/MAE``, ``val/IoU``;
     "shadow" adds ``val/BER`` and ``val/BER_image``, "polyp" ``val/mDice`` and ``val/mIoU``.
     Testing resizes the logits to the original size of every mask, and scores the sigmoid with all
     measures, by split and subset, into :attr:`results`.
@@ -85,7 +86,7 @@ class SaliencyModule(RGBXModule, ABC):
         return tuple(f"val/{name}" for names in (_VALIDATED, *added) for name in names)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Score one validation batch at network size, on labelled pixels."""
+        """Score one validation batch at the size of its masks, on labelled pixels."""
         masks = batch["mask"]
         for prediction, mask in zip(self.maps(batch, [m.shape for m in masks]), masks, strict=True):
             labelled = mask != IGNORE
@@ -153,8 +154,15 @@ class SaliencyModule(RGBXModule, ABC):
         return self.evaluator.curves()
 
     def protocol(self) -> dict[str, str]:
-        """Metric -> sentence that says what was averaged over what."""
-        return self.scoring.protocol()
+        """Metric -> sentence that says what was averaged over what; "overall" if there are sets."""
+        found = self.scoring.protocol()
+        if OVERALL in self.results:
+            splits = [split for split in self.results if split != OVERALL]
+            found[OVERALL] = (
+                f"the images of {', '.join(splits)} as one set, each counting alike; curves are "
+                "averaged over all of them before their maximum is taken"
+            )
+        return found
 
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0

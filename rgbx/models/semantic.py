@@ -11,6 +11,7 @@ from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import Evaluator
 from rgbx.metrics.semantic import SegmentationScores
 from rgbx.models.base import OptimizerFactory, RGBXModule, resize
+from rgbx.models.image_input import check_rgb, check_x
 from rgbx.optim.schedules import Schedule
 
 __all__ = ["MFNET_CLASSES", "SemanticModule"]
@@ -65,11 +66,17 @@ class SemanticModule(RGBXModule, ABC):
 
         Args:
             rgb: (B,3,H,W) float, normalised as the data module does; H and W multiples of 16.
-            x: (B,3,H,W) float, the second modality, one channel repeated.
+            x: (B,3,H,W) or (B,1,H,W) float, the second modality.
 
         Returns:
             (B,K,H,W) logits.
+
+        Raises:
+            RGBXError: a modality is missing, or shapes do not fit.
         """
+        name = type(self).__name__
+        check_rgb(name, rgb, self.size_multiple)
+        x = check_x(name, rgb, x) if self.needs_x else x
         return resize(self.low_resolution(rgb, x), rgb.shape[-2:])
 
     # ------------------------------------------------------------------ steps

@@ -1,54 +1,17 @@
 """One flat buffer that holds the gradient of every loss on every group of parameters it trains."""
 
-import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from rgbx.errors import RGBXError
-from rgbx.optim.surgery import gramian, merge
+from rgbx.optim.cut import Cut
+from rgbx.optim.gram import dot_products, merge, repaired
+from rgbx.optim.groups import Group, Groups, assign
 
 __all__ = ["Cut", "GroupedGradients", "Groups"]
-
-#: group name -> (pattern searched in parameter names, names of the losses that train it)
-Groups = Mapping[str, tuple[str, Sequence[str]]]
-
-
-@dataclass
-class Cut:
-    """A place where the graph is taken apart: everything behind it is walked through once.
-
-    Losses are differentiated down to ``leaves``, then their gradients there are carried on into
-    what computed ``tensors``. Losses that train different groups behind the cut share a walk.
-    """
-
-    tensors: list[Tensor]
-    leaves: list[Tensor]
-    #: loss -> gradient at every leaf, None where the loss does not depend on it
-    gradients: dict[str, list[Tensor | None]] = field(default_factory=dict)
-
-
-@dataclass
-class _Group:
-    name: str
-    losses: tuple[str, ...]
-    names: list[str]
-    params: list[nn.Parameter]
-    offset: int = 0  # of this group's rows in the flat buffer
-
-    def __post_init__(self) -> None:
-        self.size = sum(p.numel() for p in self.params)
-
-    def rows(self, flat: Tensor) -> Tensor:
-        """This group's part of the buffer as (T, P)."""
-        return flat[self.offset : self.offset + len(self.losses) * self.size].view(-1, self.size)
-
-    def views(self, row: Tensor) -> list[Tensor]:
-        """A row (P,) as tensors of the parameters' shapes."""
-        parts = row.split([p.numel() for p in self.params])
-        return [part.view_as(p) for part, p in zip(parts, self.params, strict=True)]
 
 
 class GroupedGradients:
@@ -67,7 +30,9 @@ class GroupedGradients:
     """
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], groups: Groups) -> None:
-        self.groups = _assign([(n, p) for n, p in parameters if p.requires_grad], groups)
+        parameters = list(parameters)
+        self.groups = assign(parameters, groups)
+        self._flags = {id(p): (p, p.requires_grad) for _, p in parameters}
         self.losses = tuple(dict.fromkeys(loss for g in self.groups for loss in g.losses))
         offset = 0
         for group in self.groups:
@@ -77,20 +42,42 @@ class GroupedGradients:
         self._flat: Tensor | None = None
         self._views: dict[tuple[str, str], list[Tensor]] = {}
         self._merged: dict[str, Tensor] = {}
-        self._reached: dict[tuple[str, str], set[str]] = {}  # of the first micro-batch
-        self._behind: dict[str, list[int]] = {}  # group -> its parameters behind the cut
-        self._walks: list[tuple[str, ...]] | None = None
+        self._reached: dict[tuple[str, str], set[str]] = {}  # while learning
+        self._seen: set[str] = set()  # losses that had a gradient once
+        self._warned: set[str] = set()  # losses that were a constant once
+        self._walks: list[tuple[str, ...]] = []  # of the last micro-batch
         self._learning = True
         self.count = 0  # micro-batches in the buffer
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Name -> parameter, of all groups."""
+        return {
+            name: parameter
+            for group in self.groups
+            for name, parameter in zip(group.names, group.params, strict=True)
+        }
+
+    def fits(self, parameters: Iterable[nn.Parameter] | None = None) -> bool:
+        """Whether the buffer still is for the parameters that are trainable now.
+
+        Args:
+            parameters: all parameters of the module; None: those that it had are looked at.
+        """
+        if any(p.requires_grad is not flag for p, flag in self._flags.values()):
+            return False
+        return parameters is None or {id(p) for p in parameters} == self._flags.keys()
 
     # ------------------------------------------------------------------ collecting
     @property
     def flat(self) -> Tensor:
         """The buffer: all rows of all groups behind each other; float32 or wider."""
         if self._flat is None:
-            first = self.groups[0].params[0]
-            kind = torch.promote_types(first.dtype, torch.float32)
-            self._flat = torch.zeros(self._total, dtype=kind, device=first.device)
+            params = list(self.trained.values())
+            kind = torch.float32
+            for dtype in {p.dtype for p in params}:
+                kind = torch.promote_types(kind, dtype)
+            self._flat = torch.zeros(self._total, dtype=kind, device=params[0].device)
             for group in self.groups:
                 for loss, row in zip(group.losses, group.rows(self._flat), strict=True):
                     self._views[group.name, loss] = group.views(row)
@@ -101,52 +88,83 @@ class GroupedGradients:
         losses: dict[str, Tensor],
         scale: Callable[[Tensor], Tensor] = lambda loss: loss,
         cut: Cut | None = None,
+        check_cut: bool = False,
     ) -> None:
         """Add the gradients of one micro-batch.
 
         Args:
             losses: scalar losses by name; **emptied**, so that each one's graph is freed as soon
-                as it has been walked through.
+                as it has been walked through. A loss without a graph is a constant: its gradient
+                is 0.
             scale: applied to every loss first (a gradient scaler's).
             cut: where the graph was taken apart, if it was.
+            check_cut: look again whether declared streams hold (the first call always does).
 
         Raises:
-            RGBXError: at the first call, a loss that has no gradient in a group that it trains,
-                or a parameter that gets none from any loss.
+            RGBXError: other losses than those that the groups name; at the first call, one that
+                has no gradient in a group that it trains, or a parameter that gets none from any
+                loss; parameters were frozen or unfrozen since this buffer was made; declared
+                streams are not what they are said to be.
         """
+        if not self.fits():
+            raise RGBXError(
+                "Parameters were frozen or unfrozen since GroupedGradients was built: build anew."
+            )
+        if losses.keys() != set(self.losses):
+            raise RGBXError(
+                f"The surgery groups name the losses {', '.join(self.losses)}, but these are "
+                f"{', '.join(losses)}."
+            )
         if self.count == 0:
             self.flat.zero_()
         with torch.autocast(self.flat.device.type, enabled=False):
             while losses:
                 name = next(iter(losses))
                 loss = scale(losses.pop(name))
-                self._differentiate(name, loss, keep=bool(losses), cut=cut)
+                self._note(name, loss)
+                if loss.requires_grad:
+                    # a loss may go around the cut: what lies behind it is needed once more
+                    keep = bool(losses) or cut is not None
+                    self._differentiate(name, loss, keep=keep, cut=cut)
                 del loss
             if cut is not None:
+                if self._learning or check_cut:
+                    cut.refuse_leaks(self.groups)
                 self._walk_on(cut)
         self.count += 1
         if self._learning:
             self._refuse_idle()
-            self._learning = False
+            self._learning = not self._seen.issuperset(self.losses)
+
+    def _note(self, name: str, loss: Tensor) -> None:
+        """A constant loss is right (its weight is 0 for a while, say), but may be a mistake."""
+        if loss.requires_grad:
+            self._seen.add(name)
+        elif name not in self._warned:
+            self._warned.add(name)
+            warnings.warn(
+                f"The loss {name!r} is a constant: it has no gradient and trains nothing until it "
+                "has one.",
+                stacklevel=2,
+            )
 
     def _differentiate(self, name: str, loss: Tensor, keep: bool, cut: Cut | None) -> None:
         groups = [g for g in self.groups if name in g.losses]
         params = [p for g in groups for p in g.params]
         leaves = cut.leaves if cut else []
+        if not params and not leaves:
+            return
         found = torch.autograd.grad(loss, [*params, *leaves], retain_graph=keep, allow_unused=True)
         if cut:
             cut.gradients[name] = list(found[len(params) :])
         start = 0
         for group in groups:
-            part = found[start : start + len(group.params)]
-            self._add_row(group, name, range(len(part)), part)
-            start += len(part)
+            self._add_row(group, name, found[start : start + len(group.params)])
+            start += len(group.params)
 
-    def _add_row(
-        self, group: _Group, loss: str, indices: Sequence[int], found: Sequence[Tensor | None]
-    ) -> None:
-        """Add one loss's gradients to some parameters of a group."""
-        pairs = [(i, g) for i, g in zip(indices, found, strict=True) if g is not None]
+    def _add_row(self, group: Group, loss: str, found: Sequence[Tensor | None]) -> None:
+        """Add one loss's gradients to the parameters of a group."""
+        pairs = [(i, g) for i, g in enumerate(found) if g is not None]
         if pairs:
             views = self._views[group.name, loss]
             torch._foreach_add_([views[i] for i, _ in pairs], [g for _, g in pairs])
@@ -154,77 +172,69 @@ class GroupedGradients:
             names = self._reached.setdefault((group.name, loss), set())
             names.update(group.names[i] for i, _ in pairs)
 
-    # ------------------------------------------------------------------ behind a cut
     def _walk_on(self, cut: Cut) -> None:
         """Carry the gradients at the cut on to what lies behind it, in as few walks as can be."""
-        if self._walks is None:
-            self._walks = self._plan(cut)
+        reach = cut.reach(self.groups)
+        self._walks = cut.plan(self.groups, reach)
         for number, walk in enumerate(self._walks):
             goals = [
-                (group, loss, self._behind[group.name])
+                (group, loss)
                 for group in self.groups
                 for loss in walk
-                if loss in group.losses and self._behind[group.name]
+                if loss in group.losses and group.name in reach[loss]
             ]
-            params = [group.params[i] for group, _, indices in goals for i in indices]
-            found = self._pull(cut, walk, params, keep=number < len(self._walks) - 1)
+            params = [p for group, _ in goals for p in group.params]
+            found = cut.pull(walk, params, keep=number < len(self._walks) - 1)
             start = 0
-            for group, loss, indices in goals:
-                self._add_row(group, loss, indices, found[start : start + len(indices)])
-                start += len(indices)
+            for group, loss in goals:
+                self._add_row(group, loss, found[start : start + len(group.params)])
+                start += len(group.params)
             for name in walk:
                 del cut.gradients[name]
 
-    def _plan(self, cut: Cut) -> list[tuple[str, ...]]:
-        """Put the losses into walks; two share one if no group behind the cut mixes them."""
-        for group in self.groups:
-            reached = set().union(*(self._reached[group.name, loss] for loss in group.losses))
-            self._behind[group.name] = [i for i, n in enumerate(group.names) if n not in reached]
-        behind = [group for group in self.groups if self._behind[group.name]]
-        walks: list[tuple[str, ...]] = []
-        for loss in cut.gradients:
-            if not any(loss in group.losses for group in behind):
-                continue
-            for i, walk in enumerate(walks):
-                if not any(self._mix(cut, behind, loss, other) for other in walk):
-                    walks[i] = (*walk, loss)
-                    break
-            else:
-                walks.append((loss,))
-        return walks
+    # ------------------------------------------------------------------ half-filled windows
+    def sums(self, processes: int = 1) -> dict[str, dict[str, Tensor]]:
+        """A copy of what is in the buffer: loss -> parameter name -> sum of its gradients.
 
-    def _mix(self, cut: Cut, behind: Sequence[_Group], one: str, other: str) -> bool:
-        """Whether a shared walk would add one loss's gradient to the other's.
-
-        Both losses train a group, or one reaches a group that only the other trains. The second
-        is tried out, once, with this batch's gradients.
+        Args:
+            processes: of several, each gets the mean, and goes on with it.
         """
-        for group in behind:
-            trained = {one, other} & set(group.losses)
-            if len(trained) == 2:
-                return True
-            if len(trained) == 1:
-                (stranger,) = {one, other} - trained
-                params = [group.params[i] for i in self._behind[group.name]]
-                found = self._pull(cut, (stranger,), params, keep=True)
-                if any(gradient is not None and bool(gradient.any()) for gradient in found):
-                    return True
-        return False
+        flat = self.flat.clone()
+        if processes > 1:
+            torch.distributed.all_reduce(flat)
+            flat /= processes
+        found: dict[str, dict[str, Tensor]] = {}
+        for group in self.groups:
+            for loss, row in zip(group.losses, group.rows(flat), strict=True):
+                views = zip(group.names, group.views(row), strict=True)
+                found.setdefault(loss, {}).update(views)
+        return found
 
-    def _pull(
-        self, cut: Cut, walk: Sequence[str], params: Sequence[Tensor], keep: bool
-    ) -> list[Tensor | None]:
-        outputs, cotangents = [], []
-        for index, tensor in enumerate(cut.tensors):
-            parts = [p for n in walk if (p := cut.gradients[n][index]) is not None]
-            if parts:
-                outputs.append(tensor)
-                cotangents.append(torch.stack(parts).sum(0) if len(parts) > 1 else parts[0])
-        if not outputs:
-            return [None] * len(params)
-        return list(
-            torch.autograd.grad(outputs, params, cotangents, retain_graph=keep, allow_unused=True)
-        )
+    def take_over(
+        self, sums: Mapping[str, Mapping[str, Tensor]], count: int
+    ) -> list[tuple[str, str]]:
+        """Go on with a window that another buffer began; matched by the names.
+
+        Args:
+            sums: see `sums`.
+            count: micro-batches in them.
+
+        Returns:
+            Loss and parameter name of all sums that are not there, and begin at 0.
+        """
+        missing = []
+        self.flat.zero_()
+        for group in self.groups:
+            for loss in group.losses:
+                views = zip(group.names, self._views[group.name, loss], strict=True)
+                for name, view in views:
+                    found = sums.get(loss, {}).get(name)
+                    if found is None or found.shape != view.shape:
+                        missing.append((loss, name))
+                    else:
+                        view.copy_(found)
+        self.count = count
+        return missing
 
     # ------------------------------------------------------------------ merging
     def reduce(self, processes: int = 1) -> None:
@@ -241,11 +251,11 @@ class GroupedGradients:
 
     def gramians(self) -> dict[str, Tensor]:
         """Group -> (T, T) Gram matrix on the CPU in float64; one transfer for all groups."""
-        products = [gramian(group.rows(self.flat)) for group in self.groups]
+        products = [dot_products(group.rows(self.flat)) for group in self.groups]
         together = torch.cat([p.flatten() for p in products]).to("cpu", torch.float64)
         sizes = [p.numel() for p in products]
         return {
-            group.name: part.view(len(group.losses), -1)
+            group.name: repaired(group.rows(self.flat), part.view(len(group.losses), -1))
             for group, part in zip(self.groups, together.split(sizes), strict=True)
         }
 
@@ -265,7 +275,8 @@ class GroupedGradients:
 
     def _refuse_idle(self) -> None:
         for group in self.groups:
-            for loss in group.losses:
+            known = [loss for loss in group.losses if loss in self._seen]
+            for loss in known if group.params else ():
                 if not self._reached[group.name, loss]:
                     raise RGBXError(
                         f"The loss {loss!r} has no gradient in the parameter group "
@@ -273,6 +284,8 @@ class GroupedGradients:
                         "or look for a detach, a frozen part, or reentrant activation "
                         "checkpointing (use_reentrant=False) on the way."
                     )
+            if len(known) < len(group.losses):
+                continue  # another loss may reach the rest
             reached = set().union(*(self._reached[group.name, n] for n in group.losses))
             idle = [name for name in group.names if name not in reached]
             if idle:
@@ -281,31 +294,3 @@ class GroupedGradients:
                     f"gradient from any of its losses, for example {', '.join(idle[:3])}: freeze "
                     "them or use them in the forward pass."
                 )
-
-
-def _assign(parameters: Sequence[tuple[str, nn.Parameter]], groups: Groups) -> list[_Group]:
-    found: dict[str, list[tuple[str, nn.Parameter]]] = {name: [] for name in groups}
-    orphans = []
-    for name, parameter in parameters:
-        owner = next((g for g, (pattern, _) in groups.items() if re.search(pattern, name)), None)
-        if owner is None:
-            orphans.append(name)
-        else:
-            found[owner].append((name, parameter))
-    for name, (pattern, losses) in groups.items():
-        if not losses:
-            raise RGBXError(f"The surgery group {name!r} names no loss: give at least one.")
-        if not found[name]:
-            raise RGBXError(
-                f"The surgery group {name!r} is empty: its pattern {pattern!r} matches no "
-                "trainable parameter that is not in an earlier group."
-            )
-    if orphans:
-        raise RGBXError(
-            f"{len(orphans)} trainable parameters are in no surgery group, for example "
-            f"{', '.join(orphans[:3])}: extend a group's pattern or freeze them."
-        )
-    return [
-        _Group(name, tuple(losses), [n for n, _ in found[name]], [p for _, p in found[name]])
-        for name, (_, losses) in groups.items()
-    ]

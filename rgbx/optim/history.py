@@ -1,6 +1,7 @@
 """What gradient surgery saw, step by step: kept in checkpoints, drawn after the run."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -43,7 +44,7 @@ def surgery_statistics(
         if len(names) > 1:
             found[f"{group}/conflict"] = conflict_share(gram)
     if compare:
-        # the sum's squared norm is the sum over the Gram matrix
+        # the sum's squared norm is the sum over the Gram matrix; a frozen group's is 0
         one, other = (max(float(products[group].sum()), 0.0) ** 0.5 for group in compare)
         found["ratio"] = one / other if other else float("nan")
     return found
@@ -57,14 +58,17 @@ class SurgeryHistory:
         self.rows: list[list[float]] = []
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
-        """Add one optimiser step."""
-        if not self.rows:
-            self.columns = ["step", *values]
-        self.rows.append([float(step), *values.values()])
+        """Add one optimiser step; a number that others do not have is NaN there."""
+        found = {"step": float(step), **values}
+        if new := [name for name in found if name not in self.columns]:
+            self.columns = [*self.columns, *new]
+            self.rows = [[*row, *[math.nan] * len(new)] for row in self.rows]
+        self.rows.append([found.get(name, math.nan) for name in self.columns])
 
     def state(self) -> dict[str, Any]:
         """Plain form for a checkpoint."""
-        return {"columns": list(self.columns), "rows": torch.tensor(self.rows, dtype=torch.float32)}
+        # float64: step numbers above 2**24, and ratios beyond float32
+        return {"columns": list(self.columns), "rows": torch.tensor(self.rows, dtype=torch.float64)}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over what a checkpoint holds."""
@@ -87,7 +91,7 @@ class SurgeryHistory:
         panels = []
         for group in dict.fromkeys(name.split("/")[0] for name in lines if "/" in name):
             cosines = {
-                name.split("/cos_")[1].replace("_", " / "): line
+                _pair(name.split("/cos_")[1]): line
                 for name, line in lines.items()
                 if name.startswith(f"{group}/cos_")
             }
@@ -111,6 +115,11 @@ class SurgeryHistory:
             xs.append(part[len(part) // 2][0])
             ys.append(sum(known) / len(known) if known else float("nan"))
         return xs, ys
+
+
+def _pair(name: str) -> str:
+    """`a / b` from `a_b`; names with underscores of their own stay as they are."""
+    return name.replace("_", " / ") if name.count("_") == 1 else name
 
 
 def _level(

@@ -12,29 +12,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from rgbx.errors import RGBXError
-from rgbx.optim.gradients import Cut, GroupedGradients, Groups
+from rgbx.optim.checks import (
+    refuse_infinite,
+    refuse_optimizers,
+    refuse_trainer_options,
+    refuse_unoptimised,
+    scalars,
+)
+from rgbx.optim.clip import clip_gradients
+from rgbx.optim.cutting import Cutting
+from rgbx.optim.gradients import GroupedGradients
+from rgbx.optim.groups import check_groups, loss_names
 from rgbx.optim.history import SurgeryHistory, surgery_statistics
-from rgbx.optim.seeds import mix_seeds
-from rgbx.optim.surgery import Weighting, build_weighting
+from rgbx.optim.plateau import Watch, keep_watches, step_plateau
+from rgbx.optim.surgery import build_weighting
+from rgbx.optim.weightings import Weightings
 
 __all__ = ["GradientSurgery"]
 
 _TOTAL = "total"
 
 
-class GradientSurgery(LightningModule):
+class GradientSurgery(Cutting):
     """Mixin, to stand before the module's other base: ``class Mine(GradientSurgery, Base)``.
 
     A subclass sets :attr:`groups` and writes ``training_losses(batch) -> {name: scalar}``; it
     has no ``training_step`` of its own.
+
+    Parameters may be frozen and unfrozen between steps; the optimiser has to have them.
 
     Attributes:
         groups: group name -> (pattern searched in parameter names, names of the losses that train
@@ -42,22 +53,20 @@ class GradientSurgery(LightningModule):
         surgery: how a group's gradients are merged: ``PCGrad``, ``Sum``, ``Mean``, a
             ``torchjd.aggregation.*Weighting`` (its path, or class_path and init_args), or any
             callable from a Gram matrix to weights; None for one backward pass through the sum.
-        accumulate: micro-batches per optimiser step. The last, shorter window of an epoch is
-            divided by its true length.
+        accumulate: micro-batches per optimiser step; may be changed between steps. The last,
+            shorter window of an epoch is divided by its true length.
         clip: largest norm of the merged gradient over all parameters, after unscaling; None to
             leave it.
         compared_groups: two groups whose gradient norms are set in relation in the log.
 
     Raises:
-        RGBXError: at the start, a group that matches nothing or a trainable parameter in no
-            group; a strategy that shards gradients; ``accumulate_grad_batches`` or
-            ``gradient_clip_val`` given to the Trainer. In the first step, a loss that is missing
-            or has no gradient in its own group. In any step, a gradient that is not finite
-            (without a scaler).
+        RGBXError: at the start, an option that cannot work, or one that the Trainer cannot do
+            under manual optimisation. In any step, losses other than those that the groups name, a
+            trainable parameter in no group or not in the optimiser, a gradient that is not finite
+            (without a scaler). In the first step, a loss that has no gradient in its own group
+            though it is no constant.
     """
 
-    groups: Groups
-    surgery: str | Mapping[str, Any] | Weighting | None = "PCGrad"
     accumulate: int = 1
     clip: float | None = None
     compared_groups: tuple[str, str] | None = None
@@ -67,8 +76,8 @@ class GradientSurgery(LightningModule):
         self.automatic_optimization = False
         self.surgery_history = SurgeryHistory()
         self._gradients: GroupedGradients | None = None
-        self._weightings: dict[str, Weighting] = {}
-        self._cut: Cut | None = None
+        self._weightings: Weightings | None = None
+        self._watches: list[Watch] = []
         self._window: dict[str, Any] | None = None
         self._surgery_seed: int | None = None
 
@@ -78,7 +87,7 @@ class GradientSurgery(LightningModule):
         Raises:
             RGBXError: names the option and what to give.
         """
-        if self.accumulate < 1:
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
             raise RGBXError(f"accumulate is {self.accumulate}: give 1 or more batches per step.")
         if self.clip is not None and not self.clip > 0:
             raise RGBXError(f"clip is {self.clip}: give a norm above 0, or null for none.")
@@ -86,35 +95,15 @@ class GradientSurgery(LightningModule):
             build_weighting(self.surgery)
 
     def training_losses(self, batch: Any) -> dict[str, Tensor]:
-        """Named scalar losses of one batch, each a mean over the images."""
+        """Named scalar losses of one batch, each a mean over the images; 0.0 for one that rests."""
         raise NotImplementedError(f"{type(self).__name__} has to define training_losses(batch)")
-
-    def cut(self, *tensors: Tensor) -> list[Tensor]:
-        """Take the graph apart here; call it once in ``training_losses``, where streams meet.
-
-        What lies before the returned tensors is walked through once per loss, as always; what
-        lies behind ``tensors`` only as often as losses compete there: gradients of losses that
-        train different groups share one walk. The gradients are the same.
-
-        Args:
-            tensors: results of the shared part, e.g. features of each stream.
-
-        Returns:
-            Stand-ins of the same values, to compute the losses from. Outside of training, or
-            without surgery, the tensors themselves.
-        """
-        if self.surgery is None or not torch.is_grad_enabled() or not self.training:
-            return list(tensors)
-        leaves = [t.detach().requires_grad_() for t in tensors]
-        self._cut = Cut(list(tensors), leaves)
-        return leaves
 
     # ------------------------------------------------------------------ the step
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Collect this batch's gradients; at the end of a window, merge them and step."""
-        self._cut = None
-        losses = self.training_losses(batch)
-        gradients = self._prepared(losses)
+        losses = self._losses(batch)
+        cut, self._cut = self._cut, None
+        gradients = self._prepared(first=batch_idx == 0)
         values = {f"train/{name}": loss.detach() for name, loss in losses.items()}
         total = torch.stack(list(values.values())).sum()
         self.log("train/loss", total, prog_bar=True, batch_size=1)
@@ -122,29 +111,58 @@ class GradientSurgery(LightningModule):
         if self.surgery is None:
             losses = {_TOTAL: torch.stack(list(losses.values())).sum()}
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        cut, self._cut = self._cut, None
-        gradients.add(losses, scaler.scale if scaler else lambda loss: loss, cut)
-        if gradients.count == self.accumulate or self.trainer.is_last_batch:
+        gradients.add(losses, scaler.scale if scaler else lambda x: x, cut, batch_idx == 0)
+        if gradients.count >= self.accumulate or self.trainer.is_last_batch:
             self._optimise(gradients, scaler)
 
-    def _prepared(self, losses: Mapping[str, Tensor]) -> GroupedGradients:
-        """The buffer; groups and weightings are checked and built at the first step."""
-        if self._gradients is not None:
-            return self._gradients
-        absent = {loss for _, wanted in self.groups.values() for loss in wanted} - set(losses)
-        if absent:
-            raise RGBXError(
-                f"The surgery groups name the loss {', '.join(sorted(absent))}, but the losses of "
-                f"{type(self).__name__} are {', '.join(losses)}."
-            )
+    def _losses(self, batch: Any) -> dict[str, Tensor]:
+        self._cut, self._in_step = None, True
+        try:
+            losses = self.training_losses(batch)
+        finally:
+            self._in_step = False
+        return scalars(losses, loss_names(self.groups), type(self).__name__, self.device)
+
+    def _prepared(self, first: bool) -> GroupedGradients:
+        """The buffer, for the parameters that are trainable now; a window's sums are kept.
+
+        Args:
+            first: whether an epoch begins, where new parameters are looked for as well.
+        """
+        old = self._gradients
+        if old is not None and old.fits(self.parameters() if first else None):
+            return old
         groups = self.groups
         if self.surgery is None:
             groups = {name: (pattern, (_TOTAL,)) for name, (pattern, _) in groups.items()}
-        self._gradients = GroupedGradients(self.named_parameters(), groups)
-        if self._window is not None:  # a checkpoint was taken in the middle of a window
-            self._gradients.flat.copy_(self._window["sum"])
-            self._gradients.count, self._window = self._window["count"], None
-        return self._gradients
+        new = GroupedGradients(self.named_parameters(remove_duplicate=False), groups)
+        refuse_unoptimised(new.trained, self.trainer.optimizers[0])
+        pair = self.compared_groups
+        if pair is not None and (len(pair) != 2 or not set(pair) <= set(groups)):
+            raise RGBXError(
+                f"compared_groups is {pair!r}: give two of the surgery groups {', '.join(groups)}."
+            )
+        if old is not None:
+            if old.count:  # what was unfrozen has a gradient from here on
+                new.take_over(old.sums(), old.count)
+            for name in old.trained.keys() - new.trained.keys():
+                old.trained[name].grad = None  # or the optimiser would go on with the last one
+        elif self._window is not None:  # a checkpoint was taken in the middle of a window
+            self._resume_window(new, self._window)
+        self._gradients, self._window = new, None
+        return new
+
+    def _resume_window(self, gradients: GroupedGradients, window: Mapping[str, Any]) -> None:
+        missing = gradients.take_over(window.get("sums", {}), window["count"])
+        if missing:
+            loss, name = missing[0]
+            raise RGBXError(
+                f"The checkpoint was taken after {window['count']} batches of an accumulation "
+                f"window, with other groups or losses: it has no gradient of the loss {loss!r} on "
+                f"{name}, nor of {len(missing) - 1} other pairs. Resume with the groups, losses "
+                "and frozen parameters that it was trained with, or from a checkpoint of the end "
+                "of an epoch."
+            )
 
     def _optimise(self, gradients: GroupedGradients, scaler: Any) -> None:
         optimizer = self.optimizers()
@@ -152,54 +170,24 @@ class GradientSurgery(LightningModule):
         before = scaler.get_scale() if scaler else 1.0
         gradients.reduce(self.trainer.world_size)
         products = {name: gram / before**2 for name, gram in gradients.gramians().items()}
-        self._refuse_infinite(products, scaler)
-        gradients.merge(self._weights(products))
+        losses = {group.name: group.losses for group in gradients.groups}
+        if scaler is None:  # else the scaler skips the step
+            refuse_infinite(products, losses, self)
         step = self.trainer.global_step
+        gradients.merge(self._built_weightings().weights(products, self._surgery_seed or 0, step))
         optimizer.step()
-        self._record(step, products, gradients)
+        self._record(step, products, losses)
         if scaler is None or scaler.get_scale() >= before:  # else: overflow, the step was skipped
             self._step_schedulers("step", step + 1)
 
-    def _weights(self, products: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Group -> weights. Random numbers depend on (seed, step) alone: ranks agree, resume too.
-
-        Gradients that overflowed get weights of NaN, so that the scaler sees it.
-        """
-        found, seed = {}, self._surgery_seed or 0
-        with torch.random.fork_rng(devices=[]):
-            for index, (name, gram) in enumerate(products.items()):
-                # not torch.manual_seed, which would also reseed the GPUs
-                torch.default_generator.manual_seed(
-                    mix_seeds(seed, self.trainer.global_step, index)
-                )
-                if not torch.isfinite(gram).all():
-                    found[name] = torch.full((len(gram),), math.nan)
-                elif len(gram) == 1:
-                    found[name] = torch.ones(1)
-                else:
-                    found[name] = self._weighting(name)(gram)
-        return found
-
-    def _weighting(self, group: str) -> Weighting:
-        """One weighting per group: some remember what they saw."""
-        assert self.surgery is not None
-        if group not in self._weightings:
-            self._weightings[group] = build_weighting(self.surgery)
-        return self._weightings[group]
-
-    def _refuse_infinite(self, products: Mapping[str, Tensor], scaler: Any) -> None:
-        bad = [name for name, gram in products.items() if not torch.isfinite(gram).all()]
-        if bad and scaler is None:
-            raise RGBXError(
-                f"A gradient of the parameter group {', '.join(bad)} is not finite at step "
-                f"{self.trainer.global_step} (epoch {self.current_epoch}) though the losses are: "
-                "lower the learning rate, set `clip`, or train in a wider precision."
-            )
+    def _built_weightings(self) -> Weightings:
+        if self._weightings is None:
+            self._weightings = Weightings("Sum" if self.surgery is None else self.surgery)
+        return self._weightings
 
     def _record(
-        self, step: int, products: Mapping[str, Tensor], gradients: GroupedGradients
+        self, step: int, products: Mapping[str, Tensor], losses: Mapping[str, Sequence[str]]
     ) -> None:
-        losses = {group.name: group.losses for group in gradients.groups}
         numbers = surgery_statistics(products, losses, self.compared_groups)
         if not numbers:
             return
@@ -211,35 +199,23 @@ class GradientSurgery(LightningModule):
     # ------------------------------------------------------------------ Lightning's hooks
     def configure_callbacks(self) -> Sequence[Callback] | Callback:
         """Refuse what cannot work before Lightning does, and say where the option lives."""
-        trainer = self.trainer
-        if trainer.accumulate_grad_batches != 1:
-            raise RGBXError(
-                f"{type(self).__name__} steps its optimiser itself: instead of "
-                f"trainer.accumulate_grad_batches set model.accumulate to "
-                f"{trainer.accumulate_grad_batches}."
-            )
-        if trainer.gradient_clip_val is not None:
-            raise RGBXError(
-                f"{type(self).__name__} clips its merged gradients itself: instead of "
-                f"trainer.gradient_clip_val set model.clip to {trainer.gradient_clip_val}."
-            )
-        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-            raise RGBXError(
-                f"Gradient surgery needs whole gradients on every process; "
-                f"{type(trainer.strategy).__name__} does not keep them: set trainer.strategy to "
-                "auto or ddp."
-            )
-        return super().configure_callbacks()
+        more = super().configure_callbacks()
+        callbacks = [more] if isinstance(more, Callback) else more
+        refuse_trainer_options(self.trainer, type(self).__name__, callbacks)
+        if self.trainer.training:
+            self._watches = []
+            keep_watches(self, self._watches)
+        return more
 
     def on_train_start(self) -> None:
-        """Agree on the seed of the surgery."""
+        """Begin with an empty window, and agree on the seed of the surgery."""
         super().on_train_start()
-        if len(self.trainer.optimizers) != 1:
-            raise RGBXError(
-                f"Gradient surgery works with one optimiser, but {type(self).__name__} configures "
-                f"{len(self.trainer.optimizers)}: put the groups into one optimiser's param_groups."
-            )
+        refuse_optimizers(self.trainer.optimizers, type(self).__name__)
         self.check_options()
+        check_groups(getattr(self, "groups", None))
+        self._gradients = None
+        if self.trainer.global_step == 0 and self._window is None:  # not what an earlier fit left
+            self._weightings, self.surgery_history = None, SurgeryHistory()
         if self._surgery_seed is None:  # a checkpoint's seed goes on
             self._surgery_seed = self.trainer.strategy.broadcast(torch.initial_seed())
 
@@ -255,7 +231,7 @@ class GradientSurgery(LightningModule):
                 "for `clip`: switch one of the two off, or train in bf16-mixed."
             )
         params = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(params, self.clip)
+        norm = clip_gradients(params, self.clip)
         self.log("train/grad_norm", norm, batch_size=1)
 
     def on_train_epoch_end(self) -> None:
@@ -268,8 +244,7 @@ class GradientSurgery(LightningModule):
             if config.interval != interval or count % config.frequency:
                 continue
             if isinstance(config.scheduler, ReduceLROnPlateau):
-                assert config.monitor is not None  # Lightning demands it
-                config.scheduler.step(self.trainer.callback_metrics[config.monitor].item())
+                step_plateau(self, config, self._watches)
             else:
                 config.scheduler.step()
 
@@ -297,14 +272,13 @@ class GradientSurgery(LightningModule):
         state: dict[str, Any] = {
             "seed": self._surgery_seed,
             "history": self.surgery_history.state(),
-            "weightings": {name: _memory(w) for name, w in self._weightings.items()},
+            "weightings": self._built_weightings().state(),
         }
         if self._gradients is not None and self._gradients.count:
-            window = self._gradients.flat.clone()
-            if self.trainer.world_size > 1:  # one file for all: every rank goes on with the mean
-                torch.distributed.all_reduce(window)
-                window /= self.trainer.world_size
-            state["window"] = {"sum": window, "count": self._gradients.count}
+            state["window"] = {
+                "sums": self._gradients.sums(self.trainer.world_size),
+                "count": self._gradients.count,
+            }
         checkpoint["surgery"] = state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -316,12 +290,7 @@ class GradientSurgery(LightningModule):
         self._surgery_seed = state["seed"]
         self._window = state.get("window")
         self.surgery_history.load(state["history"])
+        self._weightings = None
         if self.surgery is not None:
-            for name, memory in state["weightings"].items():
-                vars(self._weighting(name)).update(memory)
-
-
-def _memory(weighting: Weighting) -> dict[str, Any]:
-    """What a weighting remembers from step to step, as far as it is numbers and tensors."""
-    kinds = (int, float, bool, Tensor)
-    return {k: v for k, v in getattr(weighting, "__dict__", {}).items() if isinstance(v, kinds)}
+            known = {k: v for k, v in state["weightings"].items() if k in self.groups}
+            self._built_weightings().load(known)

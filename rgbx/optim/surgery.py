@@ -8,14 +8,15 @@ which the caller seeds (see `rgbx.optim.manual`).
 """
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
-from itertools import combinations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rgbx.errors import RGBXError
+from rgbx.optim.gram import conflict_share, cosine, gramian, merge
 
 __all__ = [
     "Mean",
@@ -28,63 +29,26 @@ __all__ = [
     "gramian",
     "merge",
     "pcgrad_weights",
+    "weigh",
 ]
 
 Weighting = Callable[[Tensor], Tensor]
 
 #: torchjd weightings that read the gradients themselves, not their Gram matrix
-_NOT_FROM_GRAMIAN = ("ExcessMTLWeighting", "MoDoWeighting", "SDMGradWeighting")
+_NOT_FROM_GRAMIAN = (
+    "ExcessMTLWeighting",
+    "MoDoWeighting",
+    "SDMGradWeighting",
+    "_NashMTLWeighting",
+)
 
-
-def gramian(gradients: Tensor) -> Tensor:
-    """Inner products of all pairs of gradients.
-
-    Args:
-        gradients: (T, P), one row per loss.
-
-    Returns:
-        (T, T), symmetric, of the same type. Computed as dot products, not as a matrix product:
-        TF32 or autocast would keep ten bits of the cosines.
-    """
-    count = len(gradients)
-    products = gradients.new_empty(count, count)
-    for i in range(count):
-        for j in range(i, count):
-            products[i, j] = products[j, i] = torch.dot(gradients[i], gradients[j])
-    return products
-
-
-def merge(gradients: Tensor, weights: Tensor, out: Tensor | None = None) -> Tensor:
-    """Weighted sum of the gradients, ``weights @ gradients``.
-
-    Args:
-        gradients: (T, P).
-        weights: (T,).
-        out: (P,) that receives the result.
-
-    Returns:
-        (P,).
-    """
-    out = torch.empty_like(gradients[0]) if out is None else out
-    first, *rest = weights.tolist()
-    torch.mul(gradients[0], first, out=out)
-    for row, weight in zip(gradients[1:], rest, strict=True):
-        out.add_(row, alpha=weight)
-    return out
-
-
-def cosine(products: Tensor, i: int, j: int) -> float:
-    """Cosine between gradients i and j from their Gram matrix; NaN where one of them is zero."""
-    norms = float(products[i, i]) ** 0.5 * float(products[j, j]) ** 0.5
-    return float(products[i, j]) / norms if norms else float("nan")
-
-
-def conflict_share(products: Tensor) -> float:
-    """Share of pairs of losses whose gradients point against each other, in [0, 1]."""
-    pairs = list(combinations(range(len(products)), 2))
-    if not pairs:
-        return 0.0
-    return sum(float(products[i, j]) < 0 for i, j in pairs) / len(pairs)
+#: torchjd weightings whose result does not depend on a common scale of the gradients
+_SCALE_FREE = (
+    *("AlignedMTLWeighting", "CAGradWeighting", "CRMOGMWeighting", "ConstantWeighting"),
+    *("DualProjWeighting", "GradVacWeighting", "IMTLGWeighting", "KrumWeighting"),
+    *("MGDAWeighting", "MeanWeighting", "PCGradWeighting", "RandomWeighting"),
+    *("SumWeighting", "UPGradWeighting"),
+)
 
 
 def pcgrad_weights(products: Tensor, orders: Tensor) -> Tensor:
@@ -110,7 +74,7 @@ def pcgrad_weights(products: Tensor, orders: Tensor) -> Tensor:
             if j == i:
                 continue
             inner = sum(c * gram[k][j] for k, c in enumerate(current))
-            if inner < 0:
+            if inner < 0 < gram[j][j]:
                 current[j] -= inner / gram[j][j]
         weights += torch.tensor(current, dtype=products.dtype)
     return weights / count
@@ -141,7 +105,71 @@ class Mean:
         return torch.full((len(products),), 1 / len(products), dtype=products.dtype)
 
 
+class _Scaled:
+    """A weighting of torchjd that sees gradients of norm about 1.
+
+    torchjd compares Gram matrices with constants (``norm_eps`` 1e-4): with gradients of norm 0.01,
+    UPGrad would be a plain mean, and CAGrad would stand still. The division, by a power of two,
+    is exact.
+
+    Args:
+        weighting: torchjd's.
+        degree: how weights change with the Gram matrix, ``w(c G) = c**degree w(G)``.
+    """
+
+    def __init__(self, weighting: Weighting, degree: float = 0.0) -> None:
+        self.weighting = weighting
+        self.degree = degree
+
+    def __call__(self, products: Tensor) -> Tensor:
+        """Weights (T,) from a Gram matrix (T, T)."""
+        largest = float(products.diagonal().max())
+        if not largest or not math.isfinite(largest):
+            return self.weighting(products)
+        scale = 2.0 ** math.frexp(largest)[1]
+        return self.weighting(products / scale) * scale**self.degree
+
+
 _OWN: dict[str, Callable[[], Weighting]] = {"PCGrad": PCGrad, "Sum": Sum, "Mean": Mean}
+
+
+def weigh(weighting: Weighting, products: Tensor, group: str) -> Tensor:
+    """The weights of one group, checked.
+
+    Args:
+        weighting: from `build_weighting`.
+        products: Gram matrix (T, T), finite.
+        group: name of the group, for messages.
+
+    Returns:
+        (T,) finite; zeros where all gradients are zero, for which not every weighting is defined.
+
+    Raises:
+        RGBXError: the weighting fails, or what it gives is not one finite number per loss.
+    """
+    if not products.any():
+        return torch.zeros(len(products), dtype=products.dtype)
+    inner = weighting.weighting if isinstance(weighting, _Scaled) else weighting
+    name = getattr(inner, "__name__", type(inner).__name__)
+    try:
+        found = weighting(products)
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        raise RGBXError(
+            f"surgery {name} failed for the group {group!r}, which has {len(products)} losses: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(found, Tensor) or found.shape != products.shape[:1]:
+        what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise RGBXError(
+            f"surgery {name} gave {what} for the group {group!r}: a weighting gives one weight for "
+            f"each of its {len(products)} losses."
+        )
+    if not torch.isfinite(found).all():
+        raise RGBXError(
+            f"surgery {name} gave the weights {found.tolist()} for the group {group!r}, whose Gram "
+            f"matrix is {products.tolist()}: use another surgery."
+        )
+    return found
 
 
 def build_weighting(spec: str | Mapping[str, Any] | Weighting) -> Weighting:
@@ -150,33 +178,57 @@ def build_weighting(spec: str | Mapping[str, Any] | Weighting) -> Weighting:
     Args:
         spec: ``PCGrad``, ``Sum``, ``Mean``; a dotted class path such as
             ``torchjd.aggregation.UPGradWeighting``; ``{class_path: ..., init_args: {...}}``; or
-            a callable, which is returned as it is.
+            a callable, which is returned as it is (one of torchjd: scaled, see `_Scaled`).
 
     Raises:
         RGBXError: there is no such class, it cannot be built, or it needs more than a Gram matrix.
     """
     if callable(spec):
-        return spec
-    path, arguments = (
-        (spec, {}) if isinstance(spec, str) else (spec.get("class_path"), spec.get("init_args", {}))
-    )
+        return _adapted(spec, type(spec).__name__)
+    plain = {"class_path": spec} if isinstance(spec, str) else spec
+    path = plain.get("class_path") if isinstance(plain, Mapping) else None
     if not isinstance(path, str):
         raise RGBXError(
             f"surgery is {spec!r}: give a name such as PCGrad, or class_path and init_args."
         )
+    arguments = plain.get("init_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise RGBXError(f"init_args of surgery {path} is {arguments!r}: give name -> value.")
     cls = _find(path)
-    if cls.__name__ in _NOT_FROM_GRAMIAN:
-        raise RGBXError(
-            f"surgery {path} needs the gradients themselves, and rgbx passes their Gram matrix; "
-            "use UPGradWeighting, CAGradWeighting, MGDAWeighting or another that reads it."
-        )
+    _refuse_gradient_readers({getattr(cls, "__name__", "")}, path)
     try:
-        weighting = cls(**arguments or {})
+        weighting = cls(**arguments)
     except (TypeError, ValueError, ImportError) as error:
         raise RGBXError(f"surgery {path} cannot be built with {dict(arguments)}: {error}") from None
     if not callable(weighting):
         raise RGBXError(f"surgery {path} is no weighting: its instances cannot be called.")
-    return weighting
+    return _adapted(weighting, path)
+
+
+def _adapted(weighting: Weighting, path: str) -> Weighting:
+    """A weighting as it is, or torchjd's: refused if a Gram matrix does not suffice, or scaled."""
+    kind = type(weighting)
+    if not isinstance(weighting, nn.Module) or kind.__module__.split(".")[0] != "torchjd":
+        return weighting
+    parts = {type(part).__name__ for part in weighting.modules()}
+    _refuse_gradient_readers(parts, path)
+    if "Aggregator" in {base.__name__ for base in kind.__mro__}:
+        raise RGBXError(
+            f"surgery {path} is an aggregator, which merges the gradients themselves, and rgbx "
+            f"asks for weights: give torchjd.aggregation.{kind.__name__}Weighting, if there is one."
+        )
+    if kind.__name__ == "FairGradWeighting":  # solves G w = w ** (-1 / alpha)
+        alpha = float(weighting.alpha)  # type: ignore[arg-type]
+        return _Scaled(weighting, degree=-alpha / (1 + alpha))
+    return _Scaled(weighting) if parts <= set(_SCALE_FREE) else weighting
+
+
+def _refuse_gradient_readers(names: set[str], path: str) -> None:
+    if names & set(_NOT_FROM_GRAMIAN):
+        raise RGBXError(
+            f"surgery {path} needs the gradients themselves, and rgbx passes their Gram matrix; "
+            "use UPGradWeighting, CAGradWeighting, MGDAWeighting or another that reads it."
+        )
 
 
 def _find(path: str) -> Any:

@@ -12,13 +12,16 @@ entry in the column ``prompt`` make one prompt, and without that column all poin
     cat,12,30,200,180                     cat,100,90,1,a
     cat,20,40,60,90                       cat,20,15,0,a
 
-Coordinates are pixels of the picture as it is stored, and must lie in it. Names are stems; a suffix
+Coordinates are pixels of the picture as it is stored, and must lie in it; what lies outside by less
+than a pixel, as other programs round, is moved to the border. Names are stems; a suffix
 of a picture (``cat.jpg``) is taken off. Commas in names need quotes in CSV.
 """
 
 import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -81,12 +84,23 @@ class PromptFile:
             size: (h, w) of the picture as stored.
 
         Raises:
-            DataError: a prompt lies outside the picture.
+            DataError: a prompt lies a pixel or more outside the picture.
         """
-        found = self._entries.get(name, [])
-        for entry in found:
-            _check_inside(entry, name, size)
-        return [entry.prompt for entry in found]
+        return [_inside(entry, name, size)[0] for entry in self._entries.get(name, [])]
+
+    def warn_moved(self, name: str, size: tuple[int, int]) -> None:
+        """Say which prompts of an image lie outside it by less than a pixel, and are moved onto it.
+
+        Raises:
+            DataError: a prompt lies further outside.
+        """
+        moved = [e.where for e in self._entries.get(name, []) if _inside(e, name, size)[1]]
+        if moved:
+            warnings.warn(
+                f"{moved[0]}: {len(moved)} prompt{'s' * (len(moved) > 1)} of {name} lie outside it "
+                "by less than a pixel, as rounding leaves them; they are moved onto its border.",
+                stacklevel=2,
+            )
 
 
 def read_prompts(path: str | Path) -> PromptFile:
@@ -126,19 +140,32 @@ def _stem(name: str) -> str:
     return name.removesuffix(suffix) if suffix.lower() in _PICTURES else name
 
 
-def _check_inside(entry: Entry, name: str, size: tuple[int, int]) -> None:
-    """A box may end at the picture's width and height, a point must lie on a pixel."""
+def _inside(entry: Entry, name: str, size: tuple[int, int]) -> tuple[Prompt, bool]:
+    """The prompt in its image of size (h, w), and whether it had to be moved.
+
+    A box may end at the image's width and height, a point must lie on a pixel. What other programs
+    round to less than a pixel outside is moved to the border.
+
+    Raises:
+        DataError: it lies further outside, or has no area left.
+    """
     limits = torch.tensor([size[1], size[0]], dtype=torch.float32)
-    if "box" in entry.prompt:
-        places = entry.prompt["box"].reshape(2, 2)
-        inside = (places >= 0) & (places <= limits)
-    else:
-        places = entry.prompt["points"]
-        inside = (places >= 0) & (places < limits)
-    if inside.all():
-        return
-    x, y = places[~inside.all(dim=1)][0].tolist()
-    raise DataError(
-        f"{entry.where}: ({x:g}, {y:g}) lies outside {name}, which is {size[1]} pixels wide and "
-        f"{size[0]} high; coordinates are x, y in pixels of the picture as stored"
-    )
+    kind: Literal["box", "points"] = "box" if "box" in entry.prompt else "points"
+    places = entry.prompt[kind].reshape(-1, 2)
+    moved = places.clamp(min=torch.zeros(2), max=limits)
+    if kind == "points":
+        moved = torch.where(places < limits, moved, limits - 0.5)  # centre of the last pixel
+    if torch.equal(places, moved):
+        return entry.prompt, False
+    wrong = torch.maximum(places - limits, -places) >= 1
+    if kind == "box" and not (moved[0] < moved[1]).all():
+        wrong = places != moved
+    if wrong.any():
+        x, y = places[wrong.any(dim=1)][0].tolist()
+        raise DataError(
+            f"{entry.where}: ({x:g}, {y:g}) lies outside {name}, which is {size[1]} pixels wide "
+            f"and {size[0]} high; coordinates are x, y in pixels of the picture as stored"
+        )
+    changed = Prompt(**entry.prompt)
+    changed[kind] = moved.reshape(entry.prompt[kind].shape)
+    return changed, True

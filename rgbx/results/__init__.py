@@ -12,6 +12,7 @@ from rgbx.results.narrow import narrowed
 from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
 from rgbx.results.published import (
     MEAN,
+    OVERALL,
     SALIENCY,
     Cost,
     Published,
@@ -34,6 +35,7 @@ from rgbx.results.tables import Row, Table, Unit, class_table
 __all__ = [
     "HTML_STYLE",
     "MEAN",
+    "OVERALL",
     "SALIENCY",
     "AblationEntry",
     "CheckpointRecord",

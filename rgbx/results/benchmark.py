@@ -11,7 +11,7 @@ from rgbx.results.notes import (
     published_notes,
     size_warning,
 )
-from rgbx.results.published import INPUT, Published, PublishedRow, less_is_better
+from rgbx.results.published import INPUT, OVERALL, Published, PublishedRow, less_is_better
 from rgbx.results.record import TestResult
 from rgbx.results.rows import (
     Column,
@@ -75,7 +75,7 @@ def benchmark_table(
     name = result.model.class_path.rpartition(".")[2]
     cells = (measured(result, split, c, u) for c, u in zip(columns, units, strict=True))
     rows = [Row((name, "this run", *cells), own=True)]
-    notes = protocol_notes(result, metrics)
+    notes = protocol_notes(result, [*metrics, *[OVERALL] * (split == OVERALL)])
     if published and table and peers:
         for row in peers:
             numbers = zip(columns, units, strict=True)
@@ -152,7 +152,7 @@ def _combined(
     notes = choice_notes(result)
     notes += [note for table in tables for note in size_warning(result, table, named=True)]
     if first:
-        notes += protocol_notes(result, metrics)
+        notes += protocol_notes(result, [*metrics, *[OVERALL] * (OVERALL in result.numbers)])
         if published and tables:
             notes += published_notes(published, tables, rows_shown)
     else:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 
 from rgbx.results.columns import JoinedColumn
 from rgbx.results.notes import protocol_notes, published_notes
-from rgbx.results.published import MEAN, Published, PublishedRow, PublishedTable
+from rgbx.results.published import MEAN, OVERALL, Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.series import JoinedRow
 
 __all__ = ["joined_notes"]
 
 _GENERAL = ("prompts", "confidence", MEAN)
+_POOLED = (MEAN, OVERALL)
 
 
 def joined_notes(
@@ -86,7 +87,9 @@ def _protocols(results: Sequence[TestResult], columns: Sequence[JoinedColumn]) -
         result = next((r for r in results if _has(r, column)), None)
         if result is None:
             continue
-        general = _GENERAL if "/" in column.metric or column.split == MEAN else ()
+        general = _GENERAL if "/" in column.metric else ()
+        if column.split in _POOLED:
+            general = (*general, column.split)
         for note in protocol_notes(result, [column.metric, *general]):
             notes.setdefault(note, []).append(column.dataset)
     heads = [note.partition(":")[0] for note in notes]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from rgbx.results.published import INPUT, MEAN, Published, PublishedRow, PublishedTable
+from rgbx.results.protocols import images_of
+from rgbx.results.published import INPUT, Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.tables import printed
 
@@ -71,7 +72,7 @@ def size_warning(result: TestResult, table: PublishedTable, named: bool = False)
         table: What it is compared with.
         named: Name the split, as the table shows several.
     """
-    images = _images(result, table.split)
+    images = images_of(result, table.split)
     if not table.possible_images or images in table.possible_images:
         return []
     where = f" of {table.split}" if named else ""
@@ -79,14 +80,6 @@ def size_warning(result: TestResult, table: PublishedTable, named: bool = False)
         f"NOT COMPARABLE: this run was scored on {images} images{where}, the published rows on "
         f"{' or '.join(map(str, table.possible_images))}."
     ]
-
-
-def _images(result: TestResult, split: str) -> int | None:
-    """Images of a split; of the mean, those of all splits that it is the mean of."""
-    sizes = result.data.split_sizes
-    if split != MEAN or MEAN in sizes:
-        return sizes.get(split)
-    return sum(sizes.get(name, 0) for name in result.numbers if name != MEAN)
 
 
 def published_notes(

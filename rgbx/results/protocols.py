@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rgbx.errors import RGBXError
 from rgbx.results.find import Run
-from rgbx.results.published import MEAN
+from rgbx.results.published import MEAN, OVERALL
 from rgbx.results.record import TestResult
 
 __all__ = ["Conflict", "Place", "by_protocol", "conflicts", "images_of", "refuse_conflicts"]
@@ -95,11 +95,11 @@ def refuse_conflicts(runs: Sequence[Run], shown: Collection[Place]) -> None:
 
 
 def images_of(result: TestResult, split: str) -> int | None:
-    """Images that a split's scores rest on; of the mean, those of all splits."""
+    """Images that a split's scores rest on; of "mean" and "overall", those of all splits."""
     sizes = result.data.split_sizes
-    if split != MEAN or MEAN in sizes:
+    if split not in (MEAN, OVERALL) or split in sizes:
         return sizes.get(split)
-    return sum(sizes.get(name, 0) for name in result.numbers if name != MEAN)
+    return sum(sizes.get(name, 0) for name in result.numbers if name not in (MEAN, OVERALL))
 
 
 def _facts(result: TestResult) -> Iterator[tuple[Place, str, str]]:
@@ -108,8 +108,8 @@ def _facts(result: TestResult) -> Iterator[tuple[Place, str, str]]:
     for split, subsets in result.numbers.items():
         general = {"images": f"{images_of(result, split)} images"}
         general["classes"] = ", ".join(data.class_names)
-        if split == MEAN:
-            general[MEAN] = protocol.get(MEAN, "")
+        if split in (MEAN, OVERALL):
+            general[split] = protocol.get(split, "")
         for metric in dict.fromkeys(name for scores in subsets.values() for name in scores):
             facts = dict(general)
             facts["protocol"] = protocol.get(metric) or protocol.get(metric.rpartition("/")[2], "")

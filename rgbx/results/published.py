@@ -9,6 +9,7 @@ __all__ = [
     "INPUT",
     "MEAN",
     "METRICS",
+    "OVERALL",
     "POLYP",
     "SALIENCY",
     "SHADOW",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 MEAN = "mean"  # the pseudo split: unweighted mean of all splits
+OVERALL = "overall"  # the pseudo split: the images of all splits as one set
 
 INPUT = "@input"  # ends the name of a score taken at the size of the network's input
 
@@ -144,7 +146,7 @@ class PublishedTable:
     Attributes:
         table: Number of the table in the paper.
         dataset: Name of the data module's class.
-        split: Split of the data set, or "mean" (unweighted) of all of them.
+        split: Split of the data set, "mean" (unweighted) of all of them, or "overall" (all images).
         metric: The metric's name as printed.
         decimals: Decimals as printed.
         rows: The methods.

@@ -24,15 +24,19 @@ def gelu(z: float) -> float:
     return 0.5 * z * (1 + math.erf(z / math.sqrt(2)))
 
 
-def by_hand(adapter: DecoupledAdapter, tokens: Tensor) -> Tensor:
+def by_hand(
+    adapter: DecoupledAdapter, tokens: Tensor, alphas=(0.45, 0.35), beta=0.1, scale=0.5
+) -> Tensor:
     """Eq. 21 to 23 for tokens (n, d) of which the gate's mean is taken, in Python floats."""
     first = adapter.gate if adapter.k_gate is None else adapter.k_gate
     shares = torch.softmax(tokens @ first.weight.T + first.bias, -1).mean(0).tolist()
     outputs = torch.softmax(tokens @ adapter.gate.weight.T + adapter.gate.bias, -1)
+    if adapter.k_gate is None:  # Eq. 21 weighs nothing
+        outputs = torch.ones_like(outputs)
     total = torch.zeros_like(tokens)
-    parts = ((adapter.foreground, 0.45, True), (adapter.background, 0.35, False))
+    parts = ((adapter.foreground, alphas[0], True), (adapter.background, alphas[1], False))
     for index, (part, alpha, largest) in enumerate(parts):
-        k = int(32 * (alpha + 0.1 * shares[index]))
+        k = int(32 * (alpha + beta * shares[index]))
         for n, token in enumerate(tokens):
             z = (part.down.weight @ token + part.down.bias).tolist()
             hidden = [gelu(v) for v in z]
@@ -40,7 +44,7 @@ def by_hand(adapter: DecoupledAdapter, tokens: Tensor) -> Tensor:
             for i in ranked[k:]:
                 hidden[i] = 0.0
             narrow = torch.tensor(hidden, dtype=tokens.dtype)
-            up = 0.5 * (part.up.weight @ narrow + part.up.bias)
+            up = scale * (part.up.weight @ narrow + part.up.bias)
             total[n] += outputs[n, index] * up
     return total
 
@@ -56,6 +60,30 @@ def test_decoupled_adapter_is_equations_21_to_23(gate):
         assert torch.equal(adapter(x.flatten(1, 2)), found.flatten(1, 2))
         whole = by_hand(adapter, x.flatten(0, 2)).view_as(x)
         assert torch.allclose(adapter.train()(x), whole, atol=1e-12)
+
+
+@pytest.mark.parametrize("gate", ["released", "paper"])
+def test_alpha_beta_and_scale_are_those_of_the_equations(gate):
+    options = {"alpha_foreground": 0.2, "alpha_background": 0.6, "beta": 0.3, "scale": 1.5}
+    adapter = filled(DecoupledAdapter(6, gate=gate, **options).double()).eval()
+    tokens = torch.randn(1, 12, 6, dtype=torch.float64)
+    expected = by_hand(adapter, tokens[0], (0.2, 0.6), 0.3, 1.5)
+    with torch.no_grad():
+        torch.testing.assert_close(adapter(tokens)[0], expected, rtol=0, atol=1e-12)
+    usual = filled(DecoupledAdapter(6, gate=gate).double()).eval()
+    assert (usual(tokens)[0] - expected).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("gate", ["released", "paper"])
+def test_gates_start_as_torch_linear_layers_do(gate):
+    torch.manual_seed(0)
+    adapter = DecoupledAdapter(64, gate=gate)
+    gates = [g for g in (adapter.gate, adapter.k_gate) if g is not None]
+    assert len(gates) == (2 if gate == "released" else 1)
+    drawn = torch.cat([tensor.flatten() for g in gates for tensor in (g.weight, g.bias)])
+    bound = 1 / math.sqrt(64)
+    assert 0.9 * bound < drawn.abs().max() <= bound
+    assert all(g.bias.unique().numel() == 2 and g.bias.abs().min() > 1e-3 for g in gates)
 
 
 def test_vanilla_adapter_is_equation_18():
@@ -76,7 +104,7 @@ def test_starts_by_adding_zero_and_still_learns(kind):
     for name, tensor in named.items():
         if name.endswith("down.weight"):
             assert 0.9 * bound < tensor.abs().max() <= bound
-        elif "gate.weight" not in name:
+        elif "gate" not in name:
             assert not tensor.any(), name
     (adapter(x) * torch.randn_like(x)).sum().backward()
     assert all(p.grad is not None for p in named.values())
@@ -86,7 +114,10 @@ def test_starts_by_adding_zero_and_still_learns(kind):
 def test_only_the_output_gate_learns():
     released, paper = DecoupledAdapter(8), DecoupledAdapter(8, gate="paper")
     assert {n for n, _ in released.named_buffers()} == {"k_gate.weight", "k_gate.bias"}
-    assert {n for n, _ in released.named_parameters()} == {n for n, _ in paper.named_parameters()}
+    # the paper's one gate only sets k, and floor() passes no gradient
+    assert {n for n, _ in paper.named_buffers()} == {"gate.weight", "gate.bias"}
+    learns = {n for n, _ in released.named_parameters()} - {n for n, _ in paper.named_parameters()}
+    assert learns == {"gate.weight", "gate.bias"}
     assert set(released.state_dict()) - set(paper.state_dict()) == {"k_gate.weight", "k_gate.bias"}
 
 
@@ -177,6 +208,20 @@ def test_shares_outside_0_1_are_refused():
         DecoupledAdapter(8, alpha_foreground=0.95)
     with pytest.raises(RGBXError, match=r"beta = -0\.1"):
         DecoupledAdapter(8, beta=-0.1)
+    with pytest.raises(RGBXError, match="beta = nan"):
+        DecoupledAdapter(8, beta=math.nan)
+    DecoupledAdapter(8, alpha_foreground=0.7, beta=0.3)  # 1 is a share
+
+
+@pytest.mark.parametrize("kind", [DecoupledAdapter, VanillaAdapter])
+def test_widths_and_factors_that_cannot_be_are_refused(kind):
+    with pytest.raises(RGBXError, match="adapter_width = 0"):
+        kind(8, width=0)
+    for scale in (0.0, -0.5, math.nan, math.inf):
+        with pytest.raises(RGBXError, match=f"scale = {scale}"):
+            kind(8, scale=scale)
+    with pytest.raises(RGBXError, match="gate = 'both'"):
+        DecoupledAdapter(8, gate="both")
 
 
 def _rank(rank: int, file: str, folder: str) -> None:

@@ -319,29 +319,39 @@ def test_the_plan_has_the_table_of_what_is_there(rgbx, ablation, capsys):
 
 def _kill_what_hangs(flag: Path) -> None:
     """Kill -9 the training that writes its process into a file and hangs."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (flag.exists() and flag.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.kill(int(flag.read_text()), signal.SIGKILL)
 
 
-def test_a_row_that_another_process_holds_is_waited_for(rgbx, tmp_path, capfd):
-    folder = RowFolder(tmp_path / "row")
+def test_a_row_that_another_process_holds_is_waited_for(rgbx, tmp_path, monkeypatch):
+    folder, gate = RowFolder(tmp_path / "row"), tmp_path / "gate"
     code = (
         "import sys, time; from pathlib import Path\n"
         "from rgbx.cli.ablation_state import RowFolder\n"
         "with RowFolder(Path(sys.argv[1])).lock('r'):\n"
-        "    print('held', flush=True); time.sleep(2)\n"
+        "    print('held', flush=True)\n"
+        "    while not Path(sys.argv[2]).exists(): time.sleep(0.02)\n"
         "    Path(sys.argv[1], 'ended').touch()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder.path)], env=environment, stdout=subprocess.PIPE
+        [sys.executable, "-c", code, str(folder.path), str(gate)],
+        env=environment,
+        stdout=subprocess.PIPE,
     )
     assert holder.stdout.readline() == b"held\n"
+    said = []
+
+    def heard(text, **options):  # the other one ends only once it is waited for
+        said.append(text)
+        gate.touch()
+
+    monkeypatch.setattr("builtins.print", heard)
     with folder.lock("SAM, seed 0"):
         assert (folder.path / "ended").exists()
         assert (folder.path / ".lock").read_text() == str(os.getpid())
-    holder.wait()
-    said = capfd.readouterr().out
-    assert said.startswith(f"SAM, seed 0: another process (id {holder.pid}) is at work on it")
+    assert holder.wait() == 0
+    (text,) = said
+    assert text.startswith(f"SAM, seed 0: another process (id {holder.pid}) is at work on it")

@@ -110,6 +110,28 @@ def test_samsods_settings_are_in_the_files(config):
     assert values["trainer"]["max_epochs"] == 45
 
 
+@pytest.mark.parametrize("kind", ["samsod", "samsod_tiny"])
+def test_the_parity_files_differ_from_the_usual_ones_in_what_they_name(kind):
+    paper, usual = (
+        yaml.safe_load((CONFIGS / f"{folder}{kind}_vt5000.yaml").read_text())
+        for folder in ("paper/", "")
+    )
+    assert paper["trainer"].pop("precision") == "32-true"
+    assert usual["trainer"].pop("precision") == "bf16-mixed"
+    best = paper["trainer"].pop("callbacks")[0]["init_args"]
+    assert (best["monitor"], best["mode"]) == ("val/MAE", "min")
+    usual["trainer"].pop("callbacks")
+    for values in (paper, usual):
+        values["trainer"].pop("logger")
+    assert paper["trainer"] == usual["trainer"]
+    named = {"alpha_foreground": 0.45, "alpha_background": 0.35, "beta": 0.1, "scale": 0.5}
+    assert paper["model"]["init_args"] == usual["model"]["init_args"] | named
+    data, other = paper["data"]["init_args"], usual["data"]["init_args"]
+    assert other.pop("val_share") == 0.1 and other.pop("choose_on") is None
+    read = {"choose_on": "VT821", "drop_last": False, "resize": "pil", "x_channels": 3}
+    assert data == other | read
+
+
 @pytest.mark.parametrize("config", full("stable_sam"))
 def test_stable_sams_settings_are_in_the_files(config):
     values = yaml.safe_load((CONFIGS / config).read_text())

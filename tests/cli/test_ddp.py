@@ -40,7 +40,7 @@ def _fit_by_two(argv: list[str], folder: Path) -> None:
         env={**environment, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

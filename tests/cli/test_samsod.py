@@ -88,6 +88,7 @@ def test_test_scores_three_sets_and_prints_the_papers_table(trained, rgbx, vt500
         "VT5000": {"all"},
         "VT1000": {"all"},
         "VT821": {"all"},
+        "overall": {"all"},
     }
     names = {"S", "maxF", "meanF", "adpF", "wF", "maxE", "meanE", "adpE", "MAE", "IoU", "Dice"}
     for split in result["numbers"].values():
@@ -141,6 +142,88 @@ def test_choosing_on_test_is_said_in_the_table(rgbx, vt5000_root, tmp_path, caps
     assert rgbx("test", *tiny(CONFIG, vt5000_root), "--ckpt_path", best, "--output", "out") == 0
     assert "TEST SET" in capsys.readouterr().out
     assert "TEST SET" in json.loads(Path("out/test.json").read_text())["protocol"]["choice"]
+
+
+def numbers(folder: str, split: str) -> dict[str, float]:
+    return json.loads(Path(folder, "test.json").read_text())["numbers"][split]["all"]
+
+
+def protocol(folder: str) -> dict[str, str]:
+    return json.loads(Path(folder, "test.json").read_text())["protocol"]
+
+
+def test_the_authors_choice_is_validated_as_it_is_tested(rgbx, vt5000_root, tmp_path, capsys):
+    argv = tiny("paper/samsod_vt5000.yaml", vt5000_root)
+    assert rgbx("fit", *argv, "--trainer.max_epochs", "3") == 0
+    folder = tmp_path / "runs/paper/samsod_vt5000/version_0"
+    logged = list(csv.DictReader((folder / "metrics.csv").open()))
+    found = [float(row["val/MAE"]) for row in logged if row.get("val/MAE")]
+    capsys.readouterr()
+    for name in ("best", "last"):
+        where = ("--ckpt_path", folder / f"checkpoints/{name}.ckpt", "--output", name)
+        assert rgbx("test", *argv, *where) == 0
+    assert len(found) == 3
+    assert numbers("best", "VT821")["MAE"] == pytest.approx(min(found), abs=1e-6)
+    assert numbers("last", "VT821")["MAE"] == pytest.approx(found[-1], abs=1e-6)
+    choice = protocol("best")["choice"]
+    assert "TEST SET VT821" in choice and "smallest val/MAE" in choice
+    assert protocol("last")["choice"] == "nothing: the last epoch"
+    assert "CHECKPOINT CHOSEN ON: THE TEST SET VT821" in capsys.readouterr().out
+    kept = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
+    assert kept["rgbx"]["data"]["resize"] == "pil"
+
+
+def test_without_validation_the_last_epoch_is_the_checkpoint(rgbx, vt5000_root, tmp_path, capsys):
+    # both callbacks of this file have the mode "min"
+    argv = tiny("paper/samsod_vt5000.yaml", vt5000_root, "--data.choose_on", "null")
+    argv += ["--data.val_share", "0"]
+    assert rgbx("fit", *argv, "--trainer.max_epochs", "2", "--data.batch_size", "3") == 0
+    folder = tmp_path / "runs/paper/samsod_vt5000/version_0/checkpoints"
+    best, last = (torch.load(folder / f"{n}.ckpt", weights_only=True) for n in ("best", "last"))
+    assert best["epoch"] == last["epoch"] == 1
+    assert best["global_step"] == 6  # 8 pairs in batches of 3, 3 and 2
+    assert same(weights(folder / "best.ckpt"), weights(folder / "last.ckpt"))
+    capsys.readouterr()
+    where = ("--ckpt_path", folder / "best.ckpt", "--output", "out")
+    assert rgbx("test", *argv, *where) == 0
+    assert protocol("out")["choice"] == "nothing: the last epoch"
+    assert "the last epoch" in " ".join(capsys.readouterr().out.split())
+
+
+def test_stopping_by_validation_needs_one(rgbx, vt5000_root, capsys):
+    argv = tiny(CONFIG, vt5000_root, "--data.val_share", "0", "--trainer.callbacks+=EarlyStopping")
+    argv += ["--trainer.callbacks.monitor", "val/MAE"]
+    assert rgbx("fit", *argv) == 1
+    error = capsys.readouterr().err
+    assert all(word in error for word in ("EarlyStopping", "val/MAE", "data.val_share"))
+    assert "Traceback" not in error
+
+
+def test_overall_scores_all_images_as_one_set(trained, rgbx, vt5000_root, capsys):
+    best = run_folder(trained) / "checkpoints/best.ckpt"
+    argv = tiny(CONFIG, vt5000_root, "--ckpt_path", str(best), "--output", "out")
+    assert rgbx("test", *argv) == 0
+    printed = capsys.readouterr().out
+    assert "overall" in printed and ".935" in printed  # Table I of the paper, SAMSOD-large
+    counts = {"VT5000": 4, "VT1000": 2, "VT821": 2}
+    overall = numbers("out", "overall")
+    for name in ("S", "MAE", "wF", "adpF", "meanF", "meanE", "IoU"):  # means over the images
+        weighted = sum(n * numbers("out", split)[name] for split, n in counts.items()) / 8
+        assert overall[name] == pytest.approx(weighted, abs=1e-9)
+    curves = list(csv.DictReader(Path("out/curves.csv").read_text().splitlines()))
+    for name, curve in (("maxF", "F"), ("maxE", "E")):
+        mean = [0.0] * 256
+        for row in curves:
+            if row["split"] != "overall":
+                level = round(255 * float(row["threshold"]))
+                mean[level] += counts[row["split"]] / 8 * float(row[curve])
+        assert overall[name] == pytest.approx(max(mean), abs=2e-6)
+    assert {row["split"] for row in curves} == {*counts, "overall"}
+    assert "VT5000, VT1000, VT821" in protocol("out")["overall"]
+    capsys.readouterr()
+    assert rgbx("table", "out", "--splits", "overall", "--metrics", "maxF") == 0
+    table = " ".join(capsys.readouterr().out.split())
+    assert "on 8 images of VT5000 overall, the published rows on 4321" in table
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])

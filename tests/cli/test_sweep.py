@@ -193,6 +193,15 @@ RANK = {"model.lora_rank": {"values": [2, 4]}}
             r"as nothing is validated: data\.val_share is 0",
         ),
         (
+            {
+                "parameters": {"model.adapter_width": {"values": [16]}},
+                "config": "samsod_vt5000.yaml",
+                "metric": {"name": "val/MAE"},
+                "options": ("--data.val_share=0",),
+            },
+            r"as nothing is validated: data\.val_share is 0",
+        ),
+        (
             {"parameters": RANK, "config": "none.yaml"},
             r"The command of .* does not run: There is no configuration file .*none\.yaml\.$",
         ),

@@ -113,7 +113,7 @@ def test_kill_9_and_resume(trained, rgbx, mfnet_root, tmp_path):
     command = [sys.executable, "-m", "rgbx", "fit", *argv, *slow]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-3, stderr=-3)
     flag = tmp_path / "hanging"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not flag.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert flag.exists(), "training never reached the second epoch"

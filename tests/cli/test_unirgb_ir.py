@@ -100,7 +100,7 @@ def test_saliency_test_scores_three_sets(saliency, rgbx, vt5000_root, capsys):
     printed = capsys.readouterr().out
     assert "IV-tuning (EVA02-L)" in printed and ".930" in printed
     numbers = json.loads(Path("tested/test.json").read_text())["numbers"]
-    assert set(numbers) == {"VT5000", "VT1000", "VT821"}
+    assert set(numbers) == {"VT5000", "VT1000", "VT821", "overall"}
     assert all(0 <= scores["all"]["MAE"] <= 1 for scores in numbers.values())
 
 

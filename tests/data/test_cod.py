@@ -190,7 +190,7 @@ def test_pictures_of_ones_own_are_predicted(tmp_path, plain):
 def test_choosing_on_the_test_sets(cod_root, tmp_path):
     data = module(cod_root, choose_on_test=True)
     assert len(names(data, "train")) == 8 and len(names(data, "val")) == 8
-    assert data.choice == "THE TEST SET" and data.expected["train"] == 4040
+    assert data.choice == "THE TEST SETS CAMO, CHAMELEON, COD10K" and data.expected["train"] == 4040
     train = shutil.copytree(cod_root, tmp_path / "copy")
     shutil.rmtree(train / "TestDataset")
     with pytest.raises(DataError, match="has no test set to choose checkpoints on"):

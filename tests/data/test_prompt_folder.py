@@ -126,9 +126,9 @@ def test_mistakes_are_found_before_the_first_picture(tmp_path, fill, text, messa
 
 def test_a_prompt_outside_its_picture(tmp_path, fill):
     fill(tmp_path, ["cat"], ".", None)
-    (tmp_path / "prompts.csv").write_text("name,x,y,label\ncat,80,5,1\n")
+    (tmp_path / "prompts.csv").write_text("name,x,y,label\ncat,81,5,1\n")
     with pytest.raises(
-        DataError, match=r"line 2: \(80, 5\) lies outside cat, which is 80 pixels wi"
+        DataError, match=r"line 2: \(81, 5\) lies outside cat, which is 80 pixels wi"
     ):
         module(tmp_path).setup("predict")
 

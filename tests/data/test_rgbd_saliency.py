@@ -98,7 +98,7 @@ def test_d3nets_test_folders(tmp_path, pairs):
 def test_choosing_on_the_test_sets(rgbd_root):
     data = module(rgbd_root, choose_on_test=True, test_sets=["NJU2K", "STERE"])
     assert len(names(data, "train")) == 8 and len(names(data, "val")) == 6
-    assert data.choice == "THE TEST SET"
+    assert data.choice == "THE TEST SETS NJU2K, STERE"
 
 
 def test_unknown_sets_and_missing_roots(tmp_path):

@@ -36,7 +36,7 @@ def test_choosing_on_the_test_set_holds_nothing_out_and_says_so(vt5000_root):
     data = module(vt5000_root, choose_on_test=True)
     assert len(names(data, "train")) == 8
     assert names(data, "val") == names(data, "VT5000")
-    assert data.choice == "THE TEST SET"
+    assert data.choice == "THE TEST SET VT5000"
     assert module(vt5000_root, seed=3).choice == "a seeded 10 % of train (seed 3)"
 
 

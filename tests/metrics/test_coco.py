@@ -151,9 +151,9 @@ def test_scores_order_the_predictions(instances):
 
 def test_nothing_predicted_and_nothing_there(instances, tmp_path):
     assert CocoResults(instances).compute() == {"AP": 0.0, "AP50": 0.0}
-    crowd = CocoInstances(write(tmp_path / "crowd", ANNOTATIONS[3:]), tmp_path / "crowd")
-    assert list(crowd) == []
-    assert all(math.isnan(value) for value in CocoResults(crowd).compute().values())
+    for name, annotations in (("crowd", ANNOTATIONS[3:]), ("empty", [])):
+        with pytest.raises(DataError, match=f"{name}/annotations.json has "):
+            CocoInstances(write(tmp_path / name, annotations), tmp_path / name)
 
 
 def test_evaluation_prints_nothing(instances, capsys):
@@ -190,7 +190,7 @@ def test_missing_pictures_are_counted(tmp_path):
     [
         (None, "Cannot read the annotations .*: No such file"),
         ("{", "is no readable JSON"),
-        ("[]", "is no COCO annotation file: it has no list 'images'"),
+        ("[]", "is no COCO annotation file: it holds a list"),
         ('{"images": [], "annotations": []}', "it has no list 'categories'"),
     ],
 )
@@ -209,18 +209,130 @@ def test_other_files_are_refused(tmp_path, content, text):
         {"counts": [1, 2], "size": [40, 60]},
         {"counts": [2400], "size": [60, 40]},
         {"counts": None, "size": [40, 60]},
+        {"counts": "z" * 22, "size": [40, 60]},
+        {"counts": "o" * 10**6, "size": [40, 60]},
+        {"counts": "é", "size": [40, 60]},
+        {"counts": "P", "size": [40, 60]},
+        {"counts": [-1, 2401], "size": [40, 60]},
+        {"counts": ["2400"], "size": [40, 60]},
+        [["a"] * 6],
+        [[{"x": 1, "y": 1}, {"x": 9, "y": 1}, {"x": 9, "y": 9}]],
+        [[5, 5, math.nan, 9, 5, 9]],
+        [[5, 5, 1e12, 9, 5, 9]],
     ],
 )
 def test_broken_segmentations_name_the_annotation(tmp_path, segmentation):
     annotation = {"image_id": 0, "segmentation": segmentation, "area": 4}
-    instances = CocoInstances(write(tmp_path, [annotation]), tmp_path)
-    with pytest.raises(DataError, match="segmentation of annotation 100 is neither polygons nor"):
-        list(instances)
+    path = write(tmp_path, [ANNOTATIONS[0] | {"id": 7}, annotation])
+    with pytest.raises(DataError, match=r"annotations.json: annotation 101: its segmentation "):
+        CocoInstances(path, tmp_path)
+
+
+def test_an_id_of_0_counts_and_equal_ids_stay_two_objects(tmp_path):
+    same = [annotation | {"id": 0} for annotation in ANNOTATIONS[:3]]
+    instances = CocoInstances(write(tmp_path, same), tmp_path)
+    found = [one for group in instances for one in group]
+    assert [one.id for one in found] == [0, 0, 0] and len(instances) == 2
+    results = CocoResults(instances)
+    for one in found:
+        results.add(one.image_id, one.category_id, one.mask)
+    assert results.compute() == pytest.approx({"AP": 1.0, "AP50": 1.0})
+
+
+def test_polygons_without_area_are_left_out(tmp_path):
+    whole = square(5, 5)["segmentation"][0]
+    lines = [[25.0, 20.0, 25.0, 30.0], [1, 2], whole]
+    annotations = [
+        {"image_id": 0, "segmentation": lines, "bbox": None, "area": None},
+        {"image_id": 0, "segmentation": lines[:2]},
+    ]
+    instances = CocoInstances(write(tmp_path, annotations), tmp_path)
+    ((one,),) = instances
+    assert np.array_equal(one.mask, pixels(5, 5)) and instances.empty == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_compressed_codes_are_read_as_pycocotools_writes_them(tmp_path, seed):
+    from pycocotools import mask as codes
+
+    rng = np.random.default_rng(seed)
+    mask = rng.random(SIZE) < (0.5, 0.02, 0.98, 0.2)[seed % 4]
+    mask[:, :: 1 + seed] = mask[:1, :: 1 + seed]  # long runs, and differences below 0
+    mask[0, 0] = bool(seed % 2)
+    mask[20, 20] = True
+    code = codes.encode(np.asfortranarray(mask, dtype=np.uint8))
+    code["counts"] = code["counts"].decode()
+    path = write(tmp_path, [{"image_id": 0, "segmentation": code}])
+    ((one,),) = CocoInstances(path, tmp_path)
+    assert np.array_equal(one.mask, mask)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"images": None}, "'images' is null"),
+        ({"annotations": None}, "'annotations' is null"),
+        ({"categories": {}}, "'categories' is dict"),
+        ({"categories": [1]}, "entry 0 of 'categories' is int"),
+        ({"categories": [{"id": 1}, {"id": 1}]}, "two entries share the category id 1"),
+        ({"categories": [{"id": "1"}]}, "the id of category number 0 is '1'"),
+        ({"categories": [{"id": 3}]}, "annotation 100: its category_id is 1, "),
+    ],
+)
+def test_lists_are_checked_whole(tmp_path, change, named):
+    path = write(tmp_path, ANNOTATIONS)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError) as error:
+        CocoInstances(path, tmp_path)
+    assert str(path) in str(error.value) and named in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("id", None, "annotation None: its id is None"),
+        ("id", "7", "annotation '7': its id is '7'"),
+        ("image_id", 0.0, "its image_id is 0.0"),
+        ("category_id", None, "its category_id is None"),
+        ("category_id", True, "its category_id is True"),
+        ("iscrowd", "no", "its iscrowd is 'no'"),
+        ("bbox", ["a", 1, 2, 3], "its bbox is ['a', 1, 2, 3]"),
+        ("bbox", [1, 2, 3], "its bbox is [1, 2, 3]"),
+        ("area", "large", "its area is 'large'"),
+    ],
+)
+def test_values_of_annotations_are_checked(tmp_path, key, value, named):
+    path = write(tmp_path, [ANNOTATIONS[0], ANNOTATIONS[1] | {key: value}])
+    with pytest.raises(DataError) as error:
+        CocoInstances(path, tmp_path)
+    assert str(path) in str(error.value) and named in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("height", None), ("height", "x"), ("width", 0), ("width", 2**40), ("width", 60.0)),
+        *(("file_name", None), ("file_name", "")),
+    ],
+)
+def test_values_of_images_are_checked(tmp_path, key, value):
+    path = write(tmp_path, ANNOTATIONS)
+    content = json.loads(path.read_text())
+    content["images"][1][key] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"annotations.json: .*{key}") as error:
+        CocoInstances(path, tmp_path)
+    assert "image 1" in str(error.value)
+
+
+def test_a_predicted_class_that_the_file_has_not_is_refused(instances):
+    with pytest.raises(ValueError, match="no category 9"):
+        CocoResults(instances).add(0, 9, pixels(0, 0))
 
 
 def test_annotations_of_unknown_pictures_are_refused(tmp_path):
     path = write(tmp_path, [{"image_id": 9, **square(1, 1)}])
-    with pytest.raises(DataError, match="annotations name picture 9, which is no image"):
+    with pytest.raises(DataError, match="annotation 100: its image_id is 9, "):
         CocoInstances(path, tmp_path)
 
 

@@ -93,7 +93,7 @@ def test_logits_have_the_size_of_the_picture(size):
 
 
 def test_a_size_that_patches_do_not_divide_is_refused():
-    with pytest.raises(RGBXError, match="multiples of 16; the next valid size is 64 x 112"):
+    with pytest.raises(RGBXError, match=r"multiples of 16, .* 64 x 112"):
         model()(torch.zeros(1, 3, 64, 100))
 
 

@@ -270,7 +270,7 @@ def ranks(tmp_path_factory):
         subprocess.Popen([*command, rank], env=environment, stderr=subprocess.PIPE, text=True)
         for rank in "01"
     ]
-    errors = [process.communicate(timeout=300)[1] for process in running]
+    errors = [process.communicate(timeout=1200)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], errors[0][-2000:]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 

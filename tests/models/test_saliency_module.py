@@ -195,6 +195,33 @@ def test_pictures_come_back_at_their_own_size_whatever_is_scored():
         assert [tuple(m.shape) for m in maps] == [scene["size"] for scene in TESTED]
 
 
+def test_overall_is_one_metric_of_all_images_in_every_family_and_size():
+    """Not the mean of the sets' numbers: curves are averaged before their maximum is taken."""
+    scoring = MapScoring(("saliency", "shadow", "polyp"), "both", 0.3, 0.5)
+    evaluator = MapEvaluator(scoring, ("a", "b"))
+    alone = MapEvaluator(scoring, ("all",))
+    generator = torch.Generator().manual_seed(4)
+    for split, count, bias in (("a", 3, -1.0), ("b", 1, 2.0)):
+        for _ in range(count):
+            mask = torch.zeros(20, 30, dtype=torch.int64)
+            mask[4:12, 6:20] = 1
+            logits = torch.randn(1, *SIZE, generator=generator) + bias
+            map_ = torch.rand(20, 30, generator=generator)
+            map_ = (0.6 * map_ + 0.4 * mask).clamp(0, 1) ** (1 + max(bias, 0))
+            for each, name in ((evaluator, split), (alone, "all")):
+                each.update(name, "", map_, logits, mask)
+    found, expected = evaluator.results(), alone.results()["all"]["all"]
+    assert list(found) == ["a", "b", "overall"] and "overall" not in alone.results()
+    assert found["overall"] == {"all": expected}
+    weighted = (3 * found["a"]["all"]["maxF"] + found["b"]["all"]["maxF"]) / 4
+    assert abs(weighted - expected["maxF"]) > 1e-3
+    curves, one = evaluator.curves(), alone.curves()["all"]
+    assert list(curves) == ["a", "b", "overall"]
+    for name, values in curves["overall"].items():
+        torch.testing.assert_close(values, one[name], rtol=0, atol=0)
+    assert evaluator.results()["a"] == found["a"], "the sets keep their own sums"
+
+
 def test_a_split_without_images_is_nan_in_every_family():
     scoring = MapScoring(("saliency", "shadow", "polyp"), "both", 1.0, 0.5)
     evaluator = MapEvaluator(scoring, ("A", "B"), ("day",))

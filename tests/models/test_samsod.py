@@ -1,18 +1,24 @@
 """SAMSOD as a module: losses and groups, every ablation row, checkpoints, what stays frozen."""
 
 import copy
+import math
 
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch.utils.data import DataLoader
 
+from rgbx.data.normalise import Statistics
 from rgbx.errors import RGBXError, WeightsError
 from rgbx.models import SAMSOD
 from rgbx.models.base import resize
 from rgbx.models.saliency import saliency_loss
+from rgbx.models.samsod.unlabelled import UnlabelledTerms
 from rgbx.optim import GroupedGradients, Sum
 from rgbx.results import load_published
+from rgbx.scribble_losses import edge_aware_smoothness, local_saliency_coherence, luminance
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Pairs(torch.utils.data.Dataset):
@@ -169,6 +175,18 @@ def test_scribbles_train_on_labelled_pixels_alone():
     )
 
 
+def test_alpha_beta_and_scale_reach_every_adapter():
+    options = {"alpha_foreground": 0.25, "alpha_background": 0.5, "beta": 0.2, "scale": 1.0}
+    module = model(**options)
+    for adapter in (*module.network.rgb_adapters, *module.network.x_adapters):
+        assert (adapter.alphas, adapter.beta, adapter.scale) == ((0.25, 0.5), 0.2, 1.0)
+    assert {name: module.hparams[name] for name in options} == options
+    vanilla = model(adapter="vanilla", scale=2.0)
+    assert all(adapter.scale == 2.0 for adapter in vanilla.network.rgb_adapters)
+    with pytest.raises(RGBXError, match=r"alpha_background = 0\.95"):
+        model(alpha_background=0.95)
+
+
 @pytest.mark.parametrize("surgery", ["PCGrad", None])
 def test_training_moves_adapters_and_decoder_and_nothing_else(tmp_path, surgery):
     module = model(surgery=surgery)
@@ -182,6 +200,51 @@ def test_training_moves_adapters_and_decoder_and_nothing_else(tmp_path, surgery)
     # k-biases of attention have a gradient of zero; all else moves
     assert {n for n in trained & same if "k_proj.bias" not in n} == set()
     assert gates and not gates & trained
+
+
+def test_terms_without_labels_are_added_to_every_prediction():
+    """The coherence at a quarter of the sides, the smoothness at the whole size."""
+    pictures = batch()
+    pictures["mask"] = torch.full((2, 64, 96), 255)
+    pictures["mask"][:, 10:14, 20:40] = 1
+    plain = moved(model(surgery=None)).train().training_losses(pictures)
+    weights = {"lsc_weight": 0.5, "smoothness_weight": 0.25}
+    module = moved(model(surgery=None, **weights)).train()
+    losses = module.training_losses(pictures)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    grey = luminance(pictures["rgb"] * std + mean).clamp(0, 1)
+    small = {"size": (16, 24), "mode": "bilinear", "align_corners": True}
+    colours = torch.nn.functional.interpolate(pictures["rgb"], **small)
+    for name, logits in module.network(pictures["rgb"], pictures["x"]).items():
+        saliency = resize(logits, (64, 96)).sigmoid()
+        coherence = local_saliency_coherence(
+            torch.nn.functional.interpolate(saliency, **small), colours
+        )
+        wanted = plain[name] + 0.5 * coherence + 0.25 * edge_aware_smoothness(saliency, grey)
+        torch.testing.assert_close(losses[name], wanted, rtol=1e-5, atol=1e-6)
+        assert losses[name] > plain[name] + 0.01
+    assert model(lsc_weight=0.0, smoothness_weight=0.0).unlabelled.wanted is False
+    for weight in (-1.0, math.nan, math.inf):
+        with pytest.raises(RGBXError, match=f"lsc_weight = {weight}"):
+            model(lsc_weight=weight)
+
+
+def test_other_statistics_of_the_data_change_nothing_of_these_terms():
+    terms, unit = UnlabelledTerms(1.0, 1.0), torch.rand(2, 3, 32, 32)
+    found = []
+    for mean, std in ((IMAGENET_MEAN, IMAGENET_STD), ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))):
+        rgb = (unit - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+        found.append(terms.images(rgb, Statistics(mean, std, 0.0, 1.0)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[0][1], luminance(unit))
+
+
+@pytest.mark.parametrize("surgery", ["PCGrad", None])
+def test_training_with_these_terms_takes_steps(tmp_path, surgery):
+    module = model(lsc_weight=1.0, smoothness_weight=0.3, surgery=surgery)
+    trainer = fit(module, tmp_path, max_steps=2)
+    assert trainer.global_step == 2 and torch.isfinite(trainer.callback_metrics["train/fusion"])
 
 
 def rows_of_the_paper():

@@ -580,5 +580,5 @@ def test_options_that_cannot_work_are_refused_by_the_constructor(options, text):
 
 
 def test_a_picture_of_another_size_is_refused():
-    with pytest.raises(RGBXError, match="multiples of 16; the next valid size is 64 x 112"):
+    with pytest.raises(RGBXError, match=r"multiples of 16, .* 64 x 112"):
         model().embed(torch.zeros(1, 3, 64, 100))

@@ -192,3 +192,15 @@ def test_frozen_parameters_are_passed_over():
     gradients.reduce()
     gradients.merge({k: Sum()(v) for k, v in gradients.gramians().items()})
     assert model.head.bias.grad is None and model.head.weight.grad is not None
+
+
+def test_a_buffer_refuses_other_losses_and_parameters_than_its_own():
+    model, x = setup()
+    gradients = GroupedGradients(model.named_parameters(), GROUPS)
+    losses = model.losses(*model.streams(x))
+    with pytest.raises(RGBXError, match=r"a, both, b.*a, both, extra"):
+        gradients.add({"a": losses["a"], "both": losses["both"], "extra": losses["b"]})
+    gradients.add(model.losses(*model.streams(x)))
+    model.one.bias.requires_grad_(False)
+    with pytest.raises(RGBXError, match="frozen"):
+        gradients.add(model.losses(*model.streams(x)))

@@ -127,6 +127,8 @@ def test_weightings_are_built_from_plain_values():
         ({"init_args": {}}, "give a name such as PCGrad, or class_path and init_args"),
         ({"class_path": "PCGrad", "init_args": {"k": 1}}, "cannot be built with {'k': 1}"),
         ("rgbx.errors.RGBXError", "its instances cannot be called"),
+        (5, "surgery is 5"),
+        ({"class_path": "PCGrad", "init_args": [1]}, "init_args of surgery PCGrad is .1."),
     ],
 )
 def test_a_wrong_surgery_is_refused_in_one_sentence(spec, text):

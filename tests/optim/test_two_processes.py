@@ -11,12 +11,19 @@ import torch
 from lightning.pytorch import seed_everything
 
 from tests.optim.test_manual import Batches
-from tests.optim.toy import Toy, data, trainer, vector
+from tests.optim.toy import Toy, Uneven, data, trainer, vector
 
 RUNS = {
-    "4-steps": {"accumulate": 1, "clip": None, "count": 32, "epochs": 1},
-    "accumulated-and-clipped": {"accumulate": 2, "clip": 0.5, "count": 40, "epochs": 1},
-    "20-steps": {"accumulate": 1, "clip": 1.0, "count": 40, "epochs": 4},
+    "4-steps": {"accumulate": 1, "clip": None, "count": 32, "epochs": 1, "uneven": False},
+    "accumulated-and-clipped": {
+        "accumulate": 2,
+        "clip": 0.5,
+        "count": 40,
+        "epochs": 1,
+        "uneven": False,
+    },
+    "20-steps": {"accumulate": 1, "clip": 1.0, "count": 40, "epochs": 4, "uneven": False},
+    "rank-1-rests": {"accumulate": 2, "clip": None, "count": 32, "epochs": 3, "uneven": True},
 }
 
 
@@ -32,7 +39,7 @@ def ranks(tmp_path_factory) -> dict[str, list[dict]]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return {
@@ -45,9 +52,9 @@ def ranks(tmp_path_factory) -> dict[str, list[dict]]:
 def test_two_processes_equal_one_on_the_same_global_batch(name, ranks, tmp_path):
     first, second = ranks[name]
     assert torch.equal(first["vector"], second["vector"]), "ranks drifted apart"
-    accumulate, clip, count, epochs = RUNS[name].values()
+    accumulate, clip, count, epochs, uneven = RUNS[name].values()
     seed_everything(0)
-    module = Toy()
+    module = Uneven() if uneven else Toy()
     start = vector(module)
     module.accumulate, module.clip = accumulate, clip
     x, y = data(count).tensors

@@ -35,6 +35,31 @@ class Toy(GradientSurgery, LightningModule):
         }
 
 
+class Uneven(Toy):
+    """The loss `b` rests on the process of rank 1, and ranks see other values of a metric.
+
+    One process alone sees both halves of a batch: even rows are rank 0's.
+    """
+
+    def training_losses(self, batch):
+        losses = super().training_losses(batch)
+        if self.trainer.world_size == 1:
+            mine = super().training_losses([part[::2] for part in batch])
+            return losses | {"b": mine["b"] / 2}
+        return losses | {"b": 0.0} if self.global_rank else losses
+
+    def on_train_batch_end(self, *_):
+        rising, falling = 1.0 + self.current_epoch, 1.0 - 3 * self.current_epoch
+        alone = self.trainer.world_size == 1
+        value = (rising + falling) / 2 if alone else (rising, falling)[self.global_rank]
+        self.log("val/x", value, on_step=False, on_epoch=True)
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.parameters(), self.lr)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=0)
+        return {"optimizer": optimizer, "lr_scheduler": schedule, "monitor": "val/x"}
+
+
 def data(count: int = 40) -> TensorDataset:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(count, 4, generator=generator)
@@ -67,7 +92,7 @@ def main(out: str, options: str) -> None:
     """Train by two processes, once for each of the options; every rank writes its parameters."""
     for index, wanted in enumerate(json.loads(options)):
         seed_everything(0)
-        module = Toy()
+        module = Uneven() if wanted["uneven"] else Toy()
         module.accumulate, module.clip = wanted["accumulate"], wanted["clip"]
         run = trainer(
             Path(out),

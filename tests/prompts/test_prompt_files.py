@@ -103,10 +103,10 @@ def test_mistakes_in_json(prompts, text, message):
 
 
 def test_prompts_outside_the_picture(prompts):
-    points = "name,x,y,label\na,199,99,1\nb,200,5,1\n"
+    points = "name,x,y,label\na,199,99,1\nb,201,5,1\n"
     assert len(prompts(points).prompts("a", SIZE)) == 1
     with pytest.raises(
-        DataError, match=r"line 3: \(200, 5\) lies outside b, which is 200 pixels w"
+        DataError, match=r"line 3: \(201, 5\) lies outside b, which is 200 pixels w"
     ):
         prompts(points).prompts("b", SIZE)
     boxes = "name,x_min,y_min,x_max,y_max\na,0,0,200,100\nb,0,-1,5,5\nc,0,0,5,101\n"
@@ -115,6 +115,44 @@ def test_prompts_outside_the_picture(prompts):
         prompts(boxes).prompts("b", SIZE)
     with pytest.raises(DataError, match=r"line 4: \(5, 101\) lies outside c"):
         prompts(boxes).prompts("c", SIZE)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("-0.4,5,60,50", [0, 5, 60, 50]),
+        ("5,5,200.4,100.9", [5, 5, 200, 100]),
+        ("5,-0.99,200,100", [5, 0, 200, 100]),
+    ],
+)
+def test_a_box_that_rounding_left_outside_is_moved_to_the_border(prompts, given, expected):
+    found = prompts(f"name,x_min,y_min,x_max,y_max\nb,1,2,3,4\na,{given}\n")
+    with pytest.warns(UserWarning, match=r"prompts.csv line 3: 1 prompt of a "):
+        found.warn_moved("a", SIZE)
+    assert found.prompts("a", SIZE)[0]["box"].tolist() == expected
+
+
+def test_points_that_rounding_left_outside_lie_on_the_last_pixel(prompts):
+    found = prompts("name,x,y,label\na,200,99.9,1\na,-0.2,100.5,0\na,3,4,1\n")
+    with pytest.warns(UserWarning, match="1 prompt of a "):
+        found.warn_moved("a", SIZE)
+    (moved,) = found.prompts("a", SIZE)
+    torch.testing.assert_close(
+        moved["points"], torch.tensor([[199.5, 99.9], [0, 99.5], [3, 4]]), rtol=0, atol=0
+    )
+    assert moved["labels"].tolist() == [1, 0, 1]
+
+
+def test_prompts_inside_are_not_spoken_of(prompts, recwarn):
+    found = prompts("name,x_min,y_min,x_max,y_max\na,0,0,200,100\n")
+    found.warn_moved("a", SIZE)
+    assert not recwarn.list
+
+
+def test_a_box_with_no_area_left_inside_is_refused(prompts):
+    found = prompts("name,x_min,y_min,x_max,y_max\na,-0.9,5,-0.1,50\n")
+    with pytest.raises(DataError, match=r"line 2: \(-0.9, 5\) lies outside a"):
+        found.prompts("a", SIZE)
 
 
 def test_names_and_files_that_do_not_exist(prompts, tmp_path):

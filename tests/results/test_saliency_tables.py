@@ -102,6 +102,24 @@ def test_published_means_stand_beside_ours_and_a_dash_stays_a_dash(samsod):
     assert rows["PENet"] == (".859", ".905", ".940", ".054", *(["-"] * 7))
 
 
+def test_overall_stands_beside_the_papers_own_on_all_images(result, samsod):
+    numbers = result.numbers | {"overall": {"all": {**SCORES, "maxF": 0.9266}}}
+    protocol = result.protocol | {"overall": "the images of all sets as one"}
+    whole = dataclasses.replace(result, numbers=numbers, protocol=protocol)
+    table = benchmark_table(whole, samsod, "overall")
+    rows = {row.cells[0]: row.cells[2:6] for row in table.rows}
+    assert rows["SAMSOD"] == (".930", ".927", ".967", ".018")
+    assert rows["SAMSOD-tiny"] == (".925", ".921", ".964", ".020")
+    notes = " ".join(table.notes)
+    assert "the images of all sets as one" in notes and "NOT COMPARABLE" not in notes
+    few = dataclasses.replace(whole, data=dataclasses.replace(whole.data, split_sizes={"VT821": 8}))
+    assert "on 8 images" in " ".join(benchmark_table(few, samsod, "overall").notes)
+    tables = combined_tables(whole, samsod)
+    groups = [group for table in tables for group in dict.fromkeys(table.groups)]
+    assert groups == ["VT5000", "VT1000", "VT821", "overall"]
+    assert sum("the images of all sets as one" in " ".join(t.notes) for t in tables) == 1
+
+
 def test_only_measured_scores_are_columns(result):
     few = {"test": {"all": {"MAE": 0.0214, "S": 1.0, "maxF": float("nan")}}}
     table = benchmark_table(dataclasses.replace(result, numbers=few), None)

@@ -56,7 +56,7 @@ def fit(argv: list[str]) -> None:
 
 
 def wait_for(gate: Path) -> None:
-    end = time.monotonic() + 120  # a test that failed leaves nobody waiting for ever
+    end = time.monotonic() + 600  # a test that failed leaves nobody waiting for ever
     while not gate.exists() and time.monotonic() < end:
         time.sleep(0.02)
 

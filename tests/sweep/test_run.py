@@ -35,7 +35,7 @@ def states(study) -> list[str]:
     return [record.state for record in study.records()]
 
 
-def until(condition, seconds: float = 60) -> None:
+def until(condition, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to that"
@@ -93,13 +93,17 @@ def test_a_killed_trial_goes_on_from_its_last_epoch_once(write, tmp_path, capsys
 
 
 def test_two_workers_work_at_the_same_time(write, tmp_path):
-    file = write({"score": {"values": [0.1, 0.2, 0.3, 0.4]}}, ("--pause=0.4", "--epochs=2"))
+    gate = tmp_path / "gate"
+    waits = (f"--gate={gate}", "--gate_above=0", "--epochs=2")
+    file = write({"score": {"values": [0.1, 0.2, 0.3, 0.4]}}, waits)
     seen = []
     begin = TrialFolder.start
 
     def watched(self, *more):
         begun = (tmp_path / "out").glob("trial_*")
         seen.append(sum(not (folder / "exit.json").is_file() for folder in begun))
+        if len(seen) == 2:
+            gate.touch()
         return begin(self, *more)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -12,6 +12,7 @@ from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.losses import balanced_bce, binary_cross_entropy, iou
 from rgbx.models.base import OptimizerFactory, as_weights, resize
+from rgbx.models.image_input import check_rgb
 from rgbx.models.map_evaluation import EvalSize
 from rgbx.models.mca_sam.adaptors import AdaptorInput, Branching
 from rgbx.models.mca_sam.contrast import SampleContrast, TokenContrast, TokenTarget
@@ -176,6 +177,7 @@ class MCASAM(SaliencyModule):
 
     def forward(self, rgb: Tensor) -> Tensor:
         """Logits (B,1,H,W) of (B,3,H,W); no contrastive code runs, nothing is drawn."""
+        check_rgb(type(self).__name__, rgb, self.size_multiple)
         return resize(self.network(rgb), rgb.shape[-2:])
 
     def logits(self, rgb: Tensor, x: Tensor | None) -> Tensor:

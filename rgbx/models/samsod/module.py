@@ -9,8 +9,10 @@ from torch import Tensor
 from rgbx.backbones.sam2 import build_sam2
 from rgbx.backbones.weights import Weights
 from rgbx.models.base import OptimizerFactory, as_weights, resize
+from rgbx.models.image_input import check_rgb, check_x
 from rgbx.models.saliency import SaliencyModule, saliency_loss
 from rgbx.models.samsod.network import SAMSODNetwork
+from rgbx.models.samsod.unlabelled import UnlabelledTerms
 from rgbx.optim.gradients import Groups
 from rgbx.optim.manual import GradientSurgery
 from rgbx.optim.schedules import Constant, Schedule
@@ -31,13 +33,24 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         weights: SAM 2's or 2.1's published file; None for random numbers (announced).
         adapter: ``decoupled`` (Eq. 21 to 23) or ``vanilla`` (Eq. 18).
         modalities: ``both``, or one stream alone: ``rgb``, ``x``.
-        gate: ``released`` (two gates per adapter, as the authors' code) or ``paper`` (one).
-        adapter_width: bottleneck of the adapters.
+        gate: ``released`` (two gates per adapter, one sets k, the other weighs the outputs, as the
+            authors' code) or ``paper`` (one, which sets k alone: Eq. 21).
+        adapter_width: bottleneck of the adapters, d_hat in Eq. 22.
+        alpha_foreground: alpha_for in Eq. 22: share of activations, in [0, 1], that the decoupled
+            adapter's foreground keeps at least.
+        alpha_background: alpha_back in Eq. 22, the same of the background.
+        beta: beta in Eq. 22: how much the gate can add to both shares; alpha + beta is at most 1.
+        scale: factor of the adapters' outputs, above 0; the authors' code has 0.5, Eq. 18 and 21
+            have none (1).
         unimodal_supervision: losses and predictions of each modality beside the fused one; without
             it, the fused prediction stands alone.
         surgery: how gradients that compete for a group are merged: ``PCGrad`` (the paper),
             ``Sum``, ``Mean``, a ``torchjd.aggregation.*Weighting`` by class path, or
             ``{class_path: ..., init_args: ...}``; null: one backward pass through the summed loss.
+        lsc_weight: weight of the local saliency coherence of each prediction, added to its loss
+            (scribbles; see `rgbx.scribble_losses`). Like the next one it reads the visible image.
+            0, as in the authors' sum, leaves it out; the authors' earlier scribble code has 1.
+        smoothness_weight: the same of the edge-aware smoothness; that code has 0.3.
         accumulate: batches per optimiser step.
         clip: largest norm of the merged gradient; null to leave it.
         optimizer: from trainable parameters to an optimiser.
@@ -63,8 +76,14 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         modalities: Literal["rgb", "x", "both"] = "both",
         gate: Literal["released", "paper"] = "released",
         adapter_width: int = 32,
+        alpha_foreground: float = 0.45,
+        alpha_background: float = 0.35,
+        beta: float = 0.1,
+        scale: float = 0.5,
         unimodal_supervision: bool = True,
         surgery: str | dict[str, Any] | None = "PCGrad",
+        lsc_weight: float = 0.0,
+        smoothness_weight: float = 0.0,
         accumulate: int = 1,
         clip: float | None = None,
         optimizer: OptimizerFactory = lambda p: torch.optim.Adam(p, lr=1e-3),
@@ -76,6 +95,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         self.needs_x = modalities != "rgb"
         self.surgery, self.accumulate, self.clip = surgery, accumulate, clip
         self.check_options()
+        self.unlabelled = UnlabelledTerms(lsc_weight, smoothness_weight)
         self.groups = _groups(modalities, unimodal_supervision)
         self.compared_groups = ("rgb", "x") if modalities == "both" else None
         self.predictions = self.groups["decoder"][1]
@@ -85,20 +105,33 @@ class SAMSOD(GradientSurgery, SaliencyModule):
             modalities=modalities,
             gate=gate,
             width=adapter_width,
+            scale=scale,
+            alpha_foreground=alpha_foreground,
+            alpha_background=alpha_background,
+            beta=beta,
         )
 
-    def forward(self, rgb: Tensor, x: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, rgb: Tensor | None, x: Tensor | None = None) -> dict[str, Tensor]:
         """All predictions, before the sigmoid, at the size of the input.
 
         Args:
-            rgb: (B,3,H,W) float, normalised as the data module does; H and W multiples of 32.
-            x: (B,3,H,W) float in [0, 1], the second modality, one channel repeated.
+            rgb: (B,3,H,W) float, normalised as the data module does; H and W multiples of 32. None
+                where ``modalities`` is x.
+            x: (B,3,H,W) or (B,1,H,W) float in [0, 1], the second modality.
 
         Returns:
             ``fusion``, ``rgb``, ``x`` (those that are trained) -> (B,1,H,W) logits.
+
+        Raises:
+            RGBXError: a modality is missing, or shapes do not fit.
         """
-        size = (rgb if x is None else x).shape[-2:]
+        name = type(self).__name__
+        if rgb is not None:
+            check_rgb(name, rgb, self.size_multiple)
+        if self.needs_x:
+            x = check_x(name, rgb, x)
         features = self._features(self.network.encode(rgb, x))
+        size = next(image for image in (x, rgb) if image is not None).shape[-2:]
         decoded = self.network.decode(list(features.values()))
         return {name: resize(z, size) for name, z in zip(features, decoded, strict=True)}
 
@@ -108,10 +141,8 @@ class SAMSOD(GradientSurgery, SaliencyModule):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Structure loss (Eq. 3, 7, 8) of every prediction against the same mask."""
-        streams = self.network.encode(*self.inputs(batch))
-        names = list(streams)
-        leaves = iter(self.cut(*(stage for name in names for stage in streams[name])))
-        features = self._features({n: [next(leaves) for _ in streams[n]] for n in names})
+        # both streams pass the encoder as one batch: the graph cannot tell them apart
+        features = self._features(self.cut_streams(self.network.encode(*self.inputs(batch))))
         if self.surgery is None:
             decoded = self.network.decode(list(features.values()))
         else:
@@ -120,6 +151,11 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         losses = {
             name: saliency_loss(z, batch["mask"]) for name, z in zip(features, decoded, strict=True)
         }
+        if self.unlabelled.wanted:
+            data = getattr(self._trainer, "datamodule", None)
+            shown = self.unlabelled.images(batch["rgb"], getattr(data, "statistics", None))
+            for name, z in zip(features, decoded, strict=True):
+                losses[name] = losses[name] + self.unlabelled.loss(z, *shown)
         self.refuse_bad_loss(losses, batch)
         return losses
 

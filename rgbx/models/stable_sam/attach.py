@@ -31,8 +31,15 @@ def attach(plugin: Plugin, decoder: MaskDecoder, listener: Listener | None = Non
         listener: told of every routing, for those who want to look.
 
     Raises:
-        RGBXError: a plug-in is attached already, or there is no such decoder layer.
+        RGBXError: this is another mask decoder (SAM 2's has its tokens elsewhere), a plug-in is
+            attached already, or there is no such decoder layer.
     """
+    if not isinstance(decoder, MaskDecoder):
+        kind = f"{type(decoder).__module__}.{type(decoder).__qualname__}"
+        raise RGBXError(
+            f"The plug-in reads the tokens of segment-anything's MaskDecoder, and {kind} orders "
+            "its own otherwise: give segment_anything.modeling.MaskDecoder."
+        )
     transformer = decoder.transformer
     hooks = transformer._forward_pre_hooks.values()
     if any(isinstance(getattr(hook, "__self__", None), Attachment) for hook in hooks):

@@ -13,6 +13,7 @@ from rgbx.backbones.vit_parts import ViTConfig
 from rgbx.blocks.conv import Norm
 from rgbx.blocks.deformable import reference_points
 from rgbx.errors import RGBXError
+from rgbx.models.image_input import check_rgb, check_x
 from rgbx.models.unirgb_ir.feature_pool import FeaturePool
 from rgbx.models.unirgb_ir.injector import Injector, UpdateGate
 
@@ -123,8 +124,12 @@ class UniRGBIRBackbone(nn.Module):
 
         Returns:
             n maps (B, d, ceil(H / 16), ceil(W / 16)).
+
+        Raises:
+            RGBXError: shapes do not fit.
         """
-        rgb, ir = _pad(rgb), _pad(ir.expand(-1, 3, -1, -1))
+        check_rgb("UniRGBIRBackbone", rgb)
+        rgb, ir = _pad(rgb), _pad(check_x("UniRGBIRBackbone", rgb, ir))
         tokens = self.vit.embed(rgb if self.main_modality == "rgb" else ir)
         h, w = tokens.shape[1:3]
         reference = reference_points(h, w, tokens.device)

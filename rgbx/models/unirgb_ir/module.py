@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rgbx.errors import RGBXError
 from rgbx.models.base import RGBXModule
+from rgbx.models.image_input import check_rgb, check_x
 from rgbx.models.unirgb_ir.network import UniRGBIRNetwork, at_input_size
 
 __all__ = ["UniRGBIRTask"]
@@ -40,10 +41,10 @@ class UniRGBIRTask(RGBXModule):
         """The main head's prediction at the size of the input, (B,K,H,W).
 
         Raises:
-            RGBXError: there is no ``x``.
+            RGBXError: there is no ``x``, or shapes do not fit.
         """
-        if x is None:
-            raise RGBXError(f"{type(self).__name__} needs a picture of both modalities; x is None.")
+        check_rgb(type(self).__name__, rgb)
+        x = check_x(type(self).__name__, rgb, x)
         return at_input_size(self.network(rgb, x), rgb.shape[-2:])
 
     def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
