@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from rgbx.text import printable
+
 __all__ = [
     "Colour",
     "colourise",
@@ -198,7 +200,7 @@ def panel(
     width = columns * (cell[1] + gap) + gap
     sheet = Image.new("RGB", (width, rows * (cell[0] + head + gap) + gap), _PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+    for i, (image, title) in enumerate(zip(images, map(printable, titles), strict=True)):
         left = gap + i % columns * (cell[1] + gap)
         top = gap + i // columns * (cell[0] + head + gap)
         while title and draw.textlength(title, font) > cell[1]:
@@ -219,10 +221,11 @@ def legend(class_names: Sequence[str], palette: Sequence[Colour]) -> Image.Image
     """
     font = ImageFont.load_default(12)
     side, gap = 14, 6
-    widths = [side + 3 * gap + round(font.getlength(name)) for name in class_names]
+    names = [printable(name) for name in class_names]
+    widths = [side + 3 * gap + round(font.getlength(name)) for name in names]
     picture = Image.new("RGB", (sum(widths) + gap, side + 2 * gap), _PAPER)
     draw, left = ImageDraw.Draw(picture), gap
-    for name, colour, width in zip(class_names, palette, widths, strict=True):
+    for name, colour, width in zip(names, palette, widths, strict=True):
         draw.rectangle((left, gap, left + side, gap + side), colour, _INK)
         draw.text((left + side + gap, gap - 1), name, _INK, font)
         left += width

@@ -57,6 +57,15 @@ def _parser() -> CommandParser:
         metavar="true|false",
         help="also print class frequencies, ENet weights, and means and deviations of rgb and x",
     )
+    parser.add_argument(
+        *("--near_duplicates", "--near-duplicates"),
+        type=_flag,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="true|false",
+        help="also list images of different splits that look the same (rescaled, flipped, ...)",
+    )
     return parser
 
 
@@ -82,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     data = _instantiate([*_from_configs(arguments.config), *rest])
     from rgbx.data.check import check, contact_sheet
 
-    report = check(data, statistics=arguments.statistics)
+    report = check(data, statistics=arguments.statistics, alike=arguments.near_duplicates)
     if arguments.statistics:
         from rgbx.cli.data_statistics import print_statistics
 
@@ -128,6 +137,8 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from rgbx.text import printable
+
     console = Console()
     console.print(_split_table(report))
     console.print(_class_table(report))
@@ -138,9 +149,9 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
             limits = f"{found.x_low:.3f} to {found.x_high:.3f}"
             console.print(f"x of {split}: {limits}, mean {measured} ({given})")
     for line in report.warnings:
-        console.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/] {escape(printable(line))}", soft_wrap=True)
     for line in report.breaking:
-        console.print(f"[red]problem:[/] {escape(line)}", soft_wrap=True)
+        console.print(f"[red]problem:[/] {escape(printable(line))}", soft_wrap=True)
     verdict = f"{len(report.breaking)} problems" if report.breaking else "no problem found"
     console.print(f"{report.data} in {report.root}: {verdict}", soft_wrap=True)
     if note := getattr(data, "split_note", ""):

@@ -26,7 +26,8 @@ class BatchImage:
         batch: what it came in.
         index: its place there.
         split: name of the split, "predict" in prediction.
-        place: name of its files, without suffix; begins with the split where there are several.
+        place: name of its files, without suffix, which no other image has; begins with the split
+            where there are several.
     """
 
     data: RGBXDataModule
@@ -65,8 +66,10 @@ def images_of(
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, RGBXDataModule)
     split = splits[position]
-    for index, name in enumerate(batch["name"]):
-        place = f"{split}/{name}" if len(splits) > 1 else str(name)
+    known = data.file_names(split)
+    for index, (name, path) in enumerate(zip(batch["name"], batch["path"], strict=True)):
+        own = known.get(path, str(name))
+        place = f"{split}/{own}" if len(splits) > 1 else own
         yield BatchImage(data, batch, index, split, place)
 
 

@@ -20,6 +20,7 @@ from rgbx.data import PromptableDataModule
 from rgbx.models import PromptableModule, RGBXModule, SaliencyModule, SemanticModule
 from rgbx.models.prompt_evaluation import masks_at
 from rgbx.pictures import panel
+from rgbx.text import printable
 
 __all__ = ["ValidationPictures"]
 
@@ -91,7 +92,7 @@ class ValidationPictures(Callback):
         for draw in drawn:
             pictures, titles = draw()
             page = panel(pictures, titles, columns=len(pictures), cell=CELL)
-            self._shown.append(_Shown(titles[0], page))
+            self._shown.append(_Shown(printable(titles[0]), page))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand the pictures to the loggers that take them."""

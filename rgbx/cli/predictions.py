@@ -1,10 +1,12 @@
 """What ``predict`` and ``test`` leave on disk: a file per prediction, and a sheet to look at."""
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from rgbx.cli.dense import DenseOutputs
 from rgbx.cli.image import BatchImage, images_of, splits_of
@@ -15,13 +17,17 @@ from rgbx.models.base import RGBXModule
 
 __all__ = ["PredictionWriter"]
 
+NAMES = "names.csv"
+
 
 class PredictionWriter(Callback):
     """Writes the predictions for every image, and ``sheet.png`` with some of them.
 
     One map per image is written by :class:`rgbx.cli.dense.DenseOutputs`, a mask per prompt by
     :class:`rgbx.cli.prompted.PromptedOutputs`. A test of several splits puts the files of each into
-    a folder of its own (``masks/SPLIT/NAME.png``), and rows of each into the sheet.
+    a folder of its own (``masks/SPLIT/NAME.png``), and rows of each into the sheet. Where an image
+    cannot lend its files its name (see :func:`rgbx.data.file_names.file_names`), ``names.csv`` says
+    what they are called.
 
     Args:
         folder: made if absent. Pictures of the same name are replaced.
@@ -32,6 +38,7 @@ class PredictionWriter(Callback):
         self._sheet = Sheet()
         self._dense = DenseOutputs(self.folder)
         self._prompted = PromptedOutputs(self.folder)
+        self._renamed: list[tuple[str, str, str]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the folder before the first batch, so that a read-only place shows at once."""
@@ -74,10 +81,25 @@ class PredictionWriter(Callback):
         """Draw the sheet and list the prompts."""
         self._sheet.save(self.folder / "sheet.png", self._dense.legend)
         self._prompted.write_list()
+        self._write_names()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the sheet."""
         self._sheet.save(self.folder / "sheet.png", self._dense.legend)
+        self._write_names()
+
+    def _write_names(self) -> None:
+        """Write what files are called whose images are called otherwise, if there are any."""
+        if not self._renamed:
+            return
+        path = self.folder / NAMES
+        # names are bytes to the file system: those that are no text must survive too
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file).writerows([("file", "name", "rgb"), *self._renamed])
+        rank_zero_warn(
+            f"the files of {len(self._renamed)} images have other names than these, as names were "
+            f"too long or alike: see {path}"
+        )
 
     def _write(
         self,
@@ -89,6 +111,8 @@ class PredictionWriter(Callback):
     ) -> None:
         assert isinstance(model, RGBXModule)
         for image, prediction in zip(images, predictions, strict=True):
+            if not image.place.endswith(str(image["name"])):
+                self._renamed.append((image.place, str(image["name"]), str(image["path"])))
             if isinstance(prediction, Mapping):
                 draw = self._prompted.tested(image, prediction, model)
             elif "prompts" in image.batch:

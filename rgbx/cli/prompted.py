@@ -14,7 +14,7 @@ from rgbx.cli.dense import write_truth
 from rgbx.cli.frame import Frame
 from rgbx.cli.image import BatchImage
 from rgbx.cli.sheet import CELL, Draw, Picture, Row
-from rgbx.disk import write_image, write_text
+from rgbx.disk import write_bytes, write_image
 from rgbx.pictures import Colour, draw_prompts, fit, generate_palette, overlay
 from rgbx.prompts import Prompt, evaluation_prompts
 
@@ -62,7 +62,7 @@ class PromptedOutputs:
         place, rgb, frame = image.place, image.rgb, image.frame
         prompts = [frame.to_picture(prompt) for prompt in image["prompts"]]
         stack = masks.cpu().numpy().astype(bool)
-        self._list[place] = [
+        self._list[str(image["name"])] = [
             {**prompt, "mask": self._mask(f"{place}_{i}", mask)}
             for i, (mask, prompt) in enumerate(zip(stack, prompts, strict=True))
         ]
@@ -114,7 +114,8 @@ class PromptedOutputs:
         """Write ``prompts.json``, if there were prompts."""
         if self._list:
             text = json.dumps(self._list, indent=1, ensure_ascii=False)
-            write_text(self.folder / LIST, text + "\n")
+            # names that are no text become JSON's escapes
+            write_bytes(self.folder / LIST, f"{text}\n".encode("utf-8", "backslashreplace"))
 
     def _mask(self, place: str, mask: NDArray[np.bool_]) -> str:
         """Write one mask; returns where, relative to the folder."""

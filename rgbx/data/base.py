@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from rgbx.data.dataset import Batch, RGBXDataset, Sample
+from rgbx.data.file_names import file_names
 from rgbx.data.frequencies import class_frequencies
 from rgbx.data.inputs import Remembered
 from rgbx.data.loaders import ordered_loader, training_loader
@@ -135,6 +136,7 @@ class RGBXDataModule(Remembered, LightningDataModule):
         if bad := mistakes(self):
             raise RGBXError(f"{type(self).__name__} cannot work with {'; '.join(bad)}")
         self._sets: dict[str, RGBXDataset] = {}
+        self._file_names: dict[str, dict[str, str]] = {}
         self._frequencies: dict[str, tuple[float, ...]] = {}
         #: where an interrupted training goes on; None if it begins
         self.position: Position | None = None
@@ -158,6 +160,12 @@ class RGBXDataModule(Remembered, LightningDataModule):
         found = self._sets.get(split)
         return [] if found is None else found.records
 
+    def file_names(self, split: str) -> dict[str, str]:
+        """For the visible image's path of each sample, what files about it are called."""
+        if split not in self._file_names:
+            self._file_names[split] = file_names(self.records(split), self.endings)
+        return self._file_names[split]
+
     def setup(self, stage: str | None = None) -> None:
         """Find the samples of a stage (Lightning calls this).
 
@@ -171,6 +179,8 @@ class RGBXDataModule(Remembered, LightningDataModule):
                 f"{self.root} has no validation set; give data.val_share to cut one from train, or "
                 "data.choose_on to validate on a test set"
             )
+        for text in self.half_there():
+            rank_zero_warn(text)
         for split in _STAGES.get(stage or "", self.test_splits if stage == "test" else self.splits):
             if split not in self._sets and split in (*self.splits, "predict"):
                 self._sets[split] = self.dataset(split)

@@ -28,6 +28,6 @@ def blanked(image: Tensor, kind: BlankWith, name: str, seed: int) -> Tensor:
     """
     if kind == "mean":
         return torch.zeros_like(image)
-    digest = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
+    digest = int.from_bytes(sha256(name.encode("utf-8", "surrogateescape")).digest()[:8], "big")
     rng = np.random.default_rng([seed, digest])
     return torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))

@@ -1,7 +1,8 @@
 """Reading a whole data set once, to find everything that would break or spoil training."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from rgbx.data.files import SampleError, Stored
 from rgbx.data.frequencies import count_ids
 from rgbx.data.mixed import mixed_types
 from rgbx.data.normalise import Raw
+from rgbx.data.overlap import describe, near_duplicates, shared_images
 from rgbx.data.records import Problem, Record
+from rgbx.data.siblings import THUMBNAIL, thumbnail
 from rgbx.data.split_statistics import SplitStatistics
 from rgbx.data.transforms import resize_image
 from rgbx.errors import DataError
@@ -26,7 +29,11 @@ __all__ = ["Report", "SplitReport", "check", "contact_sheet"]
 
 
 def check(
-    data: RGBXDataModule, samples: int = 3, progress: bool = True, statistics: bool = False
+    data: RGBXDataModule,
+    samples: int = 3,
+    progress: bool = True,
+    statistics: bool = False,
+    alike: bool = False,
 ) -> Report:
     """Read every file of every split with labels.
 
@@ -36,15 +43,18 @@ def check(
         data: the data set.
         samples: number of samples per split kept for the contact sheet.
         progress: show a progress bar.
+        alike: look for images of different splits that look the same.
         statistics: add up means, deviations and class shares of the usable pairs.
 
     Raises:
         RGBXError: the data module's own options do not suffice.
     """
-    splits = {s: _check_split(data, s, samples, progress, statistics) for s in data.splits}
-    report = Report(
-        type(data).__name__, str(data.root), data.class_names, splits, [], _overlaps(splits)
-    )
+    splits = {s: _check_split(data, s, samples, progress, statistics, alike) for s in data.splits}
+    report = Report(type(data).__name__, str(data.root), data.class_names, splits, [], [])
+    report.breaking += data.half_there()
+    _find_shared(data, report)
+    if alike:
+        _find_alike(report)
     report.warnings += list(dict.fromkeys(r for found in splits.values() for r in found.remarks))
     for split, found in splits.items():
         _judge(data, report, split, found)
@@ -109,39 +119,75 @@ def _summaries(split: str, notes: list[Problem]) -> list[str]:
     return lines
 
 
-def _overlaps(splits: Mapping[str, SplitReport]) -> list[str]:
-    names = list(splits)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    shared = {(a, b): splits[a].names & splits[b].names for a, b in pairs}
-    return [
-        f"{len(common)} samples are in {a} and in {b}, for instance {min(common).name}"
-        for (a, b), common in shared.items()
-        if common
-    ]
+def _find_shared(data: RGBXDataModule, report: Report) -> None:
+    """Images that are in two splits are a problem, unless two test sets share them."""
+    for a, b in combinations(report.splits, 2):
+        if data.share_by_design(a, b):
+            continue
+        shared = shared_images(report.splits[a].records, report.splits[b].records)
+        report.shared += [(a, str(s.first.rgb), b, str(s.second.rgb)) for s in shared]
+        known = [s for s in shared if s.first.name in data.known_leaks]
+        if known:
+            names = ", ".join(s.first.name for s in known)
+            report.warnings.append(f"in {a} and in {b}, as in the published lists: {names}")
+        lines = describe([s for s in shared if s not in known], a, b)
+        left_out = a == "train" and data.on_bad == "skip"
+        harmless = a in data.test_splits and b in data.test_splits
+        (report.warnings if left_out or harmless else report.breaking).extend(lines)
+
+
+def _find_alike(report: Report) -> None:
+    """Images of different splits that look the same, those that are the same left out."""
+    known = {(first, second) for _, first, _, second in report.shared}
+    small = {
+        split: (
+            list(found.thumbnails),
+            np.array(list(found.thumbnails.values()), np.float32).reshape(-1, *THUMBNAIL),
+        )
+        for split, found in report.splits.items()
+    }
+    for a, first, b, second in near_duplicates(small):
+        if (str(first), str(second)) not in known:
+            report.near_duplicates.append((a, str(first), b, str(second)))
+    for a, b in combinations(report.splits, 2):
+        pairs = [(f, s) for x, f, y, s in report.near_duplicates if (x, y) == (a, b)]
+        if pairs:
+            shown = "; ".join(f"{first} and {second}" for first, second in pairs[:10])
+            more = f"; and {len(pairs) - 10} more (in report.json)" if len(pairs) > 10 else ""
+            report.warnings.append(f"{len(pairs)} images of {a} look as in {b}: {shown}{more}")
 
 
 def _check_split(
-    data: RGBXDataModule, split: str, samples: int, progress: bool, statistics: bool
+    data: RGBXDataModule,
+    split: str,
+    samples: int,
+    progress: bool,
+    statistics: bool,
+    alike: bool,
 ) -> SplitReport:
     report = SplitReport(expected=data.expected_size(split))
     report.statistics = SplitStatistics(data.class_names) if statistics else None
     report.pixels = np.zeros(data.num_classes + 1, dtype=np.int64)
     report.images = np.zeros(data.num_classes, dtype=np.int64)
     try:
-        records, problems = data.scan_split(split)
+        records, problems, notes = data.scan_split(split)
     except DataError as error:
         report.problems.append(Problem("list", str(error)))
         return report
     report.problems += problems
-    report.remarks += data.remarks(split, records)
+    report.remarks += [*notes, *data.remarks(split, records)]
+    if not records:
+        report.problems += [Problem("list", note) for note in notes]
+    report.records = records
     shown = set(np.linspace(0, len(records) - 1, samples).round().astype(int).tolist())
     for i, record in enumerate(tqdm(records, f"checking {split}", disable=not progress)):
-        _check_record(data, record, report, i in shown)
+        _check_record(data, record, report, i in shown, alike)
     return report
 
 
-def _check_record(data: RGBXDataModule, record: Record, report: SplitReport, shown: bool) -> None:
-    report.names.add(record.rgb)
+def _check_record(
+    data: RGBXDataModule, record: Record, report: SplitReport, shown: bool, alike: bool
+) -> None:
     problems = data.inspect(record)
     rgb = x = mask = None
     try:
@@ -152,6 +198,8 @@ def _check_record(data: RGBXDataModule, record: Record, report: SplitReport, sho
         mask = data.read_labels(record)
     except SampleError as error:
         problems.append(Problem(error.kind, str(error)))
+    if alike and rgb is not None:
+        report.thumbnails[record.rgb] = thumbnail(rgb)
     report.problems += dict.fromkeys(problems)
     if not problems and rgb is not None:
         _add_usable(data, record, report, Raw(rgb, x, mask), shown)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgbx.data.headers import Stored
-from rgbx.data.records import Problem
+from rgbx.data.records import Problem, Record
 from rgbx.data.split_statistics import SplitStatistics
 
 __all__ = ["Report", "SplitReport"]
@@ -35,7 +35,8 @@ class SplitReport:
         bright_borders: number of two-class masks that are object along their border, but not
             everywhere.
         rgb_types, x_types: type of the values of each file of usable samples.
-        names: visible pictures, to find samples that are in two splits.
+        records: all samples, to find those that are in two splits.
+        thumbnails: small grey copies of the visible images, where asked for, and their files.
         remarks: what is odd about the split as a whole.
         rows: (title, picture) of a few samples: rgb, x, mask over rgb.
         statistics: means, deviations and class shares of the usable pairs, where asked for.
@@ -57,7 +58,8 @@ class SplitReport:
     bright_borders: int = 0
     rgb_types: dict[Path, Stored] = field(default_factory=dict)
     x_types: dict[Path, Stored] = field(default_factory=dict)
-    names: set[Path] = field(default_factory=set)
+    records: list[Record] = field(default_factory=list)
+    thumbnails: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
     rows: list[tuple[str, Picture]] = field(default_factory=list)
     statistics: SplitStatistics | None = None
 
@@ -89,7 +91,11 @@ class SplitReport:
 
 @dataclass
 class Report:
-    """What was found in a data set."""
+    """What was found in a data set.
+
+    `shared` are images that are in two splits, `near_duplicates` those that look the same:
+    (split, file, other split, file).
+    """
 
     data: str
     root: str
@@ -97,6 +103,8 @@ class Report:
     splits: dict[str, SplitReport]
     breaking: list[str]
     warnings: list[str]
+    shared: list[tuple[str, str, str, str]] = field(default_factory=list)
+    near_duplicates: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for report.json."""
@@ -106,6 +114,8 @@ class Report:
             "ok": not self.breaking,
             "breaking": self.breaking,
             "warnings": self.warnings,
+            "shared": self.shared,
+            "near_duplicates": self.near_duplicates,
             "splits": {name: self._split(report) for name, report in self.splits.items()},
         }
 

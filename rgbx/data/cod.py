@@ -50,6 +50,7 @@ class COD(TwoClassDataModule):
     """
 
     class_names = ("background", "camouflaged")
+    known_leaks = _LEAKED
     tree = (
         "TrainDataset/{Imgs,GT} and TestDataset/NAME/{Imgs,GT} (NAME is CAMO, CHAMELEON, COD10K or "
         "NC4K), or COD10K/{Train,Test}/{Image,GT_Object}, or CAMO/Images/{Train,Test} and CAMO/GT"

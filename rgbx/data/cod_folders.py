@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rgbx.data.index import all_stems
 from rgbx.data.parts import MASK, Found, Parts, find_parts, first_parts, nested
 from rgbx.data.records import find_folder, index_images
 from rgbx.errors import RGBXError
@@ -132,4 +133,4 @@ def _camo(base: Path, split: str) -> Found | None:
     mask = find_folder(base, (f"{split}_gt", f"{split}_GT", *MASK))
     inner = None if mask is None else find_folder(mask, (split,))
     # GT holds the masks of both parts, so only the pictures say what belongs to this one
-    return Found(Parts(rgb, None, inner or mask), sorted(index_images(rgb)))
+    return Found(Parts(rgb, None, inner or mask), all_stems([index_images(rgb)]))

@@ -40,7 +40,9 @@ __all__ = [
     "read_raw",
 ]
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
+)
 Kind = Literal[
     "missing",
     "list",
@@ -60,6 +62,7 @@ Kind = Literal[
     "several",
     "inverted",
     "jpeg",
+    "leak",
 ]
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from rgbx.data.hqseg_folders import TEST, TRAIN, Part, find_part, scan_part
+from rgbx.data.hqseg_folders import TEST, TRAIN, Part, find_part, half_part, scan_part
 from rgbx.data.parts import join_sets
 from rgbx.data.prompt_dataset import ResizeMode
 from rgbx.data.promptable import PromptableDataModule
@@ -110,6 +110,17 @@ class HQSeg44K(PromptableDataModule):
             scan = self.cut(scan, split)
         return self._few(scan) if split == "train" and self.low_shot else scan
 
+    def half_there(self) -> list[str]:
+        """Name the parts of which a folder or a list is missing."""
+        wanted = {n: p for n, p in TRAIN.items() if self.sets is None or n in self.sets} | TEST
+        found = {n: half_part(self.root, p) for n, p in wanted.items() if not self._has(p)}
+        return [
+            f"{text}: {name} of HQSeg-44K cannot be used" for name, text in found.items() if text
+        ]
+
+    def _has(self, part: Part) -> bool:
+        return find_part(self.root, part) is not None
+
     def why_no_test(self) -> str:
         """Say why there is no test split."""
         return str(self._missing("validation set of HQSeg-44K"))
@@ -152,7 +163,7 @@ class HQSeg44K(PromptableDataModule):
         order = np.random.default_rng([_SHOT_SEED, total]).permutation(total)
         chosen = sorted(order[: self.low_shot].tolist())
         rank_zero_info(f"HQSeg44K: {self.low_shot} of {total} training pictures are used")
-        return Scan([scan.records[i] for i in chosen], scan.problems)
+        return scan._replace(records=[scan.records[i] for i in chosen])
 
     def _missing(self, what: str) -> DataError:
         state = f"has no {what}" if self.root.is_dir() else "does not exist"

@@ -1,12 +1,13 @@
 """Where the parts of HQSeg-44K lie below a root, and how their files pair."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rgbx.data.index import all_stems, subfolders
+from rgbx.data.lists import is_there
 from rgbx.data.records import Scan, find_folder, index_images, join, pair, read_list
 
-__all__ = ["TEST", "TRAIN", "Part", "find_part", "scan_part"]
+__all__ = ["TEST", "TRAIN", "Part", "find_part", "half_part", "scan_part"]
 
 _JPEG = frozenset({".jpg", ".jpeg"})
 _PNG = frozenset({".png"})
@@ -81,8 +82,7 @@ TEST = {
 
 def find_part(root: Path, part: Part) -> Found | None:
     """Find the folders of a part below the root, or below ``data`` in it; None if it is absent."""
-    roots = [root, *(f for name in _OUTER if (f := find_folder(root, (name,))) is not None)]
-    for base in roots:
+    for base in _roots(root):
         for images, masks in part.places:
             found = _walk(base, images), _walk(base, masks)
             if found[0] is None or found[1] is None:
@@ -90,9 +90,28 @@ def find_part(root: Path, part: Part) -> Found | None:
             if not part.split or images.endswith(part.split):
                 return Found(found[0], found[1])
             listed = found[0].parent / "list" / f"{part.split}.txt"
-            if listed.is_file():
-                return Found(found[0], found[1], read_list(listed))
+            if is_there(listed):
+                known = all_stems([index_images(found[0]), index_images(found[1])])
+                return Found(found[0], found[1], read_list(listed, known))
     return None
+
+
+def half_part(root: Path, part: Part) -> str:
+    """What there is of a part that cannot be found, and what is missing; empty if it is absent."""
+    for base in _roots(root):
+        for images, masks in part.places:
+            found = {place: _walk(base, place) for place in (images, masks)}
+            there = [path for path in found.values() if path is not None]
+            if len(there) == 2 and images != masks:  # a whole set, without the list of this part
+                return f"{there[0].parent} has no list/{part.split}.txt"
+            if len(there) == 1:
+                lacks = next(place for place, path in found.items() if path is None)
+                return f"{there[0]} is there, but {base / lacks} is not"
+    return ""
+
+
+def _roots(root: Path) -> list[Path]:
+    return [root, *(f for name in _OUTER if (f := find_folder(root, (name,))) is not None)]
 
 
 def _walk(folder: Path, path: str) -> Path | None:
@@ -106,7 +125,7 @@ def scan_part(found: Found, labelled: bool = True) -> Scan:
     """Pair the files of a part; names of pictures in folders of their own are ``FOLDER/STEM``."""
     if found.images != found.masks:
         return _pair(found, "", labelled)
-    classes = sorted(p for p in found.images.iterdir() if p.is_dir())
+    classes = subfolders(found.images)
     inner = [_pair(Found(p, p), f"{p.name}/", labelled) for p in classes]
     return join([_pair(found, "", labelled), *inner])
 
@@ -116,8 +135,6 @@ def _pair(found: Found, prefix: str, labelled: bool) -> Scan:
     images = index_images(found.images, suffixes=_JPEG) if shared else index_images(found.images)
     masks = index_images(found.masks, suffixes=_PNG) if shared else index_images(found.masks)
     parts = {"rgb": images, "mask": masks} if labelled else {"rgb": images}
-    named = {k: {f"{prefix}{stem}": path for stem, path in v.items()} for k, v in parts.items()}
-    stems: Sequence[str] = sorted(set().union(*named.values()))
-    if found.names is not None:
-        stems = found.names
+    named = {part: index.renamed(prefix.__add__) for part, index in parts.items()}
+    stems = all_stems(named.values()) if found.names is None else found.names
     return pair(stems, named, where=str(found.images))

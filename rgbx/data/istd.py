@@ -78,6 +78,21 @@ class ISTD(TwoClassDataModule):
             "usual; scores may not be comparable with published ones"
         ]
 
+    def half_there(self) -> list[str]:
+        """Name the splits that have masks (B) but no images (A)."""
+        masks = {s: m for s in ("train", "test") if (m := self._find_masks(s)) is not None}
+        return [
+            f"{mask} is there, but the folder of its images ({split}_A) is not: it is not used"
+            for split, mask in masks.items()
+            if self._find(split) is None
+        ]
+
+    def _find_masks(self, split: str) -> Path | None:
+        bases = list(nested(self.root, _ARCHIVES))
+        places = [p for b in bases for p in (find_folder(b, (split,)), b) if p is not None]
+        found = (find_folder(place, (f"{split}_B",)) for place in places)
+        return next((mask for mask in found if mask is not None), None)
+
     def _scan(self, split: str) -> Scan:
         parts = self._find(split)
         if parts is None:

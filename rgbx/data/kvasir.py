@@ -8,6 +8,7 @@ from typing import Any, Literal
 from lightning.pytorch.utilities import rank_zero_info
 
 from rgbx.data.kvasir_split import Division, divide_by_hash, read_division
+from rgbx.data.lists import is_there
 from rgbx.data.parts import Parts, nested
 from rgbx.data.records import Record, Scan, find_folder
 from rgbx.data.two_class import TwoClassDataModule
@@ -93,14 +94,14 @@ class KvasirSEG(TwoClassDataModule):
             self.test_splits = ()
         elif self.split == "seed42_80_20":
             self.expected = {"test": _TOTAL // 5, **self.usual(_TOTAL - _TOTAL // 5)}
-        elif self._division.val is None and (self._whole.rgb.parent / "val.txt").is_file():
+        elif self._division.val is None and is_there(self._whole.rgb.parent / "val.txt"):
             self.expected = {"test": 120, **self.usual(880)}
 
     def _split_at_hand(self) -> Split:
         if self._pack("TrainDataset") or self._pack("TestDataset"):
             return "pranet"
         whole = self._whole
-        lists = whole is not None and (whole.rgb.parent / "train.txt").is_file()
+        lists = whole is not None and is_there(whole.rgb.parent / "train.txt")
         return "lists" if lists else "seed42_80_20"
 
     @property

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from rgbx.data.records import read_list
+from rgbx.data.lists import is_there, read_list
 from rgbx.errors import DataError
 
 __all__ = ["Division", "divide_by_hash", "read_division"]
@@ -37,10 +37,15 @@ def divide_by_hash(names: Sequence[str], share: float = 0.2, seed: int = 42) -> 
     Returns:
         Training and test names, each sorted.
     """
-    order = sorted(names, key=lambda name: sha256(f"{seed}:{name}".encode()).hexdigest())
+    order = sorted(names, key=lambda name: _digest(f"{seed}:{name}"))
     count = len(order) - round(len(order) * share)
     note = f"{100 - 100 * share:g}/{100 * share:g} in the order of the names' SHA-256, seed {seed}"
     return Division(sorted(order[:count]), None, sorted(order[count:]), note)
+
+
+def _digest(text: str) -> str:
+    # names that are no UTF-8 count by their bytes
+    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_division(folder: Path, names: Sequence[str]) -> Division | None:
@@ -59,7 +64,7 @@ def read_division(folder: Path, names: Sequence[str]) -> Division | None:
     Raises:
         DataError: there are other lists, but no ``train.txt``.
     """
-    lists = {s: read_list(p) for s in _SPLITS if (p := folder / f"{s}.txt").is_file()}
+    lists = {s: read_list(p, names) for s in _SPLITS if is_there(p := folder / f"{s}.txt")}
     if not lists:
         return None
     if "train" not in lists:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.files import Header, SampleError, read_raw
+from rgbx.data.index import Index, all_stems, passed_over, subfolders
+from rgbx.data.lists import is_there
+from rgbx.data.parts import join_sets
 from rgbx.data.records import (
     Record,
     Scan,
@@ -139,15 +142,15 @@ class MFNet(RGBXDataModule):
             return self._scan_predict(layout)
         if letter == "E":
             return self._scan_folders(layout, split)
-        lists, names = self._names(split)
-        x_index = self._index(layout.x, layout.x_ending) if layout.x else None
-        return self._pair(
-            names,
-            self._index(layout.rgb, layout.rgb_ending),
-            x_index,
-            self._index(layout.mask),
-            lists,
-        )
+        x = self._index(layout.x, layout.x_ending) if layout.x else None
+        rgb, mask = self._index(layout.rgb, layout.rgb_ending), self._index(layout.mask)
+        lists, names = self._names(split, all_stems((rgb, x or {}, mask)))
+        return self._pair(names, rgb, x, mask, lists)
+
+    def share_by_design(self, first: str, second: str) -> bool:
+        """With the protocol "trainval", val is trained on."""
+        both = self.protocol == "trainval" and {first, second} == {"train", "val"}
+        return both or super().share_by_design(first, second)
 
     @property
     def own_val(self) -> str:
@@ -157,7 +160,7 @@ class MFNet(RGBXDataModule):
             has_val = images is not None and find_folder(images, ("test",)) is not None
             words = "its val folder"
         else:
-            has_val, words = (self.root / "val.txt").is_file(), "its val list"
+            has_val, words = is_there(self.root / "val.txt"), "its val list"
         return words if has_val else ""
 
     @property
@@ -184,29 +187,29 @@ class MFNet(RGBXDataModule):
             return False
         if not labelled:
             return True
-        has_list = letter == "E" or (self.root / "train.txt").is_file()
-        days = letter != "B" or (self.root / "test_day.txt").is_file()
+        has_list = letter == "E" or is_there(self.root / "train.txt")
+        days = letter != "B" or is_there(self.root / "test_day.txt")
         return has_list and days and find_folder(self.root, layout.mask) is not None
 
-    def _index(self, names: tuple[str, ...], ending: str = "") -> dict[str, Path]:
+    def _index(self, names: tuple[str, ...], ending: str = "") -> Index:
         folder = find_folder(self.root, names)
         assert folder is not None, "the layout was found with this folder"
         return index_images(folder, ending)
 
-    def _names(self, split: str) -> tuple[str, list[str]]:
+    def _names(self, split: str, known: list[str]) -> tuple[str, list[str]]:
         """Stems of a split and the file they come from."""
         if split == "train" and self.protocol == "trainval":
-            train, val = self._names_of("train"), self._names_of("val")
+            train, val = self._names_of("train", known), self._names_of("val", known)
             return "train.txt and val.txt", list(dict.fromkeys(train + val))
-        return f"{split}.txt", self._names_of(split)
+        return f"{split}.txt", self._names_of(split, known)
 
-    def _names_of(self, split: str) -> list[str]:
+    def _names_of(self, split: str, known: list[str]) -> list[str]:
         path = self.root / f"{split}.txt"
-        if split == "test" or (self.root / "val.txt").is_file():
-            if not path.is_file():
+        if split == "test" or is_there(self.root / "val.txt"):
+            if not is_there(path):
                 raise DataError(f"{path} is missing: MFNet needs it to know the {split} split")
-            return read_list(path)
-        return self._cut(read_list(self.root / "train.txt"), split)
+            return read_list(path, known)
+        return self._cut(read_list(self.root / "train.txt", known), split)
 
     def _cut(self, names: list[str], split: str) -> list[str]:
         train, val = seeded_split(names, self.cut_share, self.seed)
@@ -226,7 +229,7 @@ class MFNet(RGBXDataModule):
         if rgb_folder is None or mask_folder is None:
             raise DataError(f"{images}, {labels}: no folder {folder} in both for the {split} split")
         rgb, mask = index_images(rgb_folder), index_images(mask_folder)
-        names = sorted(stem for stem in rgb.keys() | mask.keys() if not stem.endswith("_flip"))
+        names = [stem for stem in all_stems((rgb, mask)) if not stem.endswith("_flip")]
         if not own_test and split != "test" and self.protocol == "train":
             names = self._cut(names, split)
         return self._pair(names, rgb, None, mask, str(rgb_folder))
@@ -234,36 +237,37 @@ class MFNet(RGBXDataModule):
     def _scan_predict(self, layout: _Layout) -> Scan:
         folder = find_folder(self.root, layout.rgb)
         assert folder is not None, "the layout was found with this folder"
-        folders = [p for p in sorted(folder.iterdir()) if p.is_dir()] if not layout.x else []
-        rgb = {
-            k: v for f in [folder, *folders] for k, v in index_images(f, layout.rgb_ending).items()
-        }
         x = self._index(layout.x, layout.x_ending) if layout.x else None
-        names = [stem for stem in rgb if not stem.endswith("_flip")]
-        return self._pair(names, rgb, x, None, str(folder))
+        found: dict[str, Scan] = {}
+        for place in (folder, *(subfolders(folder) if x is None else ())):
+            rgb = index_images(place, layout.rgb_ending)
+            names = [stem for stem in all_stems([rgb]) if not stem.endswith("_flip")]
+            scan = self._pair(names, rgb, x, None, str(place))
+            found[place.name] = scan._replace(notes=tuple(passed_over([rgb], names)))
+        return join_sets({name: scan for name, scan in found.items() if scan.records} or found)
 
     def _pair(
         self,
         names: list[str],
-        rgb: dict[str, Path],
-        x: dict[str, Path] | None,
-        mask: dict[str, Path] | None,
+        rgb: Index,
+        x: Index | None,
+        mask: Index | None,
         where: str,
     ) -> Scan:
         # In the 4-channel layouts the thermal channel lies in the visible picture's own file.
         folders = {"rgb": rgb, "x": x, "mask": mask}
-        scan = pair(names, folders, self._subsets(), where)
+        scan = pair(names, folders, self._subsets(names), where)
         if x is not None:
             return scan
         packed = [Record(r.name, r.rgb, r.rgb, r.mask, r.subset) for r in scan.records]
         return scan._replace(records=packed)
 
-    def _subsets(self) -> Callable[[str], str]:
+    def _subsets(self, names: list[str]) -> Callable[[str], str]:
         listed: dict[str, str] = {}
         for subset in self.subsets:
             path = self.root / f"test_{subset}.txt"
-            if path.is_file():
-                listed.update(dict.fromkeys(read_list(path), subset))
+            if is_there(path):
+                listed.update(dict.fromkeys(read_list(path, names), subset))
         letters = {"D": "day", "N": "night"}
         return lambda stem: listed.get(
             stem, letters.get(stem.removesuffix("_flip")[-1:].upper(), "")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rgbx.data.files import IMAGE_SUFFIXES
+from rgbx.data.index import all_stems, passed_over
 from rgbx.data.parts import join_sets
 from rgbx.data.prompt_dataset import ResizeMode
 from rgbx.data.promptable import PromptableDataModule
@@ -60,7 +60,7 @@ class PromptFolder(PromptableDataModule):
             root, size, mixture, occlusion, resize_mode, prompts, val_share=val_share, **kwargs
         )
         self._flat = find_folder(self.root, _IMAGES) is not None
-        found = {s: f for s, names in _SPLITS.items() if (f := find_folder(self.root, names))}
+        found = _split_folders(self.root)
         self._folders = {s: f for s, f in found.items() if find_folder(f, _IMAGES)}
         has_test = self.val_share > 0 if self._flat else "test" in self._folders
         self.test_splits = ("test",) if has_test else ()
@@ -89,19 +89,28 @@ class PromptFolder(PromptableDataModule):
         train, test = seeded_split(rest, len(val) / max(len(rest), 1), self.seed)
         chosen = set({"train": train, "val": val, "test": test}[split])
         problems = scan.problems if split == "train" else []
-        return Scan([r for r in scan.records if r.name in chosen], problems)
+        return Scan([r for r in scan.records if r.name in chosen], problems, scan.notes)
 
     def _scan_predict(self) -> Scan:
         if self._flat:
             return _pair(self.root, labelled=False)
         if self._folders:
             return join_sets({s: _pair(f, labelled=False) for s, f in self._folders.items()})
-        if self.root.is_dir() and any(
-            p.suffix.lower() in IMAGE_SUFFIXES for p in _files(self.root)
-        ):
-            index = index_images(self.root)
-            return pair(index, {"rgb": index})
+        index = index_images(self.root) if self.root.is_dir() else {}
+        if names := all_stems([index]):
+            notes = passed_over([index], names)
+            return pair(names, {"rgb": index})._replace(notes=tuple(notes))
         raise self._missing("pictures")
+
+    def half_there(self) -> list[str]:
+        """Name split folders that have masks but no images."""
+        folders = {} if self._flat else _split_folders(self.root)
+        return [
+            f"{folder} has masks ({masks.name}), but no folder of images ({', '.join(_IMAGES)}): "
+            "it is not used"
+            for split, folder in folders.items()
+            if split not in self._folders and (masks := find_folder(folder, _MASKS)) is not None
+        ]
 
     def why_no_test(self) -> str:
         """Say why there is no test split."""
@@ -112,16 +121,18 @@ class PromptFolder(PromptableDataModule):
         return DataError(f"{self.root} {state}; set data.root to a folder with {_TREE}")
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()]
+def _split_folders(root: Path) -> dict[str, Path]:
+    return {s: f for s, names in _SPLITS.items() if (f := find_folder(root, names))}
 
 
 def _pair(folder: Path, labelled: bool = True) -> Scan:
     images, masks = find_folder(folder, _IMAGES), find_folder(folder, _MASKS)
     assert images is not None, "only folders with pictures get here"
-    parts = {"rgb": index_images(images)}
+    parts = {"rgb": index_images(images, nested=True)}
     if labelled:
         if masks is None:
             raise DataError(f"{folder} has no folder of masks (gt, masks or mask)")
-        parts["mask"] = index_images(masks)
-    return pair(sorted(set().union(*parts.values())), parts, where=str(folder))
+        parts["mask"] = index_images(masks, nested=True)
+    names = all_stems(parts.values())
+    scan = pair(names, parts, where=str(folder))
+    return scan._replace(notes=tuple(passed_over(parts.values(), names)))

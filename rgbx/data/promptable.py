@@ -1,5 +1,6 @@
 """What data sets for promptable models have in common: options, samples, one's own prompts."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rgbx.data.jitter import LargeScaleJitter
 from rgbx.data.prompt_dataset import PromptedEvaluation, PromptedTraining, ResizeMode
 from rgbx.data.records import Problem, Record, Scan, seeded_split
 from rgbx.errors import DataError, RGBXError
-from rgbx.prompts import RTS, PromptFile, PromptMixture, foreground, read_prompts
+from rgbx.prompts import KINDS, RTS, PromptFile, PromptMixture, foreground, read_prompts
 
 __all__ = ["PromptableDataModule"]
 
@@ -62,6 +63,7 @@ class PromptableDataModule(RGBXDataModule):
     skipped = ("missing",)
     inputs = (*RGBXDataModule.inputs, "resize_mode")
     x_inputs = ()
+    endings = tuple(f"_{kind}" for kind in KINDS)
 
     def __init__(
         self,
@@ -143,7 +145,7 @@ class PromptableDataModule(RGBXDataModule):
         if self.prompts is not None:
             return read_prompts(Path(self.prompts).expanduser())
         for name in _PROMPTS:
-            if (self.root / name).is_file():
+            if os.path.lexists(self.root / name):
                 return read_prompts(self.root / name)
         raise DataError(
             f"{self.root} holds no prompts: prediction needs {' or '.join(_PROMPTS)} there, or "
@@ -170,4 +172,4 @@ class PromptableDataModule(RGBXDataModule):
         paths = [str(record.rgb) for record in scan.records]  # stems may repeat between folders
         held = set(seeded_split(paths, self.val_share, self.seed)[1])
         chosen = [r for r in scan.records if (str(r.rgb) in held) == (split == "val")]
-        return Scan(chosen, scan.problems if split == "train" else [])
+        return Scan(chosen, scan.problems if split == "train" else [], scan.notes)

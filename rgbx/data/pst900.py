@@ -6,15 +6,10 @@ from typing import Any, Literal
 from lightning.pytorch.utilities import rank_zero_info
 
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.records import (
-    Scan,
-    find_folder,
-    index_images,
-    join,
-    pair,
-    read_list,
-    seeded_split,
-)
+from rgbx.data.index import Index, all_stems, passed_over
+from rgbx.data.lists import is_there
+from rgbx.data.parts import join_sets
+from rgbx.data.records import Scan, find_folder, index_images, pair, read_list, seeded_split
 from rgbx.errors import DataError
 
 __all__ = ["PST900"]
@@ -75,21 +70,25 @@ class PST900(RGBXDataModule):
         flat = find_folder(root, _RGB) is not None
         if split == "predict":
             folders = [root] if flat else [p for s in self.splits if (p := root / s).is_dir()]
-            scans = [self._pair(folder, self._stems(folder, False), False) for folder in folders]
-            return join(scans)
-        has_val = (root / "val.txt").is_file() if flat else (root / "val").is_dir()
+            return join_sets({folder.name: self._listing(folder, False) for folder in folders})
+        has_val = is_there(root / "val.txt") if flat else (root / "val").is_dir()
         source = split if has_val or split == "test" else "train"
         folder = root if flat else root / source
-        names = self._listed(root / f"{source}.txt") if flat else self._stems(folder)
+        if not flat and (source != "train" or has_val):
+            return self._listing(folder)
+        indices = self._indices(folder, True)
+        names = all_stems(indices.values())
+        if flat:
+            names = self._listed(root / f"{source}.txt", names)
         if source == "train" and not has_val:
             names = self._cut(names, split)
-        return self._pair(folder, names, where=f"{source}.txt" if flat else str(folder))
+        return pair(names, indices, where=f"{source}.txt" if flat else str(folder))
 
     @property
     def own_val(self) -> str:
         """Its validation list or folder, where there is one."""
         root = self._find_root()
-        if (root / "val.txt").is_file():
+        if is_there(root / "val.txt"):
             return "its val list"
         return "its val folder" if (root / "val").is_dir() else ""
 
@@ -116,23 +115,24 @@ class PST900(RGBXDataModule):
         )
         return train if split == "train" else val
 
-    def _listed(self, path: Path) -> list[str]:
-        if not path.is_file():
+    def _listed(self, path: Path, known: list[str]) -> list[str]:
+        if not is_there(path):
             raise DataError(f"{path} is missing: it names the samples of its split")
-        return read_list(path)
+        return read_list(path, known)
 
-    def _indices(self, folder: Path, labelled: bool) -> dict[str, dict[str, Path]]:
+    def _indices(self, folder: Path, labelled: bool) -> dict[str, Index]:
         wanted: dict[str, tuple[str, ...]] = {
             "rgb": _RGB,
             "x": _THERMAL if self.x == "thermal" else (self.x,),
         }
         if labelled:
             wanted["mask"] = _LABELS
-        return {part: index_images(self._folder(folder, names)) for part, names in wanted.items()}
+        places = {part: self._folder(folder, names) for part, names in wanted.items()}
+        return {part: index_images(place, nested=True) for part, place in places.items()}
 
-    def _stems(self, folder: Path, labelled: bool = True) -> list[str]:
-        """All names of a folder, also those that lack a file."""
-        return sorted(set().union(*self._indices(folder, labelled).values()))
-
-    def _pair(self, folder: Path, names: list[str], labelled: bool = True, where: str = "") -> Scan:
-        return pair(names, self._indices(folder, labelled), where=where or str(folder))
+    def _listing(self, folder: Path, labelled: bool = True) -> Scan:
+        """All pairs of a folder, also those that lack a file."""
+        indices = self._indices(folder, labelled)
+        names = all_stems(indices.values())
+        scan = pair(names, indices, where=str(folder))
+        return scan._replace(notes=tuple(passed_over(indices.values(), names)))

@@ -1,14 +1,17 @@
 """Finding the files of a data set: folders, split lists, pairs by stem."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from rgbx.data.files import IMAGE_SUFFIXES, Kind
+from rgbx.data.files import Kind
+from rgbx.data.index import Index, find_folder, index_images
+from rgbx.data.lists import read_list
 from rgbx.errors import DataError
+from rgbx.text import printable
 
 __all__ = [
     "Problem",
@@ -54,76 +57,39 @@ class Problem(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """The pairs of a split that were found, and what was not."""
+    """The pairs of a split that were found, and what was not.
+
+    `notes` name folders and files that are there and were passed over.
+    """
 
     records: list[Record]
     problems: list[Problem]
+    notes: tuple[str, ...] = ()
+
+
+def listed(problems: Sequence[Problem], root: Path, split: str) -> DataError:
+    """The error that stops at some problems; it names the first ten.
+
+    Args:
+        problems: all of them.
+        root: of the data set.
+        split: whose samples cannot be used.
+    """
+    lines = "\n".join(f"  {problem.text}" for problem in problems[:10])
+    more = f"\n  ... and {len(problems) - 10} more" if len(problems) > 10 else ""
+    return DataError(
+        f"{root}: {len(problems)} samples of {split} cannot be used (on_bad: skip leaves them "
+        f"out):\n{lines}{more}"
+    )
 
 
 def join(scans: Iterable[Scan]) -> Scan:
     """Put the pairs and problems of several folders together."""
     parts = list(scans)
-    return Scan([r for s in parts for r in s.records], [p for s in parts for p in s.problems])
-
-
-def find_folder(root: Path, names: Iterable[str]) -> Path | None:
-    """Return the first folder below `root` with one of the names, whatever its letter case."""
-    if not root.is_dir():
-        return None
-    folders = {p.name.lower(): p for p in sorted(root.iterdir(), reverse=True) if p.is_dir()}
-    return next((folders[n.lower()] for n in names if n.lower() in folders), None)
-
-
-def index_images(
-    folder: Path, ending: str = "", suffixes: Collection[str] = IMAGE_SUFFIXES
-) -> dict[str, Path]:
-    """Map stems to image files of one folder (hidden and foreign files are passed over).
-
-    Args:
-        folder: where to look, not recursively.
-        ending: only files whose stem ends so; it is cut from the key (``_rgb``, ``_th``).
-        suffixes: only files with one of these, in lower case with the dot.
-
-    Raises:
-        DataError: two images share a stem, so that a pair would be ambiguous.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in suffixes:
-            continue
-        if not path.stem.endswith(ending):
-            continue
-        stem = path.stem[: len(path.stem) - len(ending)]
-        if stem in found:
-            raise DataError(
-                f"{folder} has two images of the same stem, {found[stem].name} and {path.name}: "
-                "keep one of them"
-            )
-        found[stem] = path
-    return found
-
-
-def read_list(path: Path) -> list[str]:
-    """Read the stems of a split list.
-
-    Blank lines, a byte-order mark, Windows line ends, a second column, a folder prefix and an
-    image suffix are all accepted; other dots belong to the stem. Repeated names are kept once.
-
-    Raises:
-        DataError: the file is not text.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text file, but a list of names was expected") from error
-    stems: dict[str, None] = {}
-    for line in lines:
-        if not line.strip():
-            continue
-        name = line.split()[0].split(",")[0].replace("\\", "/").rsplit("/", maxsplit=1)[-1]
-        known = Path(name).suffix.lower() in IMAGE_SUFFIXES
-        stems[Path(name).stem if known else name] = None
-    return list(stems)
+    notes = dict.fromkeys(note for scan in parts for note in scan.notes)
+    return Scan(
+        [r for s in parts for r in s.records], [p for s in parts for p in s.problems], tuple(notes)
+    )
 
 
 def pair(
@@ -149,7 +115,11 @@ def pair(
         if missing:
             source = f" (named in {where})" if where else ""
             kinds = " and no ".join(missing)
-            text = f"{stem}{source}: no {kinds} image of this stem"
+            whole = [parts[part] for part in missing]
+            reasons = [i.why_not(stem) for i in whole if isinstance(i, Index)]
+            text = f"{printable(stem)}{source}: no {kinds} image of this stem"
+            if any(reasons):
+                text += f" ({'; '.join(dict.fromkeys(filter(None, reasons)))})"
             problems.append(Problem("missing", text))
             continue
         files = {part: index[stem] for part, index in parts.items()}

@@ -85,10 +85,10 @@ class RGBDFolders:
         lists = {s: self._find_list(name, parts.rgb.parent, s) for s in ("train", "test")}
         own, other = lists.pop(split), next(iter(lists.values()))
         if own is not None:
-            return Found(parts, read_list(own))
+            return Found(parts, read_list(own, parts.stems()))
         if other is None:
             return None
-        taken = set(read_list(other))
+        taken = set(read_list(other, parts.stems()))
         return Found(parts, [name for name in parts.stems() if name not in taken])
 
     def _find_list(self, name: str, folder: Path, split: str) -> Path | None:

@@ -7,9 +7,11 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.parts import MASK, Parts, find_parts, first_parts
+from rgbx.data.index import subfolders
+from rgbx.data.parts import MASK, Parts, find_parts, first_parts, half_parts
 from rgbx.data.records import Scan, seeded_split
 from rgbx.errors import DataError, RGBXError
+from rgbx.text import printable
 
 __all__ = ["SaliencyDataModule"]
 
@@ -89,6 +91,10 @@ class SaliencyDataModule(RGBXDataModule):
         """On test sets, at the size of their masks: validation gives the scores of a test."""
         return self.chooses_on_test
 
+    def half_there(self) -> list[str]:
+        """Name folders of sets in which that of rgb or of x is missing."""
+        return half_parts(self.root, self.x_folders)
+
     def why_no_test(self) -> str:
         """Say why there is no test split."""
         state = "has no test set" if self.root.is_dir() else "does not exist"
@@ -109,9 +115,12 @@ class SaliencyDataModule(RGBXDataModule):
             DataError: there is no folder of masks.
         """
         if parts.mask is None:
+            used = (parts.rgb.name, parts.x.name if parts.x else "")
+            others = [p.name for p in subfolders(parts.rgb.parent) if p.name not in used]
+            there = f"; there are {', '.join(map(printable, others[:8]))}" if others else ""
             raise DataError(
-                f"{parts.rgb.parent} has no folder of masks ({' or '.join(MASK)}): {split} cannot "
-                "go without; prediction can"
+                f"{parts.rgb.parent} has no folder of masks ({' or '.join(MASK)}){there}: {split} "
+                "cannot go without; prediction can"
             )
         return parts
 
@@ -142,5 +151,5 @@ class SaliencyDataModule(RGBXDataModule):
                 f"training samples are held out by seed {self.seed}"
             )
         if split == "val":
-            return Scan([by_key[key] for key in val], [])
-        return Scan([by_key[key] for key in train], scan.problems)
+            return Scan([by_key[key] for key in val], [], scan.notes)
+        return Scan([by_key[key] for key in train], scan.problems, scan.notes)

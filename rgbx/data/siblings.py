@@ -15,9 +15,11 @@ from tqdm import tqdm
 from rgbx.data.files import SampleError, read_rgb
 from rgbx.data.transforms import resize_image
 
-__all__ = ["families", "name_family", "thumbnail"]
+__all__ = ["THUMBNAIL", "alike_between", "families", "name_family", "thumbnail"]
 
 _SIDE = 16
+THUMBNAIL = (_SIDE, _SIDE)
+_ROWS = 256  # compared at a time, so that large sets do not fill the memory
 _ALIKE = 0.995
 _CHANGED = re.compile(
     r"""[\s_.-]*(?:
@@ -103,6 +105,25 @@ def _alike(small: NDArray[np.float32]) -> Iterable[tuple[int, int]]:
             for i, j in zip(*np.nonzero(flat @ turned.T > _ALIKE), strict=True):
                 if i < j:
                     yield int(i), int(j)
+
+
+def alike_between(
+    small: NDArray[np.float32], others: NDArray[np.float32]
+) -> Iterable[tuple[int, int]]:
+    """For each thumbnail (N, 16, 16) the one of `others` it agrees with best, if it does."""
+    best = np.full(len(small), _ALIKE, dtype=np.float32)
+    place = np.full(len(small), -1)
+    for mirrored in (others, others[:, :, ::-1]):
+        for turns in range(4):
+            turned = np.rot90(mirrored, turns, axes=(1, 2)).reshape(len(others), -1)
+            for start in range(0, len(small) if len(others) else 0, _ROWS):
+                rows = slice(start, start + _ROWS)
+                found = small[rows].reshape(-1, _SIDE * _SIDE) @ turned.T
+                nearest, value = found.argmax(axis=1), found.max(axis=1)
+                better = value > best[rows]
+                place[rows][better] = nearest[better]
+                best[rows][better] = value[better]
+    return [(int(i), int(place[i])) for i in np.nonzero(place >= 0)[0]]
 
 
 def _root(parent: list[int], i: int) -> int:

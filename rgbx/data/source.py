@@ -25,9 +25,10 @@ from rgbx.data.files import (
     read_soft,
 )
 from rgbx.data.hints import mask_hint, size_error
+from rgbx.data.leaks import training_leaks
 from rgbx.data.mixed import mixed_x
 from rgbx.data.normalise import Mask, Raw, Triple
-from rgbx.data.records import Problem, Record, Scan
+from rgbx.data.records import Problem, Record, Scan, listed
 from rgbx.data.scribbles import read_scribble
 from rgbx.data.transforms import IGNORE, resize_image
 from rgbx.errors import DataError
@@ -55,6 +56,9 @@ class Source(Choosing):
         grey_borders: two-class masks are grey at their borders by nature; nothing to warn of.
         resize_x: a second modality of another size is resized to the visible picture.
         skipped: kinds of problems whose samples are left out with a count, whatever `on_bad` says.
+        endings: of the files that are written about one sample.
+        known_leaks: names of samples that a published protocol both trains and tests on.
+        ignore_ids: ids in the masks that become 255, which is not scored.
         size_hint: what to do about a second modality of another size, after a semicolon.
     """
 
@@ -74,6 +78,9 @@ class Source(Choosing):
     grey_borders: bool = False
     resize_x: bool = False
     skipped: tuple[Kind, ...] = ()
+    endings: tuple[str, ...] = ("",)
+    known_leaks: tuple[str, ...] = ()
+    ignore_ids: tuple[int, ...] = ()
     size_hint: str = ""
     on_bad: Literal["error", "skip"] = "error"
 
@@ -163,11 +170,19 @@ class Source(Choosing):
             problems += bad
             if not bad:
                 records.append(record)
+        if split == "train":
+            leaks = training_leaks(self, records)
+            problems += leaks.values()
+            records = [record for record in records if str(record.rgb) not in leaks]
         self._report(split, problems)
         for text in mixed_x(self, records):
             rank_zero_warn(text)
         if not records:
-            raise DataError(f"{self.root}: the {split} split of {type(self).__name__} is empty")
+            said = "".join(f"; {note}" for note in found.notes)
+            name = type(self).__name__
+            raise DataError(f"{self.root}: the {split} split of {name} is empty{said}")
+        for note in found.notes:
+            rank_zero_warn(note)
         usual = self.expected_size(split)
         if usual is not None and usual != len(records):
             rank_zero_warn(
@@ -177,6 +192,17 @@ class Source(Choosing):
         for remark in self.remarks(split, records):
             rank_zero_warn(remark)
         return records
+
+    def half_there(self) -> list[str]:
+        """Name the parts of the data set of which some folders are there and others are not."""
+        return []
+
+    def share_by_design(self, first: str, second: str) -> bool:
+        """Tell whether two splits are meant to have samples in common, as options say.
+
+        Checkpoints that are chosen on test sets are validated on them.
+        """
+        return self.chooses_on_test and "val" in (first, second) and "train" not in (first, second)
 
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
         """Say what is odd about the pairs of a split as a whole; nothing here, data sets may."""
@@ -194,14 +220,8 @@ class Source(Choosing):
             )
             rank_zero_warn(f"{self.root}: {len(left_out)} samples of {split} left out ({kinds})")
         problems = [problem for problem in problems if not self.leaves_out(problem)]
-        if not problems:
-            return
-        lines = "\n".join(f"  {problem.text}" for problem in problems[:10])
-        more = f"\n  ... and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise DataError(
-            f"{self.root}: {len(problems)} samples of {split} cannot be used "
-            f"(on_bad: skip leaves them out):\n{lines}{more}"
-        )
+        if problems:
+            raise listed(problems, self.root, split)
 
     def read_images(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Read rgb (H, W, 3) uint8 and x of one sample.
@@ -229,6 +249,7 @@ class Source(Choosing):
         except SampleError as error:
             hint = mask_hint(self, path, None, self.num_classes) if error.kind == "channels" else ""
             raise SampleError(f"{error}{hint}", error.kind) from error
+        ids[np.isin(ids, self.ignore_ids)] = IGNORE
         values = np.unique(ids)
         foreign = values[(values != IGNORE) & ((values < 0) | (values >= self.num_classes))]
         if foreign.size:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from rgbx.data.index import all_stems
 from rgbx.data.parts import Parts, join_sets, nested
 from rgbx.data.records import Scan, find_folder, held_out, index_images, pair
 from rgbx.data.saliency import SaliencyDataModule
@@ -138,8 +139,8 @@ class VT5000(SaliencyDataModule):
                 f"{self.root} has a folder Train with RGB and T, nor does {folder} hold RGB and T"
             )
         rgb, x = index_images(parts.rgb), index_images(parts.x) if parts.x else {}
-        names = sorted(rgb.keys() | x.keys() | mask.keys() | labelled.keys())
         indices = {"rgb": rgb, "x": x, "mask": mask, "labelled": labelled}
+        names = all_stems(indices.values())
         return pair(names, indices, where=f"{folder} or {parts.rgb.parent}")
 
     def _scan_predict(self) -> Scan:

@@ -1,7 +1,10 @@
 """Prompts from a table."""
 
 import csv
+import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rgbx.errors import DataError
 from rgbx.prompts.entries import Entry, box_entry, points_entry
@@ -22,11 +25,11 @@ def read_csv(path: Path, text: str) -> dict[str, list[Entry]]:
         DataError: a column is wrong, a row has too few or too many cells, a cell holds no number,
             or a prompt cannot work; the text names file and line.
     """
-    reader = csv.reader(text.splitlines())
+    # not splitlines(), which parts quoted names at their own ends of lines
+    reader = csv.reader(io.StringIO(text, newline=""))
     head: list[str] = []
     rows: list[Row] = []
-    for cells in reader:
-        cells = [cell.strip() for cell in cells]
+    for cells in _cells(path, reader):
         if not any(cells):
             continue
         if not head:
@@ -42,6 +45,15 @@ def read_csv(path: Path, text: str) -> dict[str, list[Entry]]:
     if not head:
         raise DataError(f"{path} line 1: the file is empty; its first line must be {_HEADS}")
     return _boxes(path, rows) if set(_BOX) <= set(head) else _points(path, rows)
+
+
+def _cells(path: Path, reader: Any) -> Iterator[list[str]]:
+    """The rows as cells, with csv's own errors (a cell that never ends) as sentences."""
+    try:
+        for cells in reader:
+            yield [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num}: no CSV ({error})") from error
 
 
 def _check_head(head: list[str], where: str) -> None:

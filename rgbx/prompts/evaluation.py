@@ -85,5 +85,6 @@ def evaluation_prompts(
 
 
 def _generator(key: str, kind: str, i: int) -> np.random.Generator:
-    digest = hashlib.sha256(f"{key}\n{kind}\n{i}".encode()).digest()
+    text = f"{key}\n{kind}\n{i}".encode("utf-8", "surrogateescape")  # names may be no UTF-8
+    digest = hashlib.sha256(text).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))

@@ -18,6 +18,7 @@ is moved to the border. Names are stems; a suffix of a picture (``cat.jpg``) is 
 names need quotes in CSV.
 """
 
+import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,10 +31,13 @@ from rgbx.prompts.csv_file import read_csv
 from rgbx.prompts.entries import Entry
 from rgbx.prompts.json_file import read_json
 from rgbx.prompts.prompt import Prompt
+from rgbx.text import printable, read_utf8
 
 __all__ = ["PromptFile", "read_prompts", "scale_prompt"]
 
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+_PICTURES = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
+)
 
 
 class PromptFile:
@@ -64,9 +68,13 @@ class PromptFile:
         there = set(known)
         for name in self.names:
             if name not in there:
+                ends = [n for n in there if n.rpartition("/")[2] == name.rpartition("/")[2]]
+                also = [n for n in there if n.casefold() == name.casefold()]
+                near = ", ".join(printable(n) for n in sorted(also or ends)[:5])
+                hint = f"there is {near}" if near else "use the file name of a picture"
                 raise DataError(
-                    f"{self._entries[name][0].where}: there is no picture {name!r}; use the file "
-                    "name of a picture without its suffix"
+                    f"{self._entries[name][0].where}: there is no picture {name!r}; {hint} without "
+                    "its suffix"
                 )
 
     def prompts(self, name: str, size: tuple[int, int]) -> list[Prompt]:
@@ -106,11 +114,7 @@ def read_prompts(path: str | Path) -> PromptFile:
     readers = {".json": read_json, ".csv": read_csv}
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: prompts are read from .json and .csv files only")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise DataError(f"{path}: the prompts cannot be read ({reason})") from error
+    text = read_utf8(path, "the prompts")
     return PromptFile(path, readers[path.suffix.lower()](path, text))
 
 
@@ -132,6 +136,7 @@ def scale_prompt(prompt: Prompt, size: tuple[int, int], content: tuple[int, int]
 
 
 def _stem(name: str) -> str:
+    name = unicodedata.normalize("NFC", name)  # as the names of pictures
     suffix = Path(name).suffix
     return name.removesuffix(suffix) if suffix.lower() in _PICTURES else name
 

@@ -142,11 +142,12 @@ def test_black_and_white_masks_read_as_ids_are_noticed(tmp_path, pairs, put):
     assert "the masks of train hold only 0 and 255 (ignored)" in report.breaking[0]
 
 
-def test_sample_in_two_splits_is_a_warning(root):
+def test_sample_in_two_splits_is_a_problem(root):
     shutil.copy(root / "train.txt", root / "test.txt")
     report = check(MFNet(str(root)), progress=False)
-    assert "8 samples are in train and in test, for instance 00001D.png" in report.warnings
-    assert not report.breaking
+    (line,) = report.breaking
+    assert line.startswith("8 samples are in train and in test") and "00001D.png" in line
+    assert len(report.as_dict()["shared"]) == 8
 
 
 def test_wrong_usage(tmp_path):

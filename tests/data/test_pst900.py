@@ -39,7 +39,10 @@ def test_flat_layout_with_lists(tmp_path, pairs):
     assert sorted(names(data, "train") + names(data, "val")) == list("abcd")
     assert names(data, "test") == ["e", "f"]
     (tmp_path / "val.txt").write_text("d\n")
-    assert names(data, "val") == ["d"] and names(data, "train") == list("abcd")
+    assert names(data, "val") == ["d"]
+    with pytest.raises(DataError, match=r"rgb/d\.png is in train and in val"):
+        names(data, "train")
+    assert names(module(tmp_path, on_bad="skip"), "train") == list("abc")
     (tmp_path / "test.txt").unlink()
     with pytest.raises(DataError, match=r"test\.txt is missing"):
         names(data, "test")

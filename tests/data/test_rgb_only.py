@@ -83,8 +83,8 @@ def test_lists_that_overlap_are_named(run, kvasir_root, tmp_path):
     (root / "val.txt").write_text("\n".join(stems[9:12]))
     (root / "test.txt").write_text("\n".join(stems[12:]))
     status, _, report = run("KvasirSEG", root)
-    assert status == 0
-    assert any("1 samples are in train and in val" in line for line in report["warnings"])
+    assert status == 1
+    assert any("1 samples are in train and in val" in line for line in report["breaking"])
 
 
 def test_options_of_a_second_modality_are_not_offered(cod_root):
