@@ -12,7 +12,7 @@ __all__ = ["KEYS", "ConfigError", "read_config", "read_configs"]
 
 #: of a configuration: those of `rgbx fit`, and those that `test` and `predict` have besides
 KEYS = (
-    *("model", "data", "trainer", "ckpt_path", "seed_everything", "output", "weights_only"),
+    *("model", "data", "trainer", "ckpt_path", "seed_everything", "output", "override"),
     *("save_predictions", "visualize_attention", "return_predictions", "verbose"),
 )
 _WHAT = "configuration"

@@ -246,6 +246,8 @@ class RGBXCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """As the base; Ctrl-C and SIGTERM during training are no errors, and the run can go on."""
+        if subcommand == "fit":  # what is wrong with the data shows before loggers write
+            self.datamodule.setup("fit")
         if self.trainer.is_global_zero:
             remove_drafts(self._written_folders(subcommand))
         try:

@@ -109,7 +109,6 @@ class PredictionWriter(Callback):
         splits: int,
         scored: bool,
     ) -> None:
-        assert isinstance(model, RGBXModule)
         for image, prediction in zip(images, predictions, strict=True):
             if not image.place.endswith(str(image["name"])):
                 self._renamed.append((image.place, str(image["name"]), str(image["path"])))
@@ -118,6 +117,8 @@ class PredictionWriter(Callback):
             elif "prompts" in image.batch:
                 draw = self._prompted.predicted(image, prediction)
             else:
-                files = model.scored_files(image.index) if scored else {}
+                files = {}
+                if scored and isinstance(model, RGBXModule):
+                    files = model.scored_files(image.index)
                 draw = self._dense.write(image, prediction, files)
             self._sheet.add(draw, image.split, image.data.split_sizes[image.split], splits)

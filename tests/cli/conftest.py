@@ -31,6 +31,16 @@ def tiny(config: str, root: Path, *extra: str) -> list[str]:
     ]
 
 
+def write_checkpoint(path: Path, **data) -> Path:
+    """The least that counts as a checkpoint of rgbx; ``data`` is what it knows of its training."""
+    import torch
+
+    origin = {"version": "0", "model": "Toy", "frozen_sha256": "", "data": data}
+    run = {"epoch": 2, "global_step": 30, "pytorch-lightning_version": "2.6.6"}
+    torch.save(run | {"state_dict": {}, "rgbx": origin}, path)
+    return path
+
+
 @pytest.fixture
 def rgbx(monkeypatch, tmp_path):
     """``rgbx(*argv) -> exit status``, run in an empty folder."""

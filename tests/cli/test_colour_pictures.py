@@ -9,6 +9,7 @@ from rgbx.cli.image import BatchImage
 from rgbx.cli.report import _result
 from rgbx.data import FolderRGBX, collate
 from rgbx.models.base import RGBXModule
+from tests.cli.conftest import write_checkpoint
 
 COLOUR = np.stack(np.broadcast_arrays(np.arange(60) * 4, np.arange(40)[:, None] * 6, 90), 2)
 
@@ -74,7 +75,6 @@ class Toy(RGBXModule):
 @pytest.mark.parametrize(("kind", "word"), [("mean", "its mean"), ("noise", "noise")])
 def test_results_say_what_a_blanked_modality_was_replaced_by(tmp_path, put, kind, word):
     put(tmp_path / "rgb" / "a.png", np.zeros((8, 8, 3), np.uint8))
-    torch.save({}, tmp_path / "a.ckpt")
     data = FolderRGBX(str(tmp_path), class_names=["a"], blank="x", blank_with=kind)
-    result = _result(Toy(), data, tmp_path / "a.ckpt", 0, None)
+    result = _result(Toy(), data, write_checkpoint(tmp_path / "a.ckpt"), 0, None)
     assert result.protocol["ablation"] == f"x was blanked (replaced by {word}) in every image"

@@ -8,7 +8,7 @@ import yaml
 from rgbx.cli.config_file import KEYS, read_config
 from rgbx.cli.parsed import parse_fit
 from rgbx.errors import RGBXError
-from tests.cli.conftest import CONFIGS, tiny
+from tests.cli.conftest import CONFIGS, tiny, write_checkpoint
 
 CONFIG = str(CONFIGS / "demo/tasseg_mfnet.yaml")
 
@@ -147,7 +147,7 @@ def test_places_that_are_no_files(tmp_path):
         ("predict", "--ckpt_path", "x"),
         ("check-data",),
         ("profile",),
-        ("export", "--format", "torch", "--ckpt_path", CONFIG),
+        ("export", "--format", "torch", "--ckpt_path", "own.ckpt"),
         ("eval-coco", "--annotations", "x.json", "--images", "x"),
         ("ablate", str(CONFIGS / "ablations/samsod_table2.yaml")),
     ],
@@ -155,6 +155,7 @@ def test_places_that_are_no_files(tmp_path):
 )
 def test_every_command_says_the_same(command, rgbx, tmp_path, capsys):
     said = []
+    write_checkpoint(tmp_path / "own.ckpt")
     for name in ("list", "gbk", "twice", "unknown", "empty"):
         path = tmp_path / f"{name}.yaml"
         path.write_bytes(FILES[name][0])

@@ -218,6 +218,7 @@ def test_checkpoint_is_loaded(rgbx, tmp_path, capsys):
     with torch.no_grad():
         model.plugin.layers["1"].drp.fc2.bias.copy_(torch.tensor([3.0, -3.0]))
     stored = {"state_dict": model.state_dict(), "epoch": 2, "global_step": 9}
+    stored |= {"pytorch-lightning_version": "2.6.6"}
     stored |= {"hyper_parameters": {"encoder": "tiny"}}
     model.on_save_checkpoint(stored)
     torch.save(stored, tmp_path / "own.ckpt")

@@ -60,8 +60,9 @@ def test_maps_of_several_splits(vt5000_root, tmp_path):
     data = VT5000(str(vt5000_root), size=(64, 96), num_workers=0, eval_batch_size=2)
     model = SAMSOD(encoder="tiny")
     rows = scored(model, data, tmp_path / "out")
-    splits = list(model.results)
+    *splits, whole = model.results
     assert list(dict.fromkeys(row["split"] for row in rows)) == splits and len(splits) == 3
+    assert whole == "overall"
     for split in splits:
         for name in ("S", "adpE", "adpF", "wF", "MAE", "IoU", "Dice"):
             expected = model.results[split]["all"][name]

@@ -17,6 +17,7 @@ from rgbx.data import VT5000
 from rgbx.models.base import RGBXModule
 from rgbx.optim.schedules import Constant
 from rgbx.pictures import heat
+from tests.cli.conftest import write_checkpoint
 
 SIZES = {"VT5000": [(40, 60), (64, 48)], "VT821": [(50, 50), (33, 71), (48, 64)]}
 
@@ -166,22 +167,18 @@ ToyWithCurves.__module__ = "rgbx.models.samsod.module"
 def report(root, tmp_path, capsys):
     """``report(model, stored) -> (test.json, what was printed)`` for a checkpoint's content."""
 
-    def report(model: Toy, stored: dict) -> tuple[dict, str]:
+    def report(model: Toy, trained_on: dict) -> tuple[dict, str]:
         data = _data(root)
         data.setup("test")
-        torch.save(stored, tmp_path / "best.ckpt")
+        write_checkpoint(tmp_path / "best.ckpt", **trained_on)
         report_test(model, data, tmp_path / "best.ckpt", tmp_path / "out", seed=3)
         return json.loads((tmp_path / "out" / "test.json").read_text()), capsys.readouterr().out
 
     return report
 
 
-def _stored(**data) -> dict:
-    return {"epoch": 2, "global_step": 30, "rgbx": {"data": data}}
-
-
 def test_the_report_has_all_sets_side_by_side_then_each(report):
-    written, printed = report(ToyWithCurves(), _stored())
+    written, printed = report(ToyWithCurves(), {})
     assert written["numbers"] == {s: {"all": {"S": 0.9, "MAE": 0.1}} for s in ("VT5000", "VT821")}
     assert written["paper"] == "samsod" and written["classes"] == {"VT5000": {}, "VT821": {}}
     assert written["data"]["split_sizes"] == {"VT5000": 2, "VT821": 3}
@@ -197,7 +194,7 @@ def test_the_report_has_all_sets_side_by_side_then_each(report):
 
 
 def test_curves_are_written_for_every_set(report, tmp_path):
-    _, printed = report(ToyWithCurves(), _stored())
+    _, printed = report(ToyWithCurves(), {})
     with (tmp_path / "out" / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["split"] for row in rows] == ["VT5000"] * 256 + ["VT821"] * 256
@@ -215,7 +212,7 @@ def test_curves_are_written_for_every_set(report, tmp_path):
 def test_curves_of_the_scores_that_were_asked_for(report, tmp_path):
     model = ToyWithCurves()
     model.curves = lambda: {"VT5000": {"E": torch.ones(256)}}
-    report(model, _stored())
+    report(model, {})
     with (tmp_path / "out" / "curves.csv").open() as file:
         assert next(csv.reader(file)) == ["split", "threshold", "E"]
     assert Image.open(tmp_path / "out" / "curves.png").size == (660, 510)
@@ -224,28 +221,28 @@ def test_curves_of_the_scores_that_were_asked_for(report, tmp_path):
 def test_curves_of_polyps_are_drawn_and_a_shadow_has_none(report, tmp_path):
     model = ToyWithCurves()
     model.curves = lambda: {"VT5000": dict.fromkeys(("Dice", "IoU"), torch.ones(256))}
-    report(model, _stored())
+    report(model, {})
     with (tmp_path / "out" / "curves.csv").open() as file:
         assert next(csv.reader(file)) == ["split", "threshold", "Dice", "IoU"]
     assert Image.open(tmp_path / "out" / "curves.png").size == (2 * 660, 510)
     model.curves = lambda: {"VT5000": {}, "VT821": {}}
-    _, printed = report(model, _stored())
+    _, printed = report(model, {})
     assert "curves.csv" not in printed
 
 
 def test_how_train_and_test_were_divided_is_printed_and_kept(report, monkeypatch):
-    written, printed = report(Toy(), _stored())
+    written, printed = report(Toy(), {})
     assert "split" not in written["protocol"] and "Split:" not in printed
     monkeypatch.setattr(VT5000, "split_note", "by seed 42", raising=False)
-    written, printed = report(Toy(), _stored())
+    written, printed = report(Toy(), {})
     assert written["protocol"]["split"] == "by seed 42"
     assert printed.count("Split: by seed 42.") == 1
 
 
-def test_models_without_curves_and_weights_without_a_run(report, tmp_path):
-    written, printed = report(Toy(), {"state_dict": {}})
+def test_models_without_curves_and_checkpoints_that_say_nothing_of_their_data(report, tmp_path):
+    written, printed = report(Toy(), {})
     assert not list((tmp_path / "out").glob("curves*"))
-    assert (written["checkpoint"]["epoch"], written["checkpoint"]["step"]) == (None, None)
+    assert (written["checkpoint"]["epoch"], written["checkpoint"]["step"]) == (2, 30)
     assert written["data"]["supervision"] == "full"
     assert "chosen on" not in printed.lower()
 
@@ -258,13 +255,13 @@ def test_models_without_curves_and_weights_without_a_run(report, tmp_path):
     ],
 )
 def test_what_chose_the_checkpoint_is_said_and_kept(report, choice, sentence):
-    written, printed = report(Toy(), _stored(choice=choice))
+    written, printed = report(Toy(), {"choice": choice})
     assert written["protocol"]["choice"] == choice
     warns = choice.isupper()
     assert printed.count(sentence) == (3 if warns else 1)  # a warning below every table
 
 
 def test_a_checkpoint_trained_on_scribbles_is_compared_with_its_like(report):
-    written, printed = report(ToyWithCurves(), _stored(scribbles=True))
+    written, printed = report(ToyWithCurves(), {"scribbles": True})
     assert written["data"]["supervision"] == "scribble"
     assert "RGBTScribble" in printed and "TCINet" not in printed

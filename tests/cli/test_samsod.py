@@ -170,7 +170,7 @@ def test_the_authors_choice_is_validated_as_it_is_tested(rgbx, vt5000_root, tmp_
     assert protocol("last")["choice"] == "nothing: the last epoch"
     assert "CHECKPOINT CHOSEN ON: THE TEST SET VT821" in capsys.readouterr().out
     kept = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
-    assert kept["rgbx"]["data"]["resize"] == "pil"
+    assert kept["rgbx"]["data"]["inputs"]["resize"] == "pil"
 
 
 def test_without_validation_the_last_epoch_is_the_checkpoint(rgbx, vt5000_root, tmp_path, capsys):

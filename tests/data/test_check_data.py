@@ -102,7 +102,7 @@ def test_clean_data_set(mfnet_root, tmp_path, capsys, report_of):
 def test_only_the_data_part_of_a_configuration_is_read(mfnet_root, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(
-        "seed_everything: 0\nmodel: {class_path: NoSuchModel}\nunknown: 1\n"
+        "seed_everything: 0\nmodel: {class_path: NoSuchModel}\n"
         "data:\n  class_path: MFNet\n  init_args: {root: /nowhere, size: [32, 48]}\n"
     )
     out = ["-o", str(tmp_path / "out")]

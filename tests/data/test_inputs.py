@@ -42,7 +42,8 @@ ELSEWHERE = {
         "sets",
         "low_shot",
     ),  # which files
-    *("layout", "protocol", "split", "drop_leaked", "scribbles", "prompts"),
+    *("layout", "protocol", "split", "drop_leaked", "scribbles", "prompts", "folders"),
+    "ignore_ids",  # of masks: what is scored
     *("class_names", "palette"),  # kept beside the inputs
 }
 

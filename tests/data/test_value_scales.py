@@ -145,7 +145,7 @@ def test_folders_of_several_types_are_a_warning(tmp_path, pairs):
         for stem in "ab":
             write(tmp_path / split / "x" / stem, kind)
     report = check(FolderRGBX(str(tmp_path), class_names=["a", "b", "c"]), progress=False)
-    assert not report.breaking
+    assert not any("scaled" in line for line in report.breaking)
     (said,) = [line for line in report.warnings if "not scaled alike" in line]
     assert "4 are 8-bit" in said and "2 are 16-bit" in said
 
