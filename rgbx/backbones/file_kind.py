@@ -68,7 +68,8 @@ def plain_file(path: Path, what: str) -> Path:
         reason = getattr(error, "strerror", None) or str(error)
         raise WeightsError(f"The {what} {str(path)!r} cannot be opened: {reason}.") from None
     if stat.S_ISDIR(found.st_mode):
-        raise WeightsError(f"{path} is a folder: name the {what} itself.")
+        option = " to --ckpt_path" if what == "checkpoint" else ""
+        raise WeightsError(f"{path} is a folder: give the {what} itself{option}.")
     if not stat.S_ISREG(found.st_mode):
         raise WeightsError(f"{path} is a device or a pipe, not a {what} on disk.")
     if not found.st_size:
