@@ -65,7 +65,8 @@ class Built(RGBXCLI):
     ) -> None:
         self._weights = weights
         self._checkpoint = checkpoint
-        with _quiet(random_weights=not weights), torch.device(device):
+        silent = not weights or checkpoint is not None
+        with _quiet(random_weights=silent), torch.device(device):
             super().__init__(["fit", *options])
         self.model.override = override
 

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ from rgbx.models import PromptableModule
 from rgbx.models.base import RGBXModule
 from rgbx.models.checkpoint import AtomicCheckpointIO
 from rgbx.models.checkpoint_file import read_checkpoint
+from rgbx.models.checkpoint_load import weights_follow
 
 __all__ = ["RGBXCLI", "main"]
 
@@ -181,7 +183,8 @@ class RGBXCLI(LightningCLI):
 
         Data that are not trained on come to the network as in its training.
         """
-        with own_sentences():
+        follow = weights_follow if self.config[self.subcommand].get("ckpt_path") else nullcontext
+        with own_sentences(), follow():
             super().instantiate_classes()
         refuse_without_prompts(self.model, self.datamodule)
         given = self.given

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rgbx.data.options import as_triple
 from rgbx.data.source import Source
 from rgbx.errors import RGBXError
 from rgbx.models import RGBXModule
-from rgbx.models.checkpoint_load import load_checkpoint
+from rgbx.models.checkpoint_load import load_checkpoint, weights_follow
 from rgbx.models.promptable import PromptableModule
 
 __all__ = ["build", "data_colours", "data_size"]
@@ -107,7 +108,7 @@ def build(
         for model in given
         for text in ("--model", model if isinstance(model, str) else json.dumps(model))
     ]
-    with own_sentences():
+    with own_sentences(), weights_follow() if checkpoint else nullcontext():
         model = parser.instantiate(parser.parse_args([*texts, *options])).model
     if not isinstance(model, PromptableModule):
         raise RGBXError(f"{type(model).__name__} takes no prompts; give a model such as StableSAM.")

@@ -18,7 +18,7 @@ from rgbx.optim.surgery import is_known_weighting
 if TYPE_CHECKING:
     from rgbx.models.checkpointed import Checkpointed
 
-__all__ = ["build_from", "load_checkpoint", "loading"]
+__all__ = ["build_from", "load_checkpoint", "loading", "weights_follow"]
 
 M = TypeVar("M", bound="Checkpointed")
 
@@ -67,9 +67,7 @@ def build_from(
             f"{path} asks for surgery {kept['surgery']!r}, code outside of rgbx and torchjd, which "
             "a file may not choose: give surgery=... yourself."
         )
-    with loading(path), warnings.catch_warnings():
-        # a checkpoint brings its frozen weights, or is refused if those built here are others
-        warnings.filterwarnings("ignore", message=".*starts? from RANDOM weights")
+    with loading(path), weights_follow():
         built = model(**kept)
         built.override = override
         built.on_load_checkpoint(stored)
@@ -88,6 +86,17 @@ def _content(source: str | Path | IO[bytes]) -> dict[str, Any]:
 
 def _name(source: str | Path | IO[bytes]) -> str:
     return str(source if isinstance(source, str | Path) else getattr(source, "name", "The file"))
+
+
+@contextmanager
+def weights_follow() -> Iterator[None]:
+    """Build a model that is given a checkpoint next, without a warning of random weights.
+
+    A checkpoint brings its frozen weights, or is refused if those built here are others.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*starts? from (a )?RANDOM")
+        yield
 
 
 @contextmanager

@@ -124,13 +124,15 @@ def test_the_python_forward_gives_the_maps_of_the_command_line(trained, rgbx, vt
     assert np.abs(stored - wanted.numpy()).max() <= 0.5 / 255 + 1e-6
 
 
-def test_pictures_of_ones_own_need_no_class_names(trained, rgbx, vt5000_root, folder_root):
+def test_pictures_of_ones_own_need_no_class_names(trained, rgbx, vt5000_root, folder_root, recwarn):
     best = run_folder(trained) / "checkpoints/best.ckpt"
     argv = tiny(CONFIG, vt5000_root, "--ckpt_path", str(best), "--output", "out")
     argv += ["--data", "FolderRGBX", "--data.root", str(folder_root), "--data.soft_masks", "false"]
     assert rgbx("predict", *argv) == 0
     assert len(list(Path("out/maps").rglob("*.png"))) == 16
     assert Path("out/sheet.png").is_file()
+    # a checkpoint brings its weights: nothing starts from random ones
+    assert not [w for w in recwarn if "RANDOM" in str(w.message)]
 
 
 def test_choosing_on_test_is_said_in_the_table(rgbx, vt5000_root, tmp_path, capsys):
