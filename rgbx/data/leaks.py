@@ -16,10 +16,10 @@ __all__ = ["training_leaks"]
 
 
 def training_leaks(data: "Source", train: Sequence[Record]) -> dict[str, Problem]:
-    """Training images that other splits hold too and that must not be trained on.
+    """Training images that other splits hold too and that ``on_bad: skip`` leaves out of training.
 
-    Copies in other files are left out by ``on_bad: skip`` and else only named: scores that come
-    of it are too good, but which of the two the user meant is not known.
+    Otherwise they are named loudly and trained on: scores that come of it are too good, but whoever
+    fits a handful of images on purpose tests on them as well. `rgbx check-data` calls it a problem.
 
     Args:
         data: the data set; its `known_leaks` are left alone.
@@ -38,12 +38,12 @@ def training_leaks(data: "Source", train: Sequence[Record]) -> dict[str, Problem
             continue
         shared = [s for s in shared_images(train, others) if s.first.name not in data.known_leaks]
         if data.on_bad != "skip":
-            for line in describe([s for s in shared if not s.same_file], "train", split):
+            for line in describe(shared, "train", split):
                 rank_zero_warn(
                     f"PROBLEM in {data.root}: {line}: scores will be too good. on_bad: skip leaves "
                     "them out of train"
                 )
-            shared = [s for s in shared if s.same_file]
+            continue
         for one in shared:
             text = f"{one.first.rgb} is in train and in {split} ({one.second.rgb})"
             found.setdefault(str(one.first.rgb), Problem("leak", text))

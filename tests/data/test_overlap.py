@@ -11,7 +11,6 @@ from rgbx.data import COD, FolderRGBX
 from rgbx.data.check import check
 from rgbx.data.overlap import shared_images
 from rgbx.data.records import Record
-from rgbx.errors import DataError
 
 CLASSES = ["a", "b", "c"]
 
@@ -50,14 +49,16 @@ def test_copies_are_a_problem_and_left_out_on_request(split_root):
     assert check(lenient, progress=False).breaking == []
 
 
-def test_the_same_file_stops_fit(split_root, pairs):
+def test_the_same_file_is_a_problem_and_left_out_on_request(split_root, pairs):
     root = pairs(split_root / "flat", [f"{i}" for i in range(6)])
     for split, names in (("train", "0 1 2"), ("val", "3"), ("test", "2 4")):
         (root / f"{split}.txt").write_text("\n".join(names.split()))
     data = module(root)
-    with pytest.raises(DataError, match=r"rgb/2\.png is in train and in test"):
-        data.setup("fit")
+    with pytest.warns(UserWarning, match=r"PROBLEM .*1 samples are in train and in test.*2\.png"):
+        assert len(data.find_records("train")) == 3
     assert "1 samples are in train and in test" in check(data, progress=False).breaking[0]
+    lenient = module(root, on_bad="skip")
+    assert [record.name for record in lenient.find_records("train")] == ["0", "1"]
 
 
 def test_links_and_renamed_copies_are_found(tmp_path, put):
