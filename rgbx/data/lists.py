@@ -48,8 +48,8 @@ def read_list(
         aliases: other names of these.
 
     Raises:
-        DataError: the file is no text, has a line that can be no name, or names one sample by two
-            different paths.
+        DataError: the file is no text, has a line that can be no name, has several names on each
+            line, or names one sample by two different paths.
     """
     data = read_bounded(path, "the list of names")
     names = _Names(known, aliases or {})
@@ -61,6 +61,11 @@ def read_list(
         raise DataError(
             f"{path} is no text file in UTF-8, but a list of names was expected, and in no other "
             "encoding does all that it names exist; save it as UTF-8"
+        )
+    if names.has_rows(lines):
+        raise DataError(
+            f"{path} has several names on a line, of which only the first would be read; a list "
+            "has one name per line"
         )
     found: dict[str, str] = {}  # name -> the folders in front of it that do not belong to it
     for number, line in enumerate(lines, 1):
@@ -104,6 +109,19 @@ class _Names:
         said = [line for line in lines if line.strip()]
         fit = all(len(line) <= _LONGEST for line in said)
         return bool(said) and fit and all(map(self.find, said))
+
+    def has_rows(self, lines: list[str]) -> bool:
+        """Whether every line names several samples, each once; numbers as labels come again."""
+        seen: set[str] = set()
+        for line in filter(str.strip, lines):
+            columns = [self.find(column) for column in _COLUMN.split(line.strip()) if column]
+            names = {found[0] for found in columns if found}
+            if len(columns) < 2 or len(names) < len(columns) or names & seen:
+                return False
+            if self.find(line) != columns[0]:  # a name may hold blanks
+                return False
+            seen |= names
+        return bool(seen)
 
     def absent(self, line: str) -> tuple[str, str]:
         """The same for a sample that does not exist: the first column, as far as one can tell."""

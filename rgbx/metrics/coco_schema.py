@@ -12,6 +12,7 @@ __all__ = ["read_annotations"]
 
 _LONGEST = 2**15  # pixels of a side; a run-length code of more would not be an image's
 _FAR = 10  # sides of the image by which a corner may lie outside of it
+_LARGEST_AREA = 1e10  # pixels; that of COCO's evaluation
 _LARGEST_NUMBER = 32  # bits of a run in a compressed code
 
 
@@ -126,7 +127,10 @@ def _annotation(
         raise DataError(f"{where}: its area is {_short(area)}, no number")
     image = images[entry["image_id"]]
     code = _segmentation(where, entry.get("segmentation"), image["height"], image["width"])
-    kept = {key: value for key, value in entry.items() if key != "area" or value is not None}
+    # outside of the range in which COCO counts, an object is passed over as a crowd is: shoelace
+    # formulas give negative areas of polygons that go round the other way
+    known_area = area is not None and 0 <= area <= _LARGEST_AREA
+    kept = {key: value for key, value in entry.items() if key != "area" or known_area}
     return {**kept, "id": number, "own_id": entry["id"], "iscrowd": int(crowd)} | {
         "segmentation": code
     }

@@ -45,6 +45,29 @@ def test_a_line_is_what_exists(tmp_path, line, name):
     assert read_list(tmp_path / "train.txt", known) == [name]
 
 
+@pytest.mark.parametrize("text", ["a b\nc d", "a,b", "a.png; b.png\n\nc.png;d.png\n", "a b c d"])
+def test_several_names_on_each_line_are_refused(tmp_path, text):
+    path = tmp_path / "train.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"train\.txt .*one name per line"):
+        read_list(path, ["a", "b", "c", "d"])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("1 0\n2 1\n3 0", ["1", "2", "3"]),  # numbers behind a name are labels
+        ("1 2\n3", ["1", "3"]),
+        ("a b", ["a b"]),  # a name with a blank
+        ("rgb/1.png mask/1.png\nrgb/2.png mask/2.png", ["1", "2"]),
+    ],
+)
+def test_other_columns_are_no_names(tmp_path, text, names):
+    path = tmp_path / "train.txt"
+    path.write_text(text)
+    assert read_list(path, ["0", "1", "2", "3", "a", "b", "a b"]) == names
+
+
 def test_lines_end_where_editors_end_them(tmp_path):
     known = ["a\u2028b", "c\x0bd", "e"]
     (tmp_path / "l").write_bytes("a\u2028b\rc\x0bd\r\n\n e \n".encode())

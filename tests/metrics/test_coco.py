@@ -239,6 +239,20 @@ def test_an_id_of_0_counts_and_equal_ids_stay_two_objects(tmp_path):
     assert results.compute() == pytest.approx({"AP": 1.0, "AP50": 1.0})
 
 
+@pytest.mark.parametrize("area", [-100, -1e-3, 1e11])
+def test_areas_that_cannot_be_hide_no_object(tmp_path, area):
+    annotations = [{"image_id": 0, **square(5, 5)}, {"image_id": 1, **square(10, 10)}]
+    scores = []
+    for name, given in (("right", 100), ("wrong", area)):
+        for annotation in annotations:
+            annotation["area"] = given
+        path = write(tmp_path / name, annotations)
+        results = CocoResults(CocoInstances(path, path.parent))
+        results.add(0, 1, pixels(5, 5))  # one of two is found
+        scores.append(results.compute())
+    assert scores[0] == scores[1] == pytest.approx({"AP": 51 / 101, "AP50": 51 / 101})
+
+
 def test_polygons_without_area_are_left_out(tmp_path):
     whole = square(5, 5)["segmentation"][0]
     lines = [[25.0, 20.0, 25.0, 30.0], [1, 2], whole]
