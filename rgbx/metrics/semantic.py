@@ -1,5 +1,6 @@
 """Scores of semantic segmentation, each under the name of its protocol."""
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -46,6 +47,8 @@ class SegmentationScores(Metric):
         num_classes: K, number of class ids, >= 1.
         ignore_index: Target id that is left out; must not be one of the K ids.
         absent: What a 0 / 0 class does to the means.
+        unscored: Ids that no target holds, because the data ignore them ("void"): they are left out
+            of all means. Predicting one is an error of the class that it displaces.
 
     Raises:
         ValueError: If ``num_classes`` < 1, or ``ignore_index`` is one of the ids.
@@ -65,7 +68,13 @@ class SegmentationScores(Metric):
     image_iou: Tensor
     images: Tensor
 
-    def __init__(self, num_classes: int, ignore_index: int = 255, absent: Absent = "nan") -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int = 255,
+        absent: Absent = "nan",
+        unscored: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         if num_classes < 1 or 0 <= ignore_index < num_classes:
             raise ValueError(
@@ -75,6 +84,7 @@ class SegmentationScores(Metric):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.absent = absent
+        self.unscored = tuple(unscored)
         matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self.add_state("confusion", default=matrix, dist_reduce_fx="sum")
         self.add_state("image_iou", default=torch.tensor(0), dist_reduce_fx="sum")
@@ -141,17 +151,21 @@ class SegmentationScores(Metric):
         """
         matrix = self.confusion.cpu()
         counts = matrix.double()
+        kept = torch.ones(self.num_classes, dtype=torch.bool)
+        kept[list(self.unscored)] = False
         iou, seen = _iou(counts)
+        iou, seen = torch.where(kept, iou, torch.nan), seen & kept
         support = counts.sum(dim=1)
         accuracy = counts.diagonal() / support
         dropped_iou, dropped_seen = _iou(counts[1:, 1:])
+        dropped_seen &= kept[1:]
         images = int(self.images)
         return {
-            "miou": self._mean(iou, seen),
-            "macc": self._mean(accuracy, support > 0),
+            "miou": self._mean(iou[kept], seen[kept]),
+            "macc": self._mean(accuracy[kept], support[kept] > 0),
             "acc": float(counts.diagonal().sum() / counts.sum()),
-            "miou_fg": self._mean(iou[1:], seen[1:]),
-            "miou_drop0": self._mean(dropped_iou, dropped_seen),
+            "miou_fg": self._mean(iou[1:][kept[1:]], seen[1:][kept[1:]]),
+            "miou_drop0": self._mean(dropped_iou[kept[1:]], dropped_seen[kept[1:]]),
             "miou_image": int(self.image_iou) / _FIXED_POINT / images if images else float("nan"),
             "iou": iou,
             "accuracy": accuracy,
@@ -166,6 +180,9 @@ class SegmentationScores(Metric):
     def protocol(self) -> dict[str, str]:
         """One sentence per score, for the foot of a table: what exactly was averaged over what."""
         ids = f"{self.num_classes} ids incl. 0"
+        if self.unscored:
+            listed = ", ".join(map(str, self.unscored))
+            ids = f"{self.num_classes - len(self.unscored)} ids (without {listed}, ignored)"
         empty = "left out" if self.absent == "nan" else "counted as 0"
         whole = "one confusion matrix over the whole set"
         return {

@@ -105,11 +105,16 @@ class SemanticModule(RGBXModule, ABC):
             self.log(f"val/{name}", scores[name], prog_bar=name == "miou", sync_dist=True)
         self.validation_scores.reset()
 
+    def setup(self, stage: str) -> None:
+        """As the base; ids that the data ignore are scored nowhere."""
+        super().setup(stage)
+        ignored = getattr(self._data, "ignore_ids", ())
+        self.validation_scores.unscored = tuple(i for i in ignored if i < self.num_classes)
+
     def on_test_start(self) -> None:
         """One metric per (split, subset), plus "all"."""
-        self.evaluator = Evaluator(
-            SegmentationScores(self.num_classes), self.test_splits, self.subsets
-        ).to(self.device)
+        scores = SegmentationScores(self.num_classes, unscored=self.validation_scores.unscored)
+        self.evaluator = Evaluator(scores, self.test_splits, self.subsets).to(self.device)
 
     def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0

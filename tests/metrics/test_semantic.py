@@ -223,3 +223,18 @@ def test_every_mean_has_a_protocol_sentence_that_follows_the_options():
     assert tuple(protocol) == MEANS
     assert "9 ids incl. 0" in protocol["miou"] and "counted as 0" in protocol["miou"]
     assert "left out" in SegmentationScores(9).protocol()["miou"]
+
+
+def test_ids_that_the_data_ignore_are_in_no_mean():
+    target = torch.tensor([[1, 1, 2, 2, 255]])
+    pred = torch.tensor([[1, 0, 2, 2, 0]])  # one pixel of class 1 is called "void"
+    scores = SegmentationScores(num_classes=3, unscored=(0,))
+    scores.update(pred, target)
+    found = scores.compute()
+    assert found["miou"] == found["miou_fg"] == found["macc"] == pytest.approx((0.5 + 1) / 2)
+    assert found["miou_image"] == pytest.approx((0.5 + 1) / 2) and found["acc"] == 0.75
+    assert torch.isnan(found["iou"][0]) and found["iou"][1:].tolist() == [0.5, 1]
+    assert "2 ids (without 0, ignored)" in scores.protocol()["miou"]
+    plain = SegmentationScores(num_classes=3)
+    plain.update(pred, target)
+    assert plain.compute()["miou"] == pytest.approx((0 + 0.5 + 1) / 3)
