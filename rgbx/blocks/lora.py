@@ -5,6 +5,7 @@ PEFT freezes everything beside its adapters, so pretrained weights are loaded be
 """
 
 import copy
+import math
 from pathlib import Path
 from typing import cast
 
@@ -32,10 +33,13 @@ def inject_lora(module: nn.Module, targets: str, rank: int, alpha: float) -> Non
         alpha: scale, applied as alpha / rank.
 
     Raises:
-        RGBXError: rank below 1, or the expression matches no linear.
+        RGBXError: rank below 1, a scale of 0 (nothing would be trained) or below, or the
+            expression matches no linear.
     """
     if rank < 1:
-        raise RGBXError(f"The LoRA rank must be at least 1, got {rank}.")
+        raise RGBXError(f"The LoRA rank must be at least 1, got {rank}: see lora_rank.")
+    if not 0 < alpha < math.inf:
+        raise RGBXError(f"lora_alpha is {alpha}: give a finite number above 0.")
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT only multiplies by it

@@ -30,6 +30,8 @@ _LEAST = {
     **dict.fromkeys(("check_val_every_n_epoch", "accumulate_grad_batches", "num_nodes"), 1),
     "val_check_interval": 1,
 }
+#: with 0 of them `fit` would end at once, as if it had trained
+_NOTHING_AT_0 = ("limit_train_batches", "max_epochs", "max_steps")
 _SHARES = tuple(f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict"))
 _LIGHTNING = Path(lightning.__file__).parent
 _LARGEST = 2**31 - 1
@@ -55,8 +57,9 @@ def refuse_trainer_values(config: Any, training: bool) -> None:
     _refuse_share("val_check_interval", trainer.get("val_check_interval"))
     _refuse_unknown("accelerator", trainer, ("auto", "gpu", *_accelerators()))
     _refuse_unknown("strategy", trainer, ("auto", *StrategyRegistry.available_strategies()))
-    if training and trainer.get("limit_train_batches") == 0:
-        raise ConfigError("trainer.limit_train_batches is 0: nothing would be trained.")
+    for name in _NOTHING_AT_0 if training else ():
+        if trainer.get(name) == 0:
+            raise ConfigError(f"trainer.{name} is {trainer[name]}: nothing would be trained.")
     devices = trainer.get("devices")
     if re.fullmatch(r"-?\d+", str(devices)) and int(devices) != -1 and int(devices) < 1:
         raise ConfigError(f"trainer.devices is {devices}: give 1 or more, or -1 for all.")

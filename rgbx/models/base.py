@@ -19,7 +19,7 @@ from rgbx.optim.pace import Pace, put_settings
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
 
-__all__ = ["OptimizerFactory", "RGBXModule", "as_weights", "resize"]
+__all__ = ["OptimizerFactory", "RGBXModule", "as_weights", "resize", "without_nan"]
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
@@ -262,3 +262,17 @@ def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
 def as_weights(value: Weights | Mapping[str, Any] | None) -> Weights | None:
     """A weight file from its plain form, as checkpoints store it."""
     return Weights(**value) if isinstance(value, Mapping) else value
+
+
+def without_nan(logits: Tensor) -> Tensor:
+    """The logits as they are, (B,K,H,W): an argmax would take NaN for a class.
+
+    Raises:
+        RGBXError: they hold NaN, as after a training that ran away in its last step.
+    """
+    if logits.isnan().any():
+        raise RGBXError(
+            "The network's output holds NaN, so nothing can be scored: train with a lower "
+            "learning rate, or evaluate with --trainer.precision 32-true."
+        )
+    return logits

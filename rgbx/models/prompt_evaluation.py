@@ -38,7 +38,10 @@ class Questions:
         for kind in self.kinds:
             check_kind(kind)
         if self.count < 1:
-            raise RGBXError(f"{self.count} prompts per image cannot be scored: give 1 or more.")
+            raise RGBXError(
+                f"{self.count} prompts per image cannot be scored: give 1 or more "
+                "as eval_prompts and val_prompts."
+            )
 
     def about(self, mask: Tensor, key: str) -> dict[str, list[Prompt]]:
         """Kind -> prompts.

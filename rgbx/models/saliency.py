@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from rgbx.errors import RGBXError
 from rgbx.losses import partial_cross_entropy, structure
 from rgbx.metrics.saliency import SaliencyScores
-from rgbx.models.base import OptimizerFactory, RGBXModule, resize
+from rgbx.models.base import OptimizerFactory, RGBXModule, resize, without_nan
 from rgbx.models.map_evaluation import OVERALL, EvalSize, Family, MapEvaluator, MapScoring
 from rgbx.optim.schedules import Schedule
 
@@ -181,7 +181,8 @@ class SaliencyModule(RGBXModule, ABC):
 def _maps(logits: Tensor, sizes: Sequence[Any]) -> list[Tensor]:
     """(B,1,H,W) logits resized to (h,w) each, then the sigmoid."""
     return [
-        resize(logit[None], size)[0, 0].sigmoid() for logit, size in zip(logits, sizes, strict=True)
+        resize(logit[None], size)[0, 0].sigmoid()
+        for logit, size in zip(without_nan(logits), sizes, strict=True)
     ]
 
 

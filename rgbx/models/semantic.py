@@ -10,7 +10,7 @@ from torch import Tensor
 from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import Evaluator
 from rgbx.metrics.semantic import SegmentationScores
-from rgbx.models.base import OptimizerFactory, RGBXModule, resize
+from rgbx.models.base import OptimizerFactory, RGBXModule, resize, without_nan
 from rgbx.models.image_input import check_rgb, check_x
 from rgbx.optim.schedules import Schedule
 
@@ -95,7 +95,7 @@ class SemanticModule(RGBXModule, ABC):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Count one validation batch at network size."""
-        prediction = self(*self.inputs(batch)).argmax(1)
+        prediction = without_nan(self(*self.inputs(batch))).argmax(1)
         self.validation_scores.update(prediction, batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
@@ -126,7 +126,7 @@ class SemanticModule(RGBXModule, ABC):
         """
         assert self.evaluator is not None
         split = self.test_splits[dataloader_idx]
-        logits = self.low_resolution(*self.inputs(batch))
+        logits = without_nan(self.low_resolution(*self.inputs(batch)))
         predictions = []
         for logit, mask, subset in zip(logits, batch["mask"], batch["subset"], strict=True):
             predictions.append(resize(logit[None], mask.shape).argmax(1)[0])
@@ -152,7 +152,7 @@ class SemanticModule(RGBXModule, ABC):
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> list[Tensor]:
         """Class ids at the original size, one (h,w) uint8 tensor per image."""
-        logits = self.low_resolution(*self.inputs(batch))
+        logits = without_nan(self.low_resolution(*self.inputs(batch)))
         return [
             resize(logit[None], size).argmax(1)[0].to(torch.uint8).cpu()
             for logit, size in zip(logits, batch["size"], strict=True)

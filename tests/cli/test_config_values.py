@@ -40,6 +40,8 @@ def refusal(*options):
         ("--trainer.gradient_clip_val=.nan", "trainer.gradient_clip_val"),
         ("--trainer.gradient_clip_val=-1", "trainer.gradient_clip_val"),
         ("--trainer.max_epochs=-2", "trainer.max_epochs"),
+        ("--trainer.max_epochs=0", "trainer.max_epochs is 0"),
+        ("--trainer.max_steps=0", "trainer.max_steps is 0"),
         ("--trainer.max_steps=99999999999999999999", "trainer.max_steps"),
         ("--trainer.num_sanity_val_steps=-2", "trainer.num_sanity_val_steps"),
         ("--trainer.callbacks=[5]", "trainer.callbacks"),

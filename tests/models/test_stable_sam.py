@@ -568,7 +568,11 @@ def test_a_baseline_has_nothing_to_show():
         ({"eval_kinds": ["boxes"]}, "'boxes' is no kind of prompt"),
         ({"val_kinds": ["point_0"]}, "'point_0' is no kind of prompt"),
         ({"eval_kinds": []}, "Evaluation cannot be set up like this: .*at least one kind"),
-        ({"eval_prompts": 0}, "0 prompts per image cannot be scored: give 1 or more"),
+        (
+            {"eval_prompts": 0},
+            "0 prompts per image cannot be scored: give 1 or more as eval_prompts",
+        ),
+        ({"dice_weight": -1.0}, "dice_weight -1.0"),
         ({"boundary": 0.0}, "boundary=0.0 must be above 0"),
         ({"encoder": "vit_x"}, "There is no SAM encoder 'vit_x'"),
     ],

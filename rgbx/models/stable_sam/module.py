@@ -10,6 +10,7 @@ from rgbx.backbones.sam import build_sam
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.models.base import OptimizerFactory, as_weights
+from rgbx.models.loss_weights import check_loss_weights
 from rgbx.models.promptable import PromptableModule
 from rgbx.models.stable_sam.attention import AttentionMap, attention_map
 from rgbx.models.stable_sam.network import StableSAMNetwork, Train
@@ -119,6 +120,7 @@ class StableSAM(PromptableModule):
             *(mask_prompt_scale, boundary, empty_union),
         )
         self.keep_arguments(arguments)
+        check_loss_weights(bce_weight=bce_weight, dice_weight=dice_weight)
         _check(train, train_decoder, loss, points, decode_batch)
         sam = build_sam(encoder, as_weights(weights))
         plugin = None

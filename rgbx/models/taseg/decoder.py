@@ -10,6 +10,7 @@ from rgbx.backbones.freeze import freeze
 from rgbx.backbones.sam import SAM
 from rgbx.backbones.sam_position import grid_position
 from rgbx.blocks.lora import inject_lora
+from rgbx.errors import RGBXError
 
 __all__ = ["TextAttention", "TextAwareDecoder"]
 
@@ -81,6 +82,8 @@ class TextAwareDecoder(nn.Module):
         dim = decoder.transformer_dim
         self.prompt_encoder = freeze(sam.prompt_encoder)
         self.transformer = freeze(decoder.transformer)
+        if point_grid < 0:
+            raise RGBXError(f"point_grid is {point_grid}: give 0 (no points) or more per side.")
         if lora_rank:
             inject_lora(self.transformer, r".*\.(q_proj|v_proj)", lora_rank, lora_alpha)
         self.iou_token = copy.deepcopy(decoder.iou_token)

@@ -14,6 +14,7 @@ from rgbx.blocks.lora import export_lora, merge_lora
 from rgbx.errors import RGBXError
 from rgbx.losses import cross_entropy, dice
 from rgbx.models.base import OptimizerFactory, as_weights
+from rgbx.models.loss_weights import check_loss_weights
 from rgbx.models.semantic import MFNET_CLASSES, SemanticModule
 from rgbx.models.taseg.decoder import TextAwareDecoder
 from rgbx.models.taseg.network import Fusion, TASegNetwork, build_encoder
@@ -96,6 +97,7 @@ class TASeg(SemanticModule):
         arguments = dict(locals())
         super().__init__(num_classes, class_names, optimizer, schedule)
         self.keep_arguments(arguments)
+        check_loss_weights(ce_weight=ce_weight, dice_weight=dice_weight)
         self.needs_x = fusion != "none"
         sam = build_sam(encoder, as_weights(weights))
         sam.image_encoder.checkpoint_blocks = checkpoint_blocks

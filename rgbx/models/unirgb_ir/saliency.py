@@ -9,6 +9,7 @@ from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.losses import binary_cross_entropy, iou, ssim
 from rgbx.models.base import OptimizerFactory, as_weights
+from rgbx.models.loss_weights import check_loss_weights
 from rgbx.models.saliency import IGNORE, SaliencyModule
 from rgbx.models.unirgb_ir.module import UniRGBIRTask
 from rgbx.models.unirgb_ir.network import build_network
@@ -75,11 +76,7 @@ class UniRGBIRSaliency(UniRGBIRTask, SaliencyModule):
         super().__init__(optimizer, schedule)
         self.keep_arguments(arguments)
         self.loss_weights = {"bce": bce_weight, "iou": iou_weight, "ssim": ssim_weight}
-        if min(self.loss_weights.values()) < 0 or not any(self.loss_weights.values()):
-            raise RGBXError(
-                f"bce_weight, iou_weight and ssim_weight are {bce_weight}, {iou_weight} and "
-                f"{ssim_weight}: give numbers of 0 or more, one of them above 0."
-            )
+        check_loss_weights(bce_weight=bce_weight, iou_weight=iou_weight, ssim_weight=ssim_weight)
         self.network = build_network(
             *(encoder, as_weights(weights), 1, norm),
             auxiliary=self.check_aux_weight(aux_weight),
