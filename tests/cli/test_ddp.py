@@ -9,19 +9,32 @@ from typing import Any
 import pytest
 import torch
 
-from rgbx.cli import run
+from rgbx.cli import main, run
 from rgbx.models import TASeg
 from tests.cli.conftest import tiny
+from tests.processes import two_ranks
 
 
 def fit(
-    folder: Path, root: Path, *extra: str, config: str = "tasseg_mfnet.yaml", processes: int = 1
+    folder: Path,
+    root: Path,
+    *extra: str,
+    config: str = "tasseg_mfnet.yaml",
+    processes: int = 1,
+    launched: bool = False,
 ) -> dict[str, Any]:
-    """The last checkpoint of a run: of this process, or of two that Lightning starts."""
+    """The last checkpoint of a run: of this process, or of two.
+
+    Lightning starts the second process if `launched`. Otherwise both get their ranks as from its
+    launcher, and save the time of importing everything twice.
+    """
     folder.mkdir()
     argv = ["fit", *tiny(config, root), *extra]
-    if processes == 2:
-        _fit_by_two([*argv, "--trainer.devices", "2", "--trainer.strategy", "ddp"], folder)
+    two = [*argv, "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    if processes == 2 and launched:
+        _fit_by_two(two, folder)
+    elif processes == 2:
+        two_ranks(main, two, cwd=folder)
     else:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
@@ -53,15 +66,18 @@ SGD += ["--model.optimizer.init_args.lr", "0.1"]
 
 
 @pytest.mark.parametrize(
-    ("accumulate", "optimizer"), [(1, ADAMW), (2, SGD)], ids=["adamw", "sgd-accumulated"]
+    ("accumulate", "optimizer", "launched"),
+    [(1, ADAMW, True), (2, SGD, False)],
+    ids=["adamw-launched", "sgd-accumulated"],
 )
 def test_two_processes_equal_one_on_the_same_global_batch(
-    mfnet_root, tmp_path, accumulate, optimizer
+    mfnet_root, tmp_path, accumulate, optimizer, launched
 ):
     common = ["--trainer.max_epochs", "2", "--trainer.gradient_clip_val", "0.5", *optimizer]
     common += ["--trainer.accumulate_grad_batches", str(accumulate)]
     one = fit(tmp_path / "one", mfnet_root, *common, "--data.batch_size", "4")
-    two = fit(tmp_path / "two", mfnet_root, *common, "--data.batch_size", "2", processes=2)
+    common += ["--data.batch_size", "2"]
+    two = fit(tmp_path / "two", mfnet_root, *common, processes=2, launched=launched)
     assert one["global_step"] == two["global_step"] == 4 // accumulate
     assert one["state_dict"].keys() == two["state_dict"].keys()
     worst = max((one["state_dict"][k] - v).abs().max() for k, v in two["state_dict"].items())

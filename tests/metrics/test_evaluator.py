@@ -124,19 +124,19 @@ def test_ambiguous_names_are_refused(splits, subsets):
         Evaluator(SegmentationScores(CLASSES), splits, subsets)
 
 
-def _rank(rank: int, file: str, folder: str) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+def _rank(folder: Path) -> None:
+    rank, meeting = int(os.environ["LOCAL_RANK"]), f"file://{folder}/rendezvous"
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     evaluator = _evaluator()
     for index, (subset, pred, target) in enumerate(_samples(7)):
         if index % 2 == rank:
             evaluator.update("test", subset, pred, target)
-    torch.save(evaluator.compute("test"), f"{folder}/{rank}.pt")
+    torch.save(evaluator.compute("test"), folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 
-def test_two_processes_equal_one(tmp_path, monkeypatch):
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    mp.spawn(_rank, args=(str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
+def test_two_processes_equal_one(tmp_path):
+    two_ranks(_rank, tmp_path, cwd=tmp_path)
     alone = _evaluator()
     for subset, pred, target in _samples(7):
         alone.update("test", subset, pred, target)

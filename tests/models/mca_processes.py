@@ -1,6 +1,6 @@
-"""Two steps of MCA-SAM on four pictures; also run as a script, by one of two processes."""
+"""Two steps of MCA-SAM on four pictures; also taken by one of two processes."""
 
-import sys
+import os
 from pathlib import Path
 
 import torch
@@ -50,8 +50,9 @@ def _step(wrapped: nn.Module, ours: nn.Module, whole: dict, rank: int, world: in
     }
 
 
-if __name__ == "__main__":
-    folder, number = Path(sys.argv[1]), int(sys.argv[2])
+def both_steps(folder: Path) -> None:
+    """Write what this rank finds, for every set of options."""
+    number = int(os.environ["LOCAL_RANK"])
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=number, world_size=2)
     found = {name: two_steps(name, number, 2) for name in OPTIONS}

@@ -258,20 +258,8 @@ def test_a_view_of_a_flipped_picture_is_the_flipped_view():
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What two processes found, for every set of options."""
-    folder, script = tmp_path_factory.mktemp("ranks"), Path(mca_processes.__file__)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(script.parents[2]),
-        "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
-    command = [sys.executable, str(script), str(folder)]
-    running = [
-        subprocess.Popen([*command, rank], env=environment, stderr=subprocess.PIPE, text=True)
-        for rank in "01"
-    ]
-    errors = [process.communicate(timeout=1200)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], errors[0][-2000:]
+    folder = tmp_path_factory.mktemp("ranks")
+    two_ranks(mca_processes.both_steps, folder, cwd=folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

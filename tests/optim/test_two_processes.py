@@ -1,17 +1,12 @@
 """Two processes are one process on the same global batch, and both hold the same parameters."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from lightning.pytorch import seed_everything
 
 from tests.optim.test_manual import Batches
-from tests.optim.toy import Toy, Uneven, data, trainer, vector
+from tests.optim.toy import Toy, Uneven, data, train_ranks, trainer, vector
+from tests.processes import two_ranks
 
 RUNS = {
     "4-steps": {"accumulate": 1, "clip": None, "count": 32, "epochs": 1, "uneven": False},
@@ -31,17 +26,7 @@ RUNS = {
 def ranks(tmp_path_factory) -> dict[str, list[dict]]:
     """What both ranks held after each of the runs, which the same two processes make in turn."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).with_name("toy.py")
-    environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder), json.dumps(list(RUNS.values()))],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    two_ranks(train_ranks, folder, list(RUNS.values()), cwd=folder)
     return {
         name: [torch.load(folder / f"{rank}_{index}.pt", weights_only=True) for rank in (0, 1)]
         for index, name in enumerate(RUNS)

@@ -1,9 +1,7 @@
-"""A small module with three losses that conflict; also run as a script by two processes."""
+"""A small module with three losses that conflict; two processes train it as well."""
 
-import json
-import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
@@ -88,14 +86,14 @@ def vector(module: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
 
-def main(out: str, options: str) -> None:
+def train_ranks(out: Path, options: list[dict[str, Any]]) -> None:
     """Train by two processes, once for each of the options; every rank writes its parameters."""
-    for index, wanted in enumerate(json.loads(options)):
+    for index, wanted in enumerate(options):
         seed_everything(0)
         module = Uneven() if wanted["uneven"] else Toy()
         module.accumulate, module.clip = wanted["accumulate"], wanted["clip"]
         run = trainer(
-            Path(out),
+            out,
             devices=2,
             strategy="ddp",
             use_distributed_sampler=False,
@@ -105,8 +103,4 @@ def main(out: str, options: str) -> None:
         sampler = DistributedSampler(dataset, 2, run.global_rank, shuffle=False)
         run.fit(module, DataLoader(dataset, 4, sampler=sampler))
         found = {"vector": vector(module), "steps": run.global_step}
-        torch.save(found, f"{out}/{run.global_rank}_{index}.pt")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        torch.save(found, out / f"{run.global_rank}_{index}.pt")
