@@ -4,8 +4,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from rgbx.cli import main
 from rgbx.models import TASeg
 from tests.cli.conftest import tiny
+from tests.processes import start
 
 COMMON = ["--trainer.max_epochs", "3", "--trainer.precision", "32-true", "--data.jitter", "0.4"]
 
@@ -106,19 +106,16 @@ def test_resuming_in_the_middle_of_an_epoch_repeats_it_too(trained, rgbx, mfnet_
 
 def test_kill_9_and_resume(trained, rgbx, mfnet_root, tmp_path):
     argv = tiny("tasseg_mfnet.yaml", mfnet_root, *COMMON)
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    environment.pop("RGBX_RUN_VERSION", None)
     slow = ["--trainer.callbacks+=tests.cli.stopping.HangInSecondEpoch"]
-    command = [sys.executable, "-m", "rgbx", "fit", *argv, *slow]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-3, stderr=-3)
+    process = start(main, ["fit", *argv, *slow], cwd=tmp_path, log=tmp_path / "said")
     flag = tmp_path / "hanging"
     deadline = time.monotonic() + 600
-    while not flag.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not flag.exists() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert flag.exists(), "training never reached the second epoch"
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     last = run_folder(tmp_path) / "checkpoints/last.ckpt"
     assert rgbx("fit", *argv, "--ckpt_path", last) == 0
     resumed = sorted(tmp_path.glob("runs/tasseg_mfnet/version_*/checkpoints/last.ckpt"))[-1]

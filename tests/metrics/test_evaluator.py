@@ -1,13 +1,15 @@
 import math
+import os
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import distributed, nn
 from torchmetrics.classification import BinaryJaccardIndex
 
 from rgbx.metrics import Evaluator, SegmentationScores
+from tests.processes import two_ranks
 
 CLASSES = 4
 

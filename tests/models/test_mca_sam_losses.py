@@ -1,11 +1,7 @@
 """The two contrastive losses: hand values, what gets a gradient, two processes, memory."""
 
 import math
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +14,7 @@ from rgbx.models.mca_sam.views import colour_view
 from rgbx.models.mca_sam.watch import Watch, pick, pooling_weights
 from tests.models import mca_processes
 from tests.models.mca_toy import batch, model, moved
+from tests.processes import two_ranks
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
