@@ -1,6 +1,8 @@
 """Shared fixtures: generated data in the real data sets' layouts, made once per session."""
 
 import os
+import random
+import signal
 from pathlib import Path
 
 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # gloo may hang at rendezvous in a container
@@ -8,6 +10,7 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["OMP_NUM_THREADS"] = "1"  # processes that tests start: compared bit by bit
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +24,26 @@ def pytest_collection_modifyitems(items):
         for value in parameters.values():
             if isinstance(value, (set, frozenset)) and len(value) > 1 and str(value) in item.name:
                 raise pytest.UsageError(f"{item.nodeid} is named by a set: give a list, or ids")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    """Every test, with its fixtures, begins alike whatever ran before it in the process."""
+    environment, folder = dict(os.environ), Path.cwd()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    try:
+        return (yield)
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        torch.set_num_threads(1)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
