@@ -52,17 +52,19 @@ def write(model, folder: Path) -> dict[str, Path]:
     """Every part in both formats from one graph: part and suffix -> file."""
     written = {}
     gc.freeze()  # what is there already need not be gone through again and again
-    for part in parts_of(model, SIZE):
-        program = trace(part)
-        text = about(model, part, SIZE, [], FACTS)
-        for suffix in (".onnx", ".pt2"):
-            path = folder / f"{part.name or 'model'}{suffix}"
-            if suffix == ".onnx":
-                write_onnx(program, part, path, text, 18)
-            else:
-                write_torch(program, path, text)
-            written[path.name] = path
-    gc.unfreeze()
+    try:
+        for part in parts_of(model, SIZE):
+            program = trace(part)
+            text = about(model, part, SIZE, [], FACTS)
+            for suffix in (".onnx", ".pt2"):
+                path = folder / f"{part.name or 'model'}{suffix}"
+                if suffix == ".onnx":
+                    write_onnx(program, part, path, text, 18)
+                else:
+                    write_torch(program, path, text)
+                written[path.name] = path
+    finally:
+        gc.unfreeze()
     return written
 
 
