@@ -244,11 +244,11 @@ SGD += ["--model.optimizer.init_args.lr", "0.05"]
 
 @pytest.fixture(scope="module")
 def many_root(tmp_path_factory):
-    """16 training scenes: 4 global batches of 4."""
+    """32 training scenes: 4 global batches of 8."""
     from rgbx.data.synthetic import write_vt5000
 
     root = tmp_path_factory.mktemp("data") / "RGBT"
-    write_vt5000(root, counts={"train": 16, "test": 2}, size=(64, 96), seed=1)
+    write_vt5000(root, counts={"train": 32, "test": 2}, size=(64, 96), seed=1)
     return root
 
 
@@ -262,8 +262,8 @@ def test_two_processes_equal_one_on_the_same_global_batch(
 ):
     common = ["--model.accumulate", str(accumulate), "--model.clip", clip, *optimizer]
     common += ["--trainer.max_epochs", str(accumulate), "--data.choose_on_test", "true"]
-    one = fit(tmp_path / "one", many_root, *common, "--data.batch_size", "4", config=CONFIG)
-    common += ["--data.batch_size", "2"]
+    one = fit(tmp_path / "one", many_root, *common, "--data.batch_size", "8", config=CONFIG)
+    common += ["--data.batch_size", "4"]
     two = fit(tmp_path / "two", many_root, *common, config=CONFIG, processes=2)
     assert one["global_step"] == two["global_step"] == 4
     worst = max((one["state_dict"][k] - v).abs().max() for k, v in two["state_dict"].items())
