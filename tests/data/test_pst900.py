@@ -40,8 +40,8 @@ def test_flat_layout_with_lists(tmp_path, pairs):
     assert names(data, "test") == ["e", "f"]
     (tmp_path / "val.txt").write_text("d\n")
     assert names(data, "val") == ["d"]
-    with pytest.raises(DataError, match=r"rgb/d\.png is in train and in val"):
-        names(data, "train")
+    with pytest.warns(UserWarning, match=r"PROBLEM .*in train and in val.*rgb/d\.png"):
+        assert names(data, "train") == list("abcd")
     assert names(module(tmp_path, on_bad="skip"), "train") == list("abc")
     (tmp_path / "test.txt").unlink()
     with pytest.raises(DataError, match=r"test\.txt is missing"):
