@@ -75,7 +75,7 @@ def samples() -> Path:
 @pytest.fixture(scope="session")
 def mfnet_root(tmp_path_factory) -> Path:
     """Eight training, four validation, four test scenes of 64 x 96 in MFNet's layout."""
-    from rgbx.data.synthetic import write_mfnet
+    from rgbx.data.synthetic.layouts import write_mfnet
 
     root = tmp_path_factory.mktemp("data") / "MFNet"
     write_mfnet(root, counts={"train": 8, "val": 4, "test": 4}, size=(64, 96), seed=0)
@@ -85,7 +85,7 @@ def mfnet_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def pst900_root(tmp_path_factory) -> Path:
     """The same in PST900's layout."""
-    from rgbx.data.synthetic import write_pst900
+    from rgbx.data.synthetic.layouts import write_pst900
 
     root = tmp_path_factory.mktemp("data") / "PST900"
     write_pst900(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
@@ -95,7 +95,7 @@ def pst900_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def folder_root(tmp_path_factory) -> Path:
     """The same as a plain rgb/ x/ mask/ tree."""
-    from rgbx.data.synthetic import write_folder
+    from rgbx.data.synthetic.layouts import write_folder
 
     root = tmp_path_factory.mktemp("data") / "folder"
     write_folder(root, counts={"train": 8, "val": 4, "test": 4}, size=(64, 96), seed=0)
@@ -105,7 +105,7 @@ def folder_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def vt5000_root(tmp_path_factory) -> Path:
     """Eight training and 4 + 2 + 2 test scenes of 64 x 96: VT5000 (nested), VT1000, VT821."""
-    from rgbx.data.synthetic import write_vt5000
+    from rgbx.data.synthetic.layouts import write_vt5000
 
     root = tmp_path_factory.mktemp("data") / "RGBT"
     write_vt5000(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
@@ -115,7 +115,7 @@ def vt5000_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def rgbd_root(tmp_path_factory) -> Path:
     """Eight training and 4 + 2 + 2 test scenes of 64 x 96: NJU2K, NLPR, STERE."""
-    from rgbx.data.synthetic import write_rgbd
+    from rgbx.data.synthetic.layouts import write_rgbd
 
     root = tmp_path_factory.mktemp("data") / "RGBD"
     write_rgbd(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
@@ -125,7 +125,7 @@ def rgbd_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def neu_rsdds_root(tmp_path_factory) -> Path:
     """Eight training pictures (two families of four siblings) and four test pictures."""
-    from rgbx.data.synthetic import write_neu_rsdds
+    from rgbx.data.synthetic.layouts import write_neu_rsdds
 
     root = tmp_path_factory.mktemp("data") / "NEU-RSDDS-AUG"
     write_neu_rsdds(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
@@ -135,7 +135,7 @@ def neu_rsdds_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def scribble_root(tmp_path_factory) -> Path:
     """As `vt5000_root`, with ``scribbles/{gt,mask}`` and ``scribbles_012/`` beside it."""
-    from rgbx.data.synthetic import write_vt5000_scribble
+    from rgbx.data.synthetic.layouts import write_vt5000_scribble
 
     root = tmp_path_factory.mktemp("data") / "RGBT-S"
     write_vt5000_scribble(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
@@ -145,7 +145,7 @@ def scribble_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def hqseg_root(tmp_path_factory) -> Path:
     """Eight training and 4 x 2 test pictures of thin structures, 64 to 128 px, as HQSeg-44K."""
-    from rgbx.data.synthetic import write_hqseg
+    from rgbx.data.synthetic.layouts import write_hqseg
 
     root = tmp_path_factory.mktemp("data") / "HQSeg-44K"
     write_hqseg(root, counts={"train": 8, "test": 2}, size=(96, 96), seed=0)
@@ -155,7 +155,7 @@ def hqseg_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def cod_root(tmp_path_factory) -> Path:
     """Eight training and 4 + 2 + 2 test pictures of 64 x 96: COD10K, CAMO, CHAMELEON."""
-    from rgbx.data.synthetic import write_cod
+    from rgbx.data.synthetic.layouts import write_cod
 
     root = tmp_path_factory.mktemp("data") / "COD"
     write_cod(root, counts={"train": 8, "test": 4}, size=(64, 96), seed=0)
@@ -165,7 +165,7 @@ def cod_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def istd_root(tmp_path_factory) -> Path:
     """Twelve training pictures (three scenes of four) and four test pictures, in ISTD's layout."""
-    from rgbx.data.synthetic import write_istd
+    from rgbx.data.synthetic.layouts import write_istd
 
     root = tmp_path_factory.mktemp("data") / "shadows"
     write_istd(root, counts={"train": 12, "test": 4}, size=(64, 96), seed=0)
@@ -175,7 +175,7 @@ def istd_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def kvasir_root(tmp_path_factory) -> Path:
     """Fifteen pictures of about 64 x 96 in Kvasir-SEG's layout: 12 to train, 3 to test."""
-    from rgbx.data.synthetic import write_kvasir
+    from rgbx.data.synthetic.layouts import write_kvasir
 
     root = tmp_path_factory.mktemp("data") / "polyps"
     write_kvasir(root, counts={"train": 12, "test": 3}, size=(64, 96), seed=0)

@@ -2,7 +2,7 @@
 
 import torch
 
-from rgbx.profile import measure_passes, resident_memory
+from rgbx.profile.costs import measure_passes, resident_memory
 
 
 def peak_of_passes(megabytes: int) -> tuple[int, int, int]:

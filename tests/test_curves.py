@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgbx.curves import Panel, draw_curves
+from rgbx.visualization.curves import Panel, draw_curves
 
 LINE = ([0.0, 0.5, 1.0], [1.0, 0.8, 0.2])
 BLUE, ORANGE = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)

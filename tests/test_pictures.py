@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rgbx.pictures import (
+from rgbx.visualization.drawing import (
     colourise,
     draw_prompts,
     fit,

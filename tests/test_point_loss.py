@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rgbx.point_loss import POINTS, dense_losses, point_losses, sample_at, uncertain_points
+from rgbx.losses.points import POINTS, dense_losses, point_losses, sample_at, uncertain_points
 
 
 def blob(batch: int = 2, side: int = 64) -> torch.Tensor:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rgbx.scribble_losses import edge_aware_smoothness, local_saliency_coherence, luminance
+from rgbx.losses.scribbles import edge_aware_smoothness, local_saliency_coherence, luminance
 
 
 def drawn(*shape, seed=0):

@@ -20,8 +20,8 @@ from rgbx.cli import run
 from rgbx.data import HQSeg44K
 from rgbx.metrics.prompts import PromptScores
 from rgbx.models import StableSAM
-from rgbx.models.base import resize
 from rgbx.prompts import evaluation_prompts
+from rgbx.tasks.base import resize
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs/demo/stable_sam.yaml"
 KINDS = ("box", "noisy_box", "point_1", "point_3")

@@ -26,7 +26,7 @@ COMMANDS = {
     "test": ("rgbx.cli.lightning", "score a checkpoint on the test list; prints the paper's table"),
     "predict": ("rgbx.cli.lightning", "write a prediction and an overlay for every image pair"),
     "table": ("rgbx.cli.table", "join test results into the papers' tables"),
-    "report": ("rgbx.cli.report_page", "one page about runs: tables, curves, worst images first"),
+    "report": ("rgbx.cli.report", "one page about runs: tables, curves, worst images first"),
     "ablate": ("rgbx.cli.ablate", "run a paper's ablation row by row, up to its table"),
     "profile": ("rgbx.cli.profile", "parameters, operations, memory and speed of a model"),
     "sweep": ("rgbx.cli.sweep", "search hyper-parameters as a W&B sweep file says, locally"),

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.disk import remove_drafts
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
-    from rgbx.cli.ablation_file import Ablation, AblationRow
-    from rgbx.cli.ablation_job import Job
+    from rgbx.jobs.ablation.file import Ablation, AblationRow
+    from rgbx.jobs.ablation.job import Job
 
 __all__ = ["main"]
 
@@ -82,13 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             other settings.
     """
     arguments, extra = _arguments(argv)
-    from rgbx.cli.ablation_file import read_ablation
+    from rgbx.jobs.ablation.file import read_ablation
 
     ablation = read_ablation(arguments.file)
     rows = _chosen(ablation, arguments.row)
     output = arguments.output or Path(ablation.output)
     configs = _configs(arguments, ablation)
-    from rgbx.cli.ablation_job import Job
+    from rgbx.jobs.ablation.job import Job
 
     jobs = [
         Job.of(row, seed, output, configs, ablation.base, extra)
@@ -98,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     _check_commands(jobs)
     _settle_changed(jobs, arguments.redo, arguments.dry_run)
-    from rgbx.cli.ablation_report import print_plan, show_table, write_table
-    from rgbx.cli.children import Terminated, terminated_like_ctrl_c
+    from rgbx.jobs.ablation.report import print_plan, show_table, write_table
+    from rgbx.jobs.children import Terminated, terminated_like_ctrl_c
 
     if arguments.dry_run:
         print_plan(jobs)
@@ -149,7 +149,7 @@ def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
 
 def _chosen(ablation: "Ablation", names: Sequence[str]) -> "list[AblationRow]":
     """The rows asked for, by name, the paper's name or folder name; all of them by default."""
-    from rgbx.cli.ablation_file import slug
+    from rgbx.jobs.ablation.file import slug
 
     rows = {row.name: row for row in ablation.rows}
     papers = {row.published: row for row in ablation.rows if row.published}
@@ -171,7 +171,7 @@ def _configs(
     arguments: argparse.Namespace, ablation: "Ablation"
 ) -> list[tuple[Path, Mapping[str, Any]]]:
     """Configuration files and their content."""
-    from rgbx.cli.config_file import read_config
+    from rgbx.cli.config.config_file import read_config
 
     paths = arguments.config or [arguments.file.parent / ablation.config]
     return [(path.resolve(), read_config(path)) for path in paths]
@@ -199,7 +199,7 @@ def _check_commands(jobs: "Sequence[Job]") -> None:
 
 
 def _check_command(job: "Job") -> None:
-    from rgbx.cli.parsed import parse_fit
+    from rgbx.cli.config.parsed import parse_fit
 
     try:
         parse_fit(job.checked)
@@ -209,7 +209,7 @@ def _check_command(job: "Job") -> None:
 
 def _run(jobs: "Sequence[Job]", test_options: Sequence[str]) -> dict[str, str]:
     """Run all jobs; what failed, and why."""
-    from rgbx.cli.ablation_run import run_job
+    from rgbx.jobs.ablation.run import run_job
 
     failed: dict[str, str] = {}
     for number, job in enumerate(jobs, 1):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
     from rgbx.data.base import RGBXDataModule
-    from rgbx.data.check import Report
+    from rgbx.data.checks.check import Report
 
 __all__ = ["main"]
 
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, rest = _parser().parse_known_args(argv)
     data = _instantiate([*_from_configs(arguments.config), *rest])
-    from rgbx.data.check import check, contact_sheet
+    from rgbx.data.checks.check import check, contact_sheet
 
     report = check(data, statistics=arguments.statistics, alike=arguments.near_duplicates)
     if arguments.statistics:
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _from_configs(paths: Sequence[str]) -> list[str]:
     """The `data:` parts of configuration files, as arguments."""
-    from rgbx.cli.config_file import read_configs
+    from rgbx.cli.config.config_file import read_configs
 
     parts = [config["data"] for config in read_configs(paths) if config.get("data")]
     if paths and not parts:
@@ -122,8 +122,8 @@ def _as_option(part: Any) -> str:
 
 
 def _instantiate(arguments: list[str]) -> "RGBXDataModule":
-    from rgbx.cli.config_parser import RGBXParser
-    from rgbx.cli.constructed import own_sentences
+    from rgbx.cli.config.config_parser import RGBXParser
+    from rgbx.cli.config.constructed import own_sentences
     from rgbx.data import RGBXDataModule
 
     parser = RGBXParser()

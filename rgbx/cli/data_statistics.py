@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rgbx.data.check import Report
-from rgbx.data.split_statistics import SplitStatistics
+from rgbx.data.checks.check import Report
+from rgbx.data.checks.split_statistics import SplitStatistics
 from rgbx.models.unirgb_ir.class_weights import enet_weights
 
 __all__ = ["print_statistics"]

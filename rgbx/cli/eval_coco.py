@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rgbx.cli.parser import CommandParser, add_override, command_parser
+from rgbx.cli.config.parser import CommandParser, add_override, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
-    from rgbx.cli.coco import CocoScores
-    from rgbx.data.normalise import Triple
+    from rgbx.data.transforms.normalise import Triple
     from rgbx.metrics.coco_files import CocoInstances
-    from rgbx.models.promptable import PromptableModule
     from rgbx.results import TestResult
+    from rgbx.tasks.coco import CocoScores
+    from rgbx.tasks.promptable import PromptableModule
 
 __all__ = ["main"]
 
@@ -106,12 +106,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, rest = _parser().parse_known_args(argv)
     _check(arguments)
-    from rgbx.cli.messages import quieten
+    from rgbx.cli.config.messages import quieten
 
     quieten()
-    from rgbx.cli.coco import evaluate
-    from rgbx.cli.config_file import read_configs
-    from rgbx.cli.promptable import build, data_colours, data_size
+    from rgbx.cli.config.config_file import read_configs
+    from rgbx.cli.config.promptable import build, data_colours, data_size
+    from rgbx.tasks.coco import evaluate
 
     configs = read_configs(arguments.config)
     trained_on = _trained_on(arguments.ckpt_path)
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _trained_on(checkpoint: Path | None) -> "dict[str, Any]":
     """What a checkpoint remembers of its data."""
-    from rgbx.models.checkpoint_file import read_checkpoint
+    from rgbx.checkpoints.file import read_checkpoint
 
     if checkpoint is None:
         return {}
@@ -150,7 +150,7 @@ def _say_input(
     trained_on: "Mapping[str, Any]", side: int, colours: "tuple[Triple, Triple]"
 ) -> None:
     """Say where pictures come to the network otherwise than in its training."""
-    from rgbx.models.trained_with import compare_input
+    from rgbx.checkpoints.trained_with import compare_input
 
     size = trained_on.get("inputs", {}).get("size", [side, side])
     here = {
@@ -172,7 +172,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.size is not None and (arguments.size < 16 or arguments.size % 16):
         raise RGBXError(f"--size {arguments.size} is no multiple of 16; SAM's is {_SIZE}.")
     if arguments.ckpt_path:
-        from rgbx.models.checkpoint_file import read_checkpoint
+        from rgbx.checkpoints.file import read_checkpoint
 
         read_checkpoint(arguments.ckpt_path, mmap=True)  # before any annotation is
 
@@ -198,7 +198,7 @@ def _result(
     sizes: dict[str, int],
     scores: "dict[str, CocoScores]",
 ) -> "TestResult":
-    from rgbx.cli.report import checkpoint_record, paper_of, path_of
+    from rgbx.callbacks.test_report import checkpoint_record, paper_of, path_of
     from rgbx.results import MEAN, DataRecord, ModelRecord, make_result
 
     numbers = {split: {"all": found.numbers} for split, found in scores.items()}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.parser import CommandParser, add_override, command_parser
+from rgbx.cli.config.parser import CommandParser, add_override, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(
     options: list[str], arguments: argparse.Namespace, target: Path, opset: int | None
 ) -> None:
-    from rgbx.cli.built import Built
+    from rgbx.checkpoints.file import read_checkpoint
+    from rgbx.checkpoints.load import load_checkpoint
+    from rgbx.cli.config.built import Built
+    from rgbx.cli.config.messages import quieten
     from rgbx.cli.export_facts import facts_of
-    from rgbx.cli.messages import quieten
     from rgbx.export import MIN_OPSET, check_opset, export
-    from rgbx.models.checkpoint_file import read_checkpoint
-    from rgbx.models.checkpoint_load import load_checkpoint
 
     opset = MIN_OPSET if opset is None else opset
     check_opset(opset)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.resizing import Resize
+from rgbx.data.transforms.resizing import Resize
 
 __all__ = ["facts_of"]
 

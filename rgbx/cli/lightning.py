@@ -12,7 +12,28 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rgbx.cli.adjust import (
+from rgbx.callbacks.attention import FOLDER as ATTENTION
+from rgbx.callbacks.attention import AttentionWriter
+from rgbx.callbacks.chosen import keep_last_epochs
+from rgbx.callbacks.per_image import ImageRecorder
+from rgbx.callbacks.predictions import PredictionWriter
+from rgbx.callbacks.resume import CheckedResume, refuse_checkpoint, restoring
+from rgbx.callbacks.run_folder import folders_of_runs, own_run_folder
+from rgbx.callbacks.run_loggers import (
+    RunConfig,
+    arrange_loggers,
+    own_wandb_run,
+    wandb_beside,
+)
+from rgbx.callbacks.signals import HeedSignals
+from rgbx.callbacks.slurm import Job
+from rgbx.callbacks.stopped import Stopped, how_to_go_on
+from rgbx.callbacks.test_report import report_test
+from rgbx.callbacks.validation_images import ValidationPictures
+from rgbx.checkpoints.file import read_checkpoint
+from rgbx.checkpoints.load import weights_follow
+from rgbx.checkpoints.trained import AtomicCheckpointIO
+from rgbx.cli.config.adjust import (
     LINKED,
     classes_from_checkpoint,
     input_from_checkpoint,
@@ -23,38 +44,17 @@ from rgbx.cli.adjust import (
     warn_about_linked_values,
     whole_numbers_first,
 )
-from rgbx.cli.attention import FOLDER as ATTENTION
-from rgbx.cli.attention import AttentionWriter
-from rgbx.cli.chosen import keep_last_epochs
-from rgbx.cli.config_parser import RGBXParser
-from rgbx.cli.constructed import own_sentences
-from rgbx.cli.given import Given, given_options
-from rgbx.cli.logged_pictures import ValidationPictures
-from rgbx.cli.messages import class_at, quieten
-from rgbx.cli.per_image import ImageRecorder
-from rgbx.cli.predictions import PredictionWriter
-from rgbx.cli.python_values import without_python
-from rgbx.cli.report import report_test
-from rgbx.cli.resume import CheckedResume, refuse_checkpoint, restoring
-from rgbx.cli.run_folder import folders_of_runs, own_run_folder
-from rgbx.cli.run_loggers import (
-    RunConfig,
-    arrange_loggers,
-    own_wandb_run,
-    wandb_beside,
-)
-from rgbx.cli.settings import run_settings
-from rgbx.cli.signals import HeedSignals
-from rgbx.cli.slurm import Job
-from rgbx.cli.stopped import Stopped, how_to_go_on
-from rgbx.cli.trainer_values import lightning_checks, refuse_trainer_values
+from rgbx.cli.config.config_parser import RGBXParser
+from rgbx.cli.config.constructed import own_sentences
+from rgbx.cli.config.given import Given, given_options
+from rgbx.cli.config.messages import class_at, quieten
+from rgbx.cli.config.python_values import without_python
+from rgbx.cli.config.trainer_values import lightning_checks, refuse_trainer_values
 from rgbx.data.base import RGBXDataModule
 from rgbx.disk import remove_drafts
-from rgbx.models import PromptableModule
-from rgbx.models.base import RGBXModule
-from rgbx.models.checkpoint import AtomicCheckpointIO
-from rgbx.models.checkpoint_file import read_checkpoint
-from rgbx.models.checkpoint_load import weights_follow
+from rgbx.jobs.settings import run_settings
+from rgbx.tasks import PromptableModule
+from rgbx.tasks.base import RGBXModule
 
 __all__ = ["RGBXCLI", "main"]
 

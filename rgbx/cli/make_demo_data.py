@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.disk import write_text
 from rgbx.errors import DataError, RGBXError
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if min(*counts.values(), arguments.seed) < 0 or min(arguments.size) < 32:
         raise RGBXError("counts and seed must be 0 or more, height and width 32 or more")
     _prepare(arguments.root, arguments.force)
-    from rgbx.data.synthetic import WRITERS
+    from rgbx.data.synthetic.layouts import WRITERS
 
     size = (arguments.size[0], arguments.size[1])
     WRITERS[arguments.layout](arguments.root, counts, size, arguments.seed, progress=True)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.parser import CommandParser, add_override, command_parser
+from rgbx.cli.config.parser import CommandParser, add_override, command_parser
 from rgbx.cli.table import FORMATS, format_tables, print_tables
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
-    from rgbx.cli.built import Built
-    from rgbx.cli.measured import Measured, Request
-    from rgbx.profile import Operations
+    from rgbx.cli.config.built import Built
+    from rgbx.profile.costs import Operations
+    from rgbx.profile.measured import Measured, Request
 
 __all__ = ["main"]
 
@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options += ["--data.size", str(_size(arguments.size))]
     batch = _count("--batch", arguments.batch)
     passes = None if arguments.passes is None else _count("--passes", arguments.passes)
-    from rgbx.cli.measured import Request
-    from rgbx.models.checkpoint_file import read_checkpoint
+    from rgbx.checkpoints.file import read_checkpoint
+    from rgbx.profile.measured import Request
 
     if arguments.ckpt_path is not None:
         read_checkpoint(arguments.ckpt_path, mmap=True)  # before minutes are spent on a count
@@ -87,11 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _profile(request: "Request", kind: str | None) -> None:
     """Count, measure and print."""
-    from rgbx.cli.built import Built
-    from rgbx.cli.cost_table import Costs, cost_table
-    from rgbx.cli.measured import measured
-    from rgbx.cli.messages import quieten
-    from rgbx.cli.report import paper_of
+    from rgbx.callbacks.test_report import paper_of
+    from rgbx.cli.config.built import Built
+    from rgbx.cli.config.messages import quieten
+    from rgbx.profile.cost_table import Costs, cost_table
+    from rgbx.profile.measured import measured
     from rgbx.results import load_published
 
     quieten()
@@ -124,8 +124,8 @@ def _operations(built: "Built") -> "Operations":
     """Of one image with one prompt, on the meta device."""
     import torch
 
-    from rgbx.cli.answer import answer, made_up
-    from rgbx.profile import count_operations
+    from rgbx.profile.costs import count_operations
+    from rgbx.tasks.answer import answer, made_up
 
     model = built.model.eval()
     try:
@@ -142,7 +142,7 @@ def _operations(built: "Built") -> "Operations":
 
 def _what(built: "Built") -> str:
     """What a pass answers."""
-    from rgbx.models import PromptableModule
+    from rgbx.tasks import PromptableModule
 
     prompted = isinstance(built.model, PromptableModule)
     return "image with a prompt" if prompted else "image"

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.disk import remove_drafts
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
-    from rgbx.sweep import Command, SweepFile
-    from rgbx.sweep.study import SweepStudy
+    from rgbx.jobs.sweep import Command, SweepFile
+    from rgbx.jobs.sweep.study import SweepStudy
 
 __all__ = ["main"]
 
@@ -82,20 +82,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     place = given.index("--") if "--" in given else len(given)
     arguments, extra = _parser().parse_args(given[:place]), given[place + 1 :]
-    from rgbx.sweep import read_command, read_sweep
+    from rgbx.jobs.sweep import read_command, read_sweep
 
     file = read_sweep(arguments.file)
     command = read_command(file)
     _check_options(arguments, extra, file)
     count = _count(arguments, file)
-    from rgbx.sweep.study import SweepStudy, require_optuna
+    from rgbx.jobs.sweep.study import SweepStudy, require_optuna
 
     require_optuna()
     output = arguments.output or Path("runs/sweeps", arguments.file.stem)
     storage = arguments.storage or output / "sweep.db"
     with _alone(storage):
-        from rgbx.cli.sweep_check import check_sweep, devices_of
-        from rgbx.cli.sweep_run import Plan
+        from rgbx.jobs.sweep.check import check_sweep, devices_of
+        from rgbx.jobs.sweep.run import Plan
 
         config = check_sweep(file, command, extra)
         settings = _settings(file, command, extra, arguments.seed)
@@ -109,9 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(plan: Any, study: "SweepStudy", given: Sequence[str]) -> int:
-    from rgbx.cli.children import Terminated, terminated_like_ctrl_c
-    from rgbx.cli.sweep_report import report_sweep
-    from rgbx.cli.sweep_run import run_sweep
+    from rgbx.jobs.children import Terminated, terminated_like_ctrl_c
+    from rgbx.jobs.sweep.report import report_sweep
+    from rgbx.jobs.sweep.run import run_sweep
 
     remove_drafts([plan.output, *plan.output.glob("*/")])
     try:

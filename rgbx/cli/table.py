@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.disk import write_text
 from rgbx.errors import RGBXError
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.parser import CommandParser, command_parser
+from rgbx.cli.config.parser import CommandParser, command_parser
 
 if TYPE_CHECKING:
     from rgbx.backbones.known import KnownWeights

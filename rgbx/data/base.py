@@ -11,15 +11,15 @@ from torch.utils.data import DataLoader
 
 from rgbx.data.dataset import Batch, RGBXDataset, Sample
 from rgbx.data.file_names import file_names
-from rgbx.data.frequencies import class_frequencies
 from rgbx.data.inputs import Remembered
 from rgbx.data.loaders import ordered_loader, training_loader
-from rgbx.data.normalise import Statistics
 from rgbx.data.options import as_numbers, as_triple, mistakes
-from rgbx.data.records import Record
-from rgbx.data.resizing import Resize
 from rgbx.data.resume import Position, Resume, Shape
-from rgbx.data.transforms import EvalTransform, TrainTransform
+from rgbx.data.splits.frequencies import class_frequencies
+from rgbx.data.splits.records import Record
+from rgbx.data.transforms.augment import EvalTransform, TrainTransform
+from rgbx.data.transforms.normalise import Statistics
+from rgbx.data.transforms.resizing import Resize
 from rgbx.errors import DataError, RGBXError
 
 __all__ = ["RGBXDataModule", "Sample"]

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import NotRequired
 
-from rgbx.data.blank import BlankWith, blanked
-from rgbx.data.records import Record
 from rgbx.data.sampler import sample_seed
-from rgbx.data.transforms import EvalTransform, Raw, TrainTransform
+from rgbx.data.splits.records import Record
+from rgbx.data.transforms.augment import EvalTransform, Raw, TrainTransform
+from rgbx.data.transforms.blank import BlankWith, blanked
 from rgbx.prompts import Prompt
 
 __all__ = ["Batch", "RGBXDataset", "Sample", "collate"]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from rgbx.data.records import Record
+from rgbx.data.splits.records import Record
 
 __all__ = ["file_names"]
 

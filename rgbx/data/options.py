@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 
-from rgbx.data.normalise import Triple
-from rgbx.data.resizing import Resize
+from rgbx.data.transforms.normalise import Triple
+from rgbx.data.transforms.resizing import Resize
 
 if TYPE_CHECKING:
     from rgbx.data.base import RGBXDataModule

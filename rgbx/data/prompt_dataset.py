@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rgbx.data.blank import BlankWith
 from rgbx.data.dataset import RGBXDataset, Sample
-from rgbx.data.files import SampleError
-from rgbx.data.jitter import LargeScaleJitter, resize_picture
-from rgbx.data.occlusion import occlude
-from rgbx.data.records import Record
+from rgbx.data.decoding.files import SampleError
 from rgbx.data.sampler import sample_seed
-from rgbx.data.transforms import EvalTransform, Raw, Statistics, resize_soft
+from rgbx.data.splits.records import Record
+from rgbx.data.transforms.augment import EvalTransform, Raw, Statistics, resize_soft
+from rgbx.data.transforms.blank import BlankWith
+from rgbx.data.transforms.jitter import LargeScaleJitter, resize_picture
+from rgbx.data.transforms.occlusion import occlude
 from rgbx.prompts import PromptFile, PromptMixture, foreground, scale_prompt
 
 __all__ = ["PromptedEvaluation", "PromptedTraining", "ResizeMode", "content_size"]

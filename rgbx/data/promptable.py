@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.dataset import RGBXDataset
-from rgbx.data.files import probe, read_soft
-from rgbx.data.jitter import LargeScaleJitter
+from rgbx.data.decoding.files import probe, read_soft
 from rgbx.data.prompt_dataset import PromptedEvaluation, PromptedTraining, ResizeMode
-from rgbx.data.records import Problem, Record, Scan, seeded_split
+from rgbx.data.splits.records import Problem, Record, Scan, seeded_split
+from rgbx.data.transforms.jitter import LargeScaleJitter
 from rgbx.errors import DataError, RGBXError
 from rgbx.prompts import KINDS, RTS, PromptFile, PromptMixture, foreground, read_prompts
 

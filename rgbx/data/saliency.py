@@ -7,9 +7,9 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.index import subfolders
-from rgbx.data.parts import MASK, Parts, find_parts, first_parts, half_parts
-from rgbx.data.records import Scan, seeded_split
+from rgbx.data.splits.folders import MASK, Parts, find_parts, first_parts, half_parts
+from rgbx.data.splits.index import subfolders
+from rgbx.data.splits.records import Scan, seeded_split
 from rgbx.errors import DataError, RGBXError
 from rgbx.text import printable
 
@@ -101,7 +101,7 @@ class SaliencyDataModule(RGBXDataModule):
         return f"{self.root} {state}; set data.root to a folder with {self.tree}"
 
     def parts(self, folder: Path | None) -> Parts | None:
-        """As `rgbx.data.parts.find_parts`, with this data set's names for x."""
+        """As `rgbx.data.splits.folders.find_parts`, with this data set's names for x."""
         return find_parts(folder, self.x_folders)
 
     def first(self, folders: Iterable[Path | None]) -> Parts | None:

@@ -11,9 +11,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from rgbx.data.choosing import Choosing
-from rgbx.data.colour import read_colour
-from rgbx.data.files import (
+from rgbx.data.checks.hints import mask_hint, size_error
+from rgbx.data.checks.leaks import training_leaks
+from rgbx.data.checks.mixed import mixed_x
+from rgbx.data.decoding.colour import read_colour
+from rgbx.data.decoding.files import (
     Header,
     Kind,
     SampleError,
@@ -24,13 +26,11 @@ from rgbx.data.files import (
     read_rgb,
     read_soft,
 )
-from rgbx.data.hints import mask_hint, size_error
-from rgbx.data.leaks import training_leaks
-from rgbx.data.mixed import mixed_x
-from rgbx.data.normalise import Mask, Raw, Triple
-from rgbx.data.records import Problem, Record, Scan, listed
-from rgbx.data.scribbles import read_scribble
-from rgbx.data.transforms import IGNORE, resize_image
+from rgbx.data.decoding.scribbles import read_scribble
+from rgbx.data.splits.choosing import Choosing
+from rgbx.data.splits.records import Problem, Record, Scan, listed
+from rgbx.data.transforms.augment import IGNORE, resize_image
+from rgbx.data.transforms.normalise import Mask, Raw, Triple
 from rgbx.errors import DataError
 
 __all__ = ["Source"]
@@ -47,9 +47,9 @@ class Source(Choosing):
             SAM's too).
         x_mean, x_std: of the second modality in [0, 1]; one for all its channels, or three.
         x_channels: 1 reads it as grey, 3 with its colours.
-        x_range: stored values that become 0 and 1; None as in `rgbx.data.files.to_unit`.
+        x_range: stored values that become 0 and 1; None as in `rgbx.data.decoding.files.to_unit`.
         x_invalid: stored values that mean "no measurement" and do not set the scale of an image
-            without `x_range`; None as in `rgbx.data.files.to_unit`.
+            without `x_range`; None as in `rgbx.data.decoding.files.to_unit`.
         invert_depth: turn x round (1 - x) once it is in [0, 1].
         binary: masks are two-class pictures to be thresholded, not class ids.
         soft_masks: training masks keep their grey borders, float32 in [0, 1] (needs `binary`).

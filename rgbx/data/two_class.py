@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rgbx.data.parts import join_sets
-from rgbx.data.records import Scan, held_out
 from rgbx.data.saliency import SaliencyDataModule
+from rgbx.data.splits.folders import join_sets
+from rgbx.data.splits.records import Scan, held_out
 
 __all__ = ["TwoClassDataModule"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import rgbx
 from rgbx.export.part import Part
-from rgbx.models import PromptableModule, RGBXModule, SemanticModule
+from rgbx.tasks import PromptableModule, RGBXModule, SemanticModule
 
 __all__ = ["about"]
 

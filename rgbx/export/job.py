@@ -19,7 +19,7 @@ from rgbx.export.graph import read_torch, trace, write_torch
 from rgbx.export.onnx_file import MIN_OPSET, check_opset, read_onnx, write_onnx
 from rgbx.export.part import Part, Port
 from rgbx.export.parts import parts_of
-from rgbx.models import RGBXModule
+from rgbx.tasks import RGBXModule
 
 __all__ = ["Exported", "Format", "export", "part_paths"]
 

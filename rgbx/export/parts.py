@@ -11,7 +11,8 @@ from rgbx.errors import RGBXError
 from rgbx.export.part import RGB, Part, Port, Sizes
 from rgbx.export.pictures import pictures
 from rgbx.export.prompted import prompted_parts
-from rgbx.models import PromptableModule, RGBXModule, SaliencyModule, SemanticModule, StableSAM
+from rgbx.models import StableSAM
+from rgbx.tasks import PromptableModule, RGBXModule, SaliencyModule, SemanticModule
 
 __all__ = ["parts_of"]
 

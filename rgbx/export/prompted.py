@@ -5,10 +5,10 @@ from torch import Generator, Tensor
 
 from rgbx.export.part import RGB, Part, Port, Sizes
 from rgbx.export.pictures import clicks, coarse_masks, pictures
-from rgbx.models.base import resize
 from rgbx.models.stable_sam.graph import click_prompts, cut
 from rgbx.models.stable_sam.network import StableSAMNetwork
 from rgbx.prompts import Prompt
+from rgbx.tasks.base import resize
 
 __all__ = ["prompted_parts"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rgbx.curves import Panel, draw_curves
 from rgbx.disk import whole_file
 from rgbx.optim.surgery import conflict_share, cosine
+from rgbx.visualization.curves import Panel, draw_curves
 
 __all__ = ["SurgeryHistory", "surgery_statistics"]
 

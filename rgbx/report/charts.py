@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgbx.curves import Panel
 from rgbx.report.find import Tested
 from rgbx.report.lines import cut_off, read_lines
 from rgbx.report.svg import line_chart
 from rgbx.report.training import Log
 from rgbx.results.protocols import Place, by_protocol
+from rgbx.visualization.curves import Panel
 
 __all__ = ["Charts", "surgery_charts", "threshold_charts", "training_charts"]
 

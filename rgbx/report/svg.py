@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from rgbx.curves import Panel
+from rgbx.visualization.curves import Panel
 
 __all__ = ["line_chart", "thinned"]
 

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 import rgbx.models
-from rgbx.cli.ablation_file import AblationRow, read_ablation, slug
-from rgbx.cli.ablation_job import Job, logger_overlay
-from rgbx.cli.ablation_state import RowFolder
-from rgbx.cli.parsed import parse_fit
+from rgbx.cli.config.parsed import parse_fit
+from rgbx.jobs.ablation.file import AblationRow, read_ablation, slug
+from rgbx.jobs.ablation.job import Job, logger_overlay
+from rgbx.jobs.ablation.state import RowFolder
 from rgbx.results import load_published, tables_named
 from tests.cli.conftest import CONFIGS, tiny
 
@@ -329,7 +329,7 @@ def test_a_row_that_another_process_holds_is_waited_for(rgbx, tmp_path, monkeypa
     folder, gate = RowFolder(tmp_path / "row"), tmp_path / "gate"
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from rgbx.cli.ablation_state import RowFolder\n"
+        "from rgbx.jobs.ablation.state import RowFolder\n"
         "with RowFolder(Path(sys.argv[1])).lock('r'):\n"
         "    print('held', flush=True)\n"
         "    while not Path(sys.argv[2]).exists(): time.sleep(0.02)\n"

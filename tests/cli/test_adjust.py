@@ -7,8 +7,8 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from rgbx.cli import lightning as command
-from rgbx.cli.adjust import whole_numbers_first
-from rgbx.cli.parsed import parse_fit
+from rgbx.cli.config.adjust import whole_numbers_first
+from rgbx.cli.config.parsed import parse_fit
 from tests.cli.conftest import CONFIGS
 
 CONFIG = str(CONFIGS / "demo/tasseg_mfnet.yaml")

@@ -6,10 +6,10 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
-from rgbx.cli.attention import explain
-from rgbx.cli.attention_picture import CELL, Explanation, attention_picture
-from rgbx.cli.image import BatchImage, images_of, splits_of
-from rgbx.cli.prompted import first_prompt
+from rgbx.callbacks.attention import explain
+from rgbx.callbacks.attention_figure import CELL, Explanation, attention_picture
+from rgbx.callbacks.image import BatchImage, images_of, splits_of
+from rgbx.callbacks.prompted import first_prompt
 from rgbx.data import HQSeg44K, PromptFolder
 from rgbx.errors import RGBXError
 from rgbx.models import StableSAM

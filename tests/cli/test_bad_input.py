@@ -232,7 +232,7 @@ def test_other_options_than_the_checkpoints(fails, checkpoint, mfnet_root):
 LIMIT = """
 import resource, signal, sys, torch
 from rgbx.errors import RGBXError
-from rgbx.models.checkpoint import AtomicCheckpointIO
+from rgbx.checkpoints.trained import AtomicCheckpointIO
 io, path = AtomicCheckpointIO(), sys.argv[1]
 io.save_checkpoint({"value": torch.zeros(10)}, path)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

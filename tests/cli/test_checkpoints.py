@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from rgbx.checkpoints.trained import AtomicCheckpointIO
 from rgbx.cli import run
 from rgbx.errors import WeightsError
 from rgbx.models import SAMSOD, TASeg
-from rgbx.models.checkpoint import AtomicCheckpointIO
 from tests.cli.conftest import tiny
 
 CONFIG = "tasseg_mfnet.yaml"

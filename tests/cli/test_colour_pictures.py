@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from rgbx.cli.dense import DenseOutputs
-from rgbx.cli.image import BatchImage
-from rgbx.cli.report import _result
+from rgbx.callbacks.dense import DenseOutputs
+from rgbx.callbacks.image import BatchImage
+from rgbx.callbacks.test_report import _result
 from rgbx.data import FolderRGBX, collate
-from rgbx.models.base import RGBXModule
+from rgbx.tasks.base import RGBXModule
 from tests.cli.conftest import write_checkpoint
 
 COLOUR = np.stack(np.broadcast_arrays(np.arange(60) * 4, np.arange(40)[:, None] * 6, 90), 2)

@@ -5,8 +5,8 @@ import os
 import pytest
 import yaml
 
-from rgbx.cli.config_file import KEYS, read_config
-from rgbx.cli.parsed import parse_fit
+from rgbx.cli.config.config_file import KEYS, read_config
+from rgbx.cli.config.parsed import parse_fit
 from rgbx.errors import RGBXError
 from tests.cli.conftest import CONFIGS, tiny, write_checkpoint
 

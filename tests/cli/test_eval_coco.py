@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rgbx.cli.coco import evaluate
-from rgbx.cli.promptable import data_colours
+from rgbx.cli.config.promptable import data_colours
 from rgbx.errors import DataError, RGBXError
 from rgbx.metrics.coco_files import SGINW, CocoInstances
-from rgbx.models.promptable import PromptableModule
 from rgbx.optim.schedules import Constant
 from rgbx.prompts import KINDS, Prompt
 from rgbx.results import read_result
+from rgbx.tasks.coco import evaluate
+from rgbx.tasks.promptable import PromptableModule
 from tests.cli.conftest import CONFIGS
 
 RANGES = [(0.5, 0.6), (0.6, 0.7)]

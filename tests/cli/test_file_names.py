@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 
-from rgbx.cli.per_image import ImageRecorder
-from rgbx.cli.predictions import NAMES, PredictionWriter
+from rgbx.callbacks.per_image import ImageRecorder
+from rgbx.callbacks.predictions import NAMES, PredictionWriter
 from rgbx.data import FolderRGBX, MFNet, PromptFolder
 from rgbx.data.file_names import file_names
-from rgbx.data.records import Record
+from rgbx.data.splits.records import Record
 from rgbx.models import StableSAM, TASeg
 from rgbx.report.find import Tested
 from rgbx.report.images import read_images

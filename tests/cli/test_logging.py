@@ -18,9 +18,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rgbx.cli.logged_pictures import IMAGES, ValidationPictures
-from rgbx.cli.parsed import parse_fit
-from rgbx.cli.run_loggers import arrange_loggers, own_wandb_run, wandb_beside
+from rgbx.callbacks.run_loggers import arrange_loggers, own_wandb_run, wandb_beside
+from rgbx.callbacks.validation_images import IMAGES, ValidationPictures
+from rgbx.cli.config.parsed import parse_fit
 from rgbx.errors import RGBXError
 from rgbx.models import SAMSOD
 from tests.cli.conftest import CONFIGS, tiny

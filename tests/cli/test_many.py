@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rgbx.cli.prompted import flatten, prompt_colours, prompt_palette
+from rgbx.callbacks.prompted import flatten, prompt_colours, prompt_palette
 from rgbx.data import FolderRGBX
 from rgbx.errors import RGBXError
-from rgbx.pictures import overlay
+from rgbx.visualization.drawing import overlay
 
 
 @pytest.mark.parametrize("count", [1, 254, 255, 256, 600])

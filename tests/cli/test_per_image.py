@@ -9,8 +9,8 @@ import pytest
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from rgbx.cli.per_image import ImageRecorder
-from rgbx.cli.predictions import PredictionWriter
+from rgbx.callbacks.per_image import ImageRecorder
+from rgbx.callbacks.predictions import PredictionWriter
 from rgbx.data import VT5000, HQSeg44K, MFNet
 from rgbx.models import SAMSOD, StableSAM, TASeg
 from tests.report.made import picture

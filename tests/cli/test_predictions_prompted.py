@@ -10,12 +10,12 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from rgbx.cli.frame import Frame
-from rgbx.cli.predictions import PredictionWriter
-from rgbx.cli.prompted import COLOURS, PROMPT, flatten, prompt_colours
+from rgbx.callbacks.frame import Frame
+from rgbx.callbacks.predictions import PredictionWriter
+from rgbx.callbacks.prompted import COLOURS, PROMPT, flatten, prompt_colours
 from rgbx.data import PromptFolder
-from rgbx.models.base import RGBXModule
 from rgbx.optim.schedules import Constant
+from rgbx.tasks.base import RGBXModule
 
 NETWORK = (64, 64)
 SIZES = {"1#Bag#2 x": (40, 60), "day/0001": (96, 48)}

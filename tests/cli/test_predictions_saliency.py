@@ -11,12 +11,12 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from rgbx.cli.predictions import PredictionWriter
-from rgbx.cli.report import report_test
+from rgbx.callbacks.predictions import PredictionWriter
+from rgbx.callbacks.test_report import report_test
 from rgbx.data import VT5000
-from rgbx.models.base import RGBXModule
 from rgbx.optim.schedules import Constant
-from rgbx.pictures import heat
+from rgbx.tasks.base import RGBXModule
+from rgbx.visualization.drawing import heat
 from tests.cli.conftest import write_checkpoint
 
 SIZES = {"VT5000": [(40, 60), (64, 48)], "VT821": [(50, 50), (33, 71), (48, 64)]}

@@ -8,16 +8,16 @@ import warnings
 import pytest
 import torch
 
-from rgbx.cli import measured as measuring
-from rgbx.cli.answer import answer, made_up
-from rgbx.cli.built import Built
-from rgbx.cli.cost_table import Costs, cost_table, rounded
-from rgbx.cli.measured import Measured, Request, measured
+from rgbx.checkpoints.load import load_checkpoint
+from rgbx.cli.config.built import Built
 from rgbx.cli.profile import _operations, _what
 from rgbx.errors import RGBXError
-from rgbx.models.checkpoint_load import load_checkpoint
-from rgbx.profile import Operations
+from rgbx.profile import measured as measuring
+from rgbx.profile.cost_table import Costs, cost_table, rounded
+from rgbx.profile.costs import Operations
+from rgbx.profile.measured import Measured, Request, measured
 from rgbx.results import load_published
+from rgbx.tasks.answer import answer, made_up
 from tests.cli.conftest import CONFIGS
 from tests.cli.killed import killed
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rgbx.cli import run_folder
-from rgbx.cli.run_folder import VERSION_VARIABLE, own_run_folder, reserve_version
+from rgbx.callbacks import run_folder
+from rgbx.callbacks.run_folder import VERSION_VARIABLE, own_run_folder, reserve_version
 from rgbx.errors import RGBXError
 
 

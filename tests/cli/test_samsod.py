@@ -245,7 +245,7 @@ SGD += ["--model.optimizer.init_args.lr", "0.05"]
 @pytest.fixture(scope="module")
 def many_root(tmp_path_factory):
     """32 training scenes: 4 global batches of 8."""
-    from rgbx.data.synthetic import write_vt5000
+    from rgbx.data.synthetic.layouts import write_vt5000
 
     root = tmp_path_factory.mktemp("data") / "RGBT"
     write_vt5000(root, counts={"train": 32, "test": 2}, size=(64, 96), seed=1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rgbx.cli import ablate, ablation_run
-from rgbx.cli.sweep_child import run_child
+from rgbx.jobs.sweep.child import run_child
 from tests.cli.conftest import tiny
 
 #: two batches an epoch; signals come after the second batch of the second epoch

@@ -15,11 +15,11 @@ import torch.utils.tensorboard  # once, for all forked trials
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from rgbx.cli import sweep_trial
-from rgbx.cli.parsed import parse_fit
-from rgbx.cli.sweep_check import check_sweep, devices_of
+from rgbx.cli.config.parsed import parse_fit
 from rgbx.errors import RGBXError
-from rgbx.sweep import read_command, read_sweep
+from rgbx.jobs.sweep import read_command, read_sweep
+from rgbx.jobs.sweep import trial as sweep_trial
+from rgbx.jobs.sweep.check import check_sweep, devices_of
 from tests.cli.conftest import CONFIGS, tiny
 
 SWEEPS = sorted(p.name for p in (CONFIGS / "sweeps").glob("*.yaml"))
@@ -288,9 +288,9 @@ class Forked:
             os.dup2(stderr.fileno(), 2)
             sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115
             os.environ.update(env)
-            from rgbx.cli.sweep_child import run_child
+            from rgbx.jobs.sweep.child import run_child
 
-            at = argv.index("rgbx.cli.sweep_child") + 1
+            at = argv.index("rgbx.jobs.sweep.child") + 1
             status = run_child(Path(argv[at]), argv[at + 1 :])
         finally:
             sys.stdout.flush()
@@ -385,6 +385,6 @@ def test_a_grid_notes_the_trial_that_fails(
     assert not (output / "importance.png").exists()
 
     with pytest.raises(RGBXError, match="was begun with another options"):
-        from rgbx.sweep.study import SweepStudy
+        from rgbx.jobs.sweep.study import SweepStudy
 
         SweepStudy(output / "sweep.db", read_sweep(file), {"options": []}, 0)

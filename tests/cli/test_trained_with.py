@@ -12,16 +12,17 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from rgbx.cli import measured, run
-from rgbx.cli.built import Built
-from rgbx.cli.coco import CocoScores
+from rgbx.cli.config.built import Built
+from rgbx.cli.config.given import given_options
 from rgbx.cli.export_facts import facts_of
-from rgbx.cli.given import given_options
-from rgbx.cli.measured import Request
 from rgbx.data import COD, PST900, VT5000, FolderRGBX
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import WeightsError
 from rgbx.models import SAMSOD
+from rgbx.profile import measured
+from rgbx.profile.costs import run
+from rgbx.profile.measured import Request
+from rgbx.tasks.coco import CocoScores
 from tests.cli.conftest import CONFIGS, tiny
 from tests.cli.test_eval_coco import squares
 
@@ -136,7 +137,7 @@ def test_prompts_are_answered_on_images_as_in_training(rgbx, prompted):
 def test_coco_instances_are_seen_as_in_training(rgbx, prompted, monkeypatch):
     checkpoint, _ = prompted
     seen = []
-    monkeypatch.setattr("rgbx.cli.coco.evaluate", lambda *given: seen.append(given[3:]) or SCORES)
+    monkeypatch.setattr("rgbx.tasks.coco.evaluate", lambda *given: seen.append(given[3:]) or SCORES)
     file = squares(Path("coco"))
     argv = ["eval-coco", "--model", "StableSAM", "--model.encoder", "tiny", "--device", "cpu"]
     argv += ["--annotations", file, "--images", "coco", "--ckpt_path", checkpoint, "--output", "o"]

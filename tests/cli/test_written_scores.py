@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from rgbx.cli.predictions import PredictionWriter
+from rgbx.callbacks.predictions import PredictionWriter
 from rgbx.data import ISTD, VT5000, HQSeg44K, KvasirSEG, MFNet
 from rgbx.models import MCASAM, SAMSOD, StableSAM, TASeg
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rgbx.data import HQSeg44K, MFNet, PromptFolder
-from rgbx.data.blank import blanked
+from rgbx.data.transforms.blank import blanked
 
 OPTIONS = {"size": (32, 48), "num_workers": 0}
 

@@ -10,7 +10,7 @@ from PIL import Image
 from rgbx.cli import run
 from rgbx.cli.check_data import main
 from rgbx.data import FolderRGBX, MFNet
-from rgbx.data.check import check
+from rgbx.data.checks.check import check
 from rgbx.errors import RGBXError
 
 

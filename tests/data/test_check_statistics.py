@@ -9,8 +9,8 @@ from PIL import Image
 
 from rgbx.cli.check_data import main
 from rgbx.data import FolderRGBX, MFNet
-from rgbx.data.check import check
-from rgbx.data.split_statistics import Moments
+from rgbx.data.checks.check import check
+from rgbx.data.checks.split_statistics import Moments
 from rgbx.errors import UsageError
 
 # UniRGB-IR's configuration for MFNet: its weights, and the shares of which they are made

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from rgbx.data import COD
-from rgbx.data.cod import _is_black
-from rgbx.data.records import Record
+from rgbx.data.datasets.cod import _is_black
+from rgbx.data.splits.records import Record
 from rgbx.errors import DataError, RGBXError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*are usual")

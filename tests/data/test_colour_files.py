@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rgbx.data.colour import read_colour
-from rgbx.data.files import SampleError, probe, read_grey, read_raw, read_rgb
+from rgbx.data.decoding.colour import read_colour
+from rgbx.data.decoding.files import SampleError, probe, read_grey, read_raw, read_rgb
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (24, 36, 3), np.uint8)

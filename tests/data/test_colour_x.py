@@ -8,16 +8,16 @@ import torch
 from PIL import Image, ImageEnhance
 
 from rgbx.data import VT5000, FolderRGBX, MFNet
-from rgbx.data.colour import read_colour
-from rgbx.data.enhance import draw_factors, enhance_grey, enhance_x
-from rgbx.data.files import SampleError
-from rgbx.data.transforms import (
+from rgbx.data.decoding.colour import read_colour
+from rgbx.data.decoding.files import SampleError
+from rgbx.data.transforms.augment import (
     EvalTransform,
     Raw,
     Statistics,
     TrainTransform,
     resize_image,
 )
+from rgbx.data.transforms.enhance import draw_factors, enhance_grey, enhance_x
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (24, 36, 3), np.uint8)

@@ -3,8 +3,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from rgbx.data import VT5000, MFNet
-from rgbx.data.enhance import RANGES, draw_factors, enhance_grey, enhance_rgb
-from rgbx.data.transforms import Raw, Statistics, TrainTransform
+from rgbx.data.transforms.augment import Raw, Statistics, TrainTransform
+from rgbx.data.transforms.enhance import RANGES, draw_factors, enhance_grey, enhance_rgb
 
 PLAIN = Statistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.0, 1.0)
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pytest
 
 from rgbx.cli.check_data import main
 from rgbx.data import COD, ISTD, NEURSDDS, VT5000, FolderRGBX, HQSeg44K, PromptFolder
-from rgbx.data.check import check
+from rgbx.data.checks.check import check
 from rgbx.errors import DataError, RGBXError
 
 CLASSES = ["background", "car", "person"]

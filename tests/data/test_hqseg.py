@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from rgbx.data import HQSeg44K, collate
-from rgbx.data.files import SampleError
+from rgbx.data.decoding.files import SampleError
 from rgbx.errors import DataError, RGBXError
 from rgbx.prompts import PromptMixture, evaluation_prompts
 

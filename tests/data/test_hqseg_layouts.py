@@ -5,7 +5,7 @@ import pytest
 
 from rgbx.cli.check_data import main as check_data
 from rgbx.data import HQSeg44K
-from rgbx.data.hqseg_folders import TEST, TRAIN
+from rgbx.data.datasets.hqseg_folders import TEST, TRAIN
 from rgbx.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*are usual:UserWarning")

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rgbx.data.files import (
+from rgbx.data.decoding.files import (
     SampleError,
     probe,
     read_binary,

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from rgbx.data import ISTD
-from rgbx.data.istd import scene_of
+from rgbx.data.datasets.istd import scene_of
 from rgbx.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*are usual")

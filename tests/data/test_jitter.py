@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rgbx.data.jitter import LargeScaleJitter
-from rgbx.data.transforms import Raw, Statistics
+from rgbx.data.transforms.augment import Raw, Statistics
+from rgbx.data.transforms.jitter import LargeScaleJitter
 
 STATISTICS = Statistics((0.5,) * 3, (0.25,) * 3, 0, 1)
 

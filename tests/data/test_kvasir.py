@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from rgbx.data import KvasirSEG
-from rgbx.data.kvasir_split import divide_by_hash
+from rgbx.data.datasets.kvasir_split import divide_by_hash
 from rgbx.errors import DataError, RGBXError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*are usual")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rgbx.data import MFNet
-from rgbx.data.kvasir_split import read_division
-from rgbx.data.lists import read_list
+from rgbx.data.datasets.kvasir_split import read_division
+from rgbx.data.splits.lists import read_list
 from rgbx.errors import DataError
 from rgbx.prompts import read_prompts
 

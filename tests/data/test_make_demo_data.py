@@ -2,7 +2,7 @@ import pytest
 
 from rgbx.cli.make_demo_data import main
 from rgbx.data import NEURSDDS, PST900, VT5000, FolderRGBX, HQSeg44K, MFNet, RGBDSaliency
-from rgbx.data.synthetic import FOLDER_CLASSES
+from rgbx.data.synthetic.layouts import FOLDER_CLASSES
 from rgbx.errors import DataError, RGBXError
 
 COUNTS = ["--train", "4", "--val", "2", "--test", "2", "--size", "32", "48"]

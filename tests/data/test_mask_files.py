@@ -10,8 +10,8 @@ from PIL import Image
 
 from rgbx.cli.check_data import main
 from rgbx.data import VT5000, FolderRGBX
-from rgbx.data.check import check
-from rgbx.data.files import SampleError, read_binary, read_ids, read_soft
+from rgbx.data.checks.check import check
+from rgbx.data.decoding.files import SampleError, read_binary, read_ids, read_soft
 from rgbx.metrics import SaliencyScores
 from rgbx.prompts import foreground
 

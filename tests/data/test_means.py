@@ -7,7 +7,7 @@ from PIL import Image
 
 from rgbx.cli.check_data import main
 from rgbx.data import HQSeg44K, MFNet, RGBDSaliency
-from rgbx.data.transforms import EvalTransform, Raw, Statistics
+from rgbx.data.transforms.augment import EvalTransform, Raw, Statistics
 from rgbx.errors import RGBXError
 
 # UniRGB-IR's for MFNet, on the scale of 255

@@ -7,9 +7,9 @@ import tifffile
 from PIL import Image
 
 from rgbx.data import NEURSDDS
-from rgbx.data.rails import make_rail
-from rgbx.data.records import seeded_split
-from rgbx.data.siblings import families, name_family, thumbnail
+from rgbx.data.splits.records import seeded_split
+from rgbx.data.splits.siblings import families, name_family, thumbnail
+from rgbx.data.synthetic.rails import make_rail
 from rgbx.errors import DataError
 
 
@@ -137,7 +137,7 @@ def test_siblings_are_never_in_both_parts(neu_rsdds_root, seed):
 def test_pictures_are_read_once_for_their_families(neu_rsdds_root, monkeypatch):
     data = module(neu_rsdds_root)
     first = names(data, "train")
-    monkeypatch.setattr("rgbx.data.siblings._read_thumbnail", None)
+    monkeypatch.setattr("rgbx.data.splits.siblings._read_thumbnail", None)
     assert len(names(data, "val")) == 4 and names(data, "train") == first
 
 

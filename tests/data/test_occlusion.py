@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rgbx.data.occlusion import occlude, paste
-from rgbx.data.transforms import Raw
+from rgbx.data.transforms.augment import Raw
+from rgbx.data.transforms.occlusion import occlude, paste
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (90, 90, 90)
 SOFT = np.float32(128 / 255)

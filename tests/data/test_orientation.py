@@ -10,8 +10,8 @@ from PIL import Image
 
 from rgbx.cli.check_data import main
 from rgbx.data import FolderRGBX
-from rgbx.data.colour import read_colour
-from rgbx.data.files import (
+from rgbx.data.decoding.colour import read_colour
+from rgbx.data.decoding.files import (
     SampleError,
     look,
     probe,

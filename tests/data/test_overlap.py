@@ -8,9 +8,9 @@ from PIL import Image
 
 from rgbx.cli.check_data import main
 from rgbx.data import COD, FolderRGBX
-from rgbx.data.check import check
-from rgbx.data.overlap import shared_images
-from rgbx.data.records import Record
+from rgbx.data.checks.check import check
+from rgbx.data.checks.overlap import shared_images
+from rgbx.data.splits.records import Record
 
 CLASSES = ["a", "b", "c"]
 

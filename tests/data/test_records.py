@@ -1,6 +1,6 @@
 import pytest
 
-from rgbx.data.records import find_folder, index_images, pair, read_list, seeded_split
+from rgbx.data.splits.records import find_folder, index_images, pair, read_list, seeded_split
 from rgbx.errors import DataError
 
 

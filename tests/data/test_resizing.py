@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from rgbx.data import VT5000, FolderRGBX
-from rgbx.data.normalise import Raw, Statistics
-from rgbx.data.transforms import EvalTransform, TrainTransform
+from rgbx.data.transforms.augment import EvalTransform, TrainTransform
+from rgbx.data.transforms.normalise import Raw, Statistics
 from rgbx.errors import RGBXError
 
 PLAIN = Statistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.0, 1.0)

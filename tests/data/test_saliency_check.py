@@ -8,7 +8,7 @@ from PIL import Image
 
 from rgbx.cli.check_data import main
 from rgbx.data import NEURSDDS, VT5000
-from rgbx.data.check import check
+from rgbx.data.checks.check import check
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgbx.data.rails import make_rail
-from rgbx.data.scenes import SALIENT, SALIENT_DEPTH, STREET, TUNNEL, make_scene
-from rgbx.data.shapes import SHAPES
-from rgbx.data.synthetic import WRITERS, write_mfnet
+from rgbx.data.synthetic.layouts import WRITERS, write_mfnet
+from rgbx.data.synthetic.rails import make_rail
+from rgbx.data.synthetic.scenes import SALIENT, SALIENT_DEPTH, STREET, TUNNEL, make_scene
+from rgbx.data.synthetic.shapes import SHAPES
 
 SIZE = (96, 128)
 

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from rgbx.data import VT5000
-from rgbx.data.files import SampleError
-from rgbx.data.scribbles import find_scribbles, read_scribble
-from rgbx.data.synthetic_saliency import write_scribbles
+from rgbx.data.decoding.files import SampleError
+from rgbx.data.decoding.scribbles import find_scribbles, read_scribble
+from rgbx.data.synthetic.saliency import write_scribbles
 from rgbx.errors import DataError
 
 GT = np.array([[255, 255, 0, 0], [0, 255, 0, 0]], np.uint8)

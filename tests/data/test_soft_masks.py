@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from rgbx.data import VT5000, FolderRGBX
-from rgbx.data.files import read_soft
-from rgbx.data.transforms import Raw, Statistics, TrainTransform, resize_soft
+from rgbx.data.decoding.files import read_soft
+from rgbx.data.transforms.augment import Raw, Statistics, TrainTransform, resize_soft
 from rgbx.errors import RGBXError
 
 PLAIN = Statistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.0, 1.0)

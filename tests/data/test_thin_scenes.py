@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rgbx.data.synthetic import write_hqseg
-from rgbx.data.synthetic_prompts import make_thin_scene
-from rgbx.data.thin_shapes import THIN_SHAPES
+from rgbx.data.synthetic.layouts import write_hqseg
+from rgbx.data.synthetic.prompts import make_thin_scene
+from rgbx.data.synthetic.thin_shapes import THIN_SHAPES
 from rgbx.prompts import foreground, tight_box
 
 
@@ -42,7 +42,7 @@ def test_same_seed_same_files(tmp_path):
 def test_every_shape_fits_into_its_picture(name):
     from PIL import Image, ImageDraw
 
-    from rgbx.data.thin_shapes import Pencil
+    from rgbx.data.synthetic.thin_shapes import Pencil
 
     for seed in range(8):
         page = Image.new("L", (300, 200))

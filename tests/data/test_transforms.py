@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rgbx.data.transforms import (
+from rgbx.data.transforms.augment import (
     EvalTransform,
     Raw,
     Statistics,

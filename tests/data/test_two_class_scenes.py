@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgbx.data.animals import ANIMALS, draw_animal
-from rgbx.data.synthetic import WRITERS
-from rgbx.data.synthetic_camouflage import make_camouflage
-from rgbx.data.synthetic_polyp import make_polyp
-from rgbx.data.synthetic_shadow import add_shadow, make_ground
-from rgbx.data.textures import blend, clouds, draw, grain, paint
+from rgbx.data.synthetic.animals import ANIMALS, draw_animal
+from rgbx.data.synthetic.camouflage import make_camouflage
+from rgbx.data.synthetic.layouts import WRITERS
+from rgbx.data.synthetic.polyp import make_polyp
+from rgbx.data.synthetic.shadow import add_shadow, make_ground
+from rgbx.data.synthetic.textures import blend, clouds, draw, grain, paint
 
 SIZE = (96, 128)
 

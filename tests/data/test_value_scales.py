@@ -7,9 +7,9 @@ import tifffile
 from PIL import Image
 
 from rgbx.data import FolderRGBX, MFNet
-from rgbx.data.check import check
-from rgbx.data.files import SampleError, look, read_grey, read_raw, read_rgb, to_unit
-from rgbx.data.records import Record
+from rgbx.data.checks.check import check
+from rgbx.data.decoding.files import SampleError, look, read_grey, read_raw, read_rgb, to_unit
+from rgbx.data.splits.records import Record
 
 DEPTH = np.linspace(2000, 4000, 96 * 128).reshape(96, 128).astype(np.uint16)
 

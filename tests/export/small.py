@@ -19,9 +19,9 @@ from rgbx.export import parts_of
 from rgbx.export.about import about
 from rgbx.export.graph import trace, write_torch
 from rgbx.export.onnx_file import write_onnx
-from rgbx.models import SaliencyModule
 from rgbx.models.unirgb_ir.build import PRESETS
 from rgbx.optim.schedules import Constant
+from rgbx.tasks import SaliencyModule
 
 SIZE = (64, 96)
 FACTS = {"class_names": ["background", "salient"], "rgb_mean": [0.4, 0.5, 0.6]}

@@ -10,7 +10,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from rgbx.blocks.deformable_core import deformable_attention, sampled_attention
-from rgbx.models import MCASAM, SAMSOD, RGBXModule, TASeg, UniRGBIRSaliency, UniRGBIRSemantic
+from rgbx.models import MCASAM, SAMSOD, TASeg, UniRGBIRSaliency, UniRGBIRSemantic
+from rgbx.tasks import RGBXModule
 from tests.export.small import (
     SIZE,
     answer,

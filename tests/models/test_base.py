@@ -8,9 +8,9 @@ from rgbx.backbones.weights import Weights
 from rgbx.data import MFNet
 from rgbx.errors import RGBXError
 from rgbx.models import TASeg
-from rgbx.models.base import as_weights
 from rgbx.optim.schedules import Constant
 from rgbx.optim.seeds import mix_seeds
+from rgbx.tasks.base import as_weights
 
 
 def test_a_sample_without_x_is_refused_unless_the_model_is_rgb_only():

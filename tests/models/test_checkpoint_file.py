@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from rgbx.checkpoints.file import read_checkpoint
 from rgbx.errors import WeightsError
-from rgbx.models.checkpoint_file import read_checkpoint
 
 
 def whole() -> dict[str, Any]:

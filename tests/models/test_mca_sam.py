@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rgbx.backbones.sam import SAM_PRESETS, build_sam
+from rgbx.checkpoints.trained import keep_trained
 from rgbx.errors import RGBXError
 from rgbx.models import MCASAM
-from rgbx.models.checkpoint import keep_trained
 from rgbx.models.mca_sam import contrast, high_pass, module
 from rgbx.models.mca_sam.features import removed_half_side
 from rgbx.models.mca_sam.watch import Watch

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 from rgbx.data.dataset import collate
 from rgbx.errors import RGBXError
 from rgbx.metrics import OverlapScores, SaliencyScores, ShadowScores
-from rgbx.models.map_evaluation import MapEvaluator, MapScoring
-from rgbx.models.saliency import SaliencyModule
 from rgbx.optim.schedules import Constant
+from rgbx.tasks.map_evaluation import MapEvaluator, MapScoring
+from rgbx.tasks.saliency import SaliencyModule
 
 SIZE = (16, 24)  # of the network's input
 SALIENCY = tuple(SaliencyScores().protocol())

@@ -8,15 +8,15 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch.utils.data import DataLoader
 
-from rgbx.data.normalise import Statistics
+from rgbx.data.transforms.normalise import Statistics
 from rgbx.errors import RGBXError, WeightsError
+from rgbx.losses.scribbles import edge_aware_smoothness, local_saliency_coherence, luminance
 from rgbx.models import SAMSOD
-from rgbx.models.base import resize
-from rgbx.models.saliency import saliency_loss
 from rgbx.models.samsod.unlabelled import UnlabelledTerms
 from rgbx.optim import GroupedGradients, Sum
 from rgbx.results import load_published
-from rgbx.scribble_losses import edge_aware_smoothness, local_saliency_coherence, luminance
+from rgbx.tasks.base import resize
+from rgbx.tasks.saliency import saliency_loss
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from rgbx.checkpoints.trained import frozen_keys
 from rgbx.cli.weights import main
 from rgbx.errors import UsageError, WeightsError
 from rgbx.models import SAMSOD
-from rgbx.models.checkpoint import frozen_keys
 from rgbx.models.samsod.convert import Conversion, convert_released, match_released
 from tests.models.samsod_released import Released
 

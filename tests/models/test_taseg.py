@@ -8,9 +8,9 @@ from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 
 from rgbx.backbones.clip_text import build_clip_text
 from rgbx.backbones.sam import SAM_PRESETS, build_sam
+from rgbx.checkpoints.trained import keep_trained
 from rgbx.errors import RGBXError
 from rgbx.models import TASeg
-from rgbx.models.checkpoint import keep_trained
 from rgbx.models.taseg.decoder import TextAttention
 from rgbx.models.taseg.network import dffm_default_width
 

@@ -6,9 +6,9 @@ import warnings
 import pytest
 import torch
 
+from rgbx.checkpoints.trained_with import compare_arguments, compare_input
 from rgbx.errors import RGBXError, WeightsError
 from rgbx.models import MCASAM, SAMSOD, StableSAM, TASeg, UniRGBIRSaliency, UniRGBIRSemantic
-from rgbx.models.trained_with import compare_arguments, compare_input
 
 TWO = {"num_classes": 2, "class_names": ["zebra", "tractor"]}
 NAMES = ["candle", "harbour"]

@@ -11,9 +11,9 @@ from rgbx.data import MFNet
 from rgbx.errors import RGBXError
 from rgbx.losses import binary_cross_entropy, iou, ssim, weighted_cross_entropy
 from rgbx.models import SAMSOD, TASeg, UniRGBIRSaliency, UniRGBIRSemantic
-from rgbx.models.base import resize
 from rgbx.models.unirgb_ir.class_weights import enet_weights
 from rgbx.models.unirgb_ir.network import at_input_size
+from rgbx.tasks.base import resize
 
 pytestmark = pytest.mark.filterwarnings("ignore:UniRGB-IR tiny starts")
 OFFICIAL = (  # class weights in the authors' MFNet configuration

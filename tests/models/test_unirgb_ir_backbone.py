@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from rgbx.blocks.deformable import reference_points
+from rgbx.checkpoints.trained import frozen_keys
 from rgbx.errors import RGBXError
-from rgbx.models.checkpoint import frozen_keys
 from rgbx.models.unirgb_ir import UniRGBIRBackbone
 from rgbx.models.unirgb_ir.feature_pool import FeaturePool, MixFusion
 from rgbx.models.unirgb_ir.injector import Injector, UpdateGate

@@ -23,7 +23,7 @@ def result(numbers: dict, **changes) -> TestResult:
         "seed": 0,
         "versions": {"torch": "2.6"},
         "model": ModelRecord("rgbx.models.taseg.module.TASeg", {"encoder": "tiny"}),
-        "data": DataRecord("rgbx.data.mfnet.MFNet", "MFNet", {"test": 4}, CLASSES),
+        "data": DataRecord("rgbx.data.datasets.mfnet.MFNet", "MFNet", {"test": 4}, CLASSES),
         "checkpoint": CheckpointRecord("best.ckpt", "ab" * 32, epoch=4, step=120),
         "protocol": {"miou": "one matrix", "miou_image": "mean over the images"},
         "numbers": numbers,
@@ -76,7 +76,9 @@ def saliency_test(folder: Path, names: tuple[str, ...] = ("a", "b")) -> Path:
         {split: {"all": scores} for split in names},
         paper="samsod",
         model=ModelRecord("rgbx.models.samsod.module.SAMSOD", {}),
-        data=DataRecord("rgbx.data.vt5000.VT5000", "VT", dict.fromkeys(names, 2), ("", "object")),
+        data=DataRecord(
+            "rgbx.data.datasets.vt5000.VT5000", "VT", dict.fromkeys(names, 2), ("", "object")
+        ),
     )
     write(folder / "test.json", made)
     lines = [
@@ -109,7 +111,7 @@ def prompted_test(folder: Path) -> Path:
         {"DIS": {"all": numbers}},
         paper="stable_sam",
         model=ModelRecord("rgbx.models.stable_sam.module.StableSAM", {}),
-        data=DataRecord("rgbx.data.hqseg.HQSeg44K", "HQ", {"DIS": 1}, ("", "object")),
+        data=DataRecord("rgbx.data.datasets.hqseg.HQSeg44K", "HQ", {"DIS": 1}, ("", "object")),
     )
     write(folder / "test.json", made)
     return folder

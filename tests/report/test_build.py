@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_the_previous_page(tmp_path, monkeypatch):
 
 
 def test_a_result_without_numbers_does_not_stop_the_report(tmp_path):
-    data = DataRecord("rgbx.data.mfnet.MFNet", "MFNet", {"test": 4}, ("a", "b", "c"))
+    data = DataRecord("rgbx.data.datasets.mfnet.MFNet", "MFNet", {"test": 4}, ("a", "b", "c"))
     test = semantic_test(tmp_path / "r", numbers={"test": {"all": {}}}, classes={}, data=data)
     _, reader, notes = page(tmp_path, test)
     assert "gallery" in reader.ids and any("There are no scores" in note for note in notes)

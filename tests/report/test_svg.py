@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from rgbx.curves import Panel
 from rgbx.report.svg import line_chart, thinned
+from rgbx.visualization.curves import Panel
 
 
 def drawn(panel: Panel, **options) -> ET.Element:

@@ -21,7 +21,7 @@ def result() -> TestResult:
     return make_result(
         paper="taseg",
         model=ModelRecord("rgbx.models.taseg.module.TASeg", {"encoder": "tiny", "rank": 16}),
-        data=DataRecord("rgbx.data.mfnet.MFNet", "ir_seg_dataset", {"test": 393}, CLASSES),
+        data=DataRecord("rgbx.data.datasets.mfnet.MFNet", "ir_seg_dataset", {"test": 393}, CLASSES),
         checkpoint=CheckpointRecord("best.ckpt", "ab" * 32, epoch=4, step=120),
         scores=evaluator.results(),
         protocol=scores.protocol(),

@@ -37,7 +37,9 @@ def prompted(
         model=ModelRecord(
             "rgbx.models.stable_sam.module.StableSAM", {"encoder": "vit_l", **PLUGIN, **arguments}
         ),
-        data=DataRecord(f"rgbx.data.hqseg.{dataset}", "HQ", dict(sizes), ("background", "object")),
+        data=DataRecord(
+            f"rgbx.data.datasets.hqseg.{dataset}", "HQ", dict(sizes), ("background", "object")
+        ),
         checkpoint=CheckpointRecord("best.ckpt", "ab" * 32, epoch=0, step=1385),
         scores=numbers,
         protocol={

@@ -6,7 +6,6 @@ import pytest
 from rich.console import Console
 
 from rgbx.metrics import OverlapScores, SaliencyScores, ShadowScores
-from rgbx.models.map_evaluation import MapScoring
 from rgbx.results import (
     CheckpointRecord,
     DataRecord,
@@ -23,6 +22,7 @@ from rgbx.results import (
     to_markdown,
     to_terminal,
 )
+from rgbx.tasks.map_evaluation import MapScoring
 
 SALIENCY = (*("S", "maxF", "maxE", "MAE", "meanF", "adpF", "wF", "meanE", "adpE", "IoU", "Dice"),)
 COD = {"CAMO": 250, "CHAMELEON": 76, "COD10K": 2026, "NC4K": 4121}

@@ -5,7 +5,7 @@ import inspect
 import pytest
 import yaml
 
-from rgbx.cli.report import paper_of
+from rgbx.callbacks.test_report import paper_of
 from rgbx.errors import RGBXError
 from rgbx.models.mca_sam import MCASAM
 from rgbx.results import Published, load_published

@@ -61,7 +61,9 @@ def test_a_table_names_the_source_and_claims_no_table_of_the_paper(result, unirg
 
 
 def test_saliency_scores_are_fractions_beside_percent_of_the_same_paper(result, unirgb_ir):
-    data = DataRecord("rgbx.data.vt5000.VT5000", "VT", {"VT821": 821, "VT1000": 9}, ("a", "b"))
+    data = DataRecord(
+        "rgbx.data.datasets.vt5000.VT5000", "VT", {"VT821": 821, "VT1000": 9}, ("a", "b")
+    )
     scores = {name: {"all": {"S": 0.5, "MAE": 0.25}} for name in ("VT821", "VT1000")}
     run = make_result(
         paper="unirgb_ir",

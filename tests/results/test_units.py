@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from rgbx.models.map_evaluation import MapScoring
 from rgbx.report.bars import subset_bars
 from rgbx.results import (
     AblationEntry,
@@ -21,6 +20,7 @@ from rgbx.results import (
     make_result,
     unit_of,
 )
+from rgbx.tasks.map_evaluation import MapScoring
 from tests.results.runs import runs_of, semantic
 
 VALUE = 0.43216

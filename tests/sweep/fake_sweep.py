@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-import rgbx.cli.sweep_trial
-from rgbx.cli.sweep_run import Plan, run_sweep
-from rgbx.sweep import read_command, read_sweep
-from rgbx.sweep.study import SweepStudy
+import rgbx.jobs.sweep.trial
+from rgbx.jobs.sweep import read_command, read_sweep
+from rgbx.jobs.sweep.run import Plan, run_sweep
+from rgbx.jobs.sweep.study import SweepStudy
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_trial.py")))
 
@@ -16,7 +16,7 @@ def fake_sweep(file: Path, output: Path, count: int, workers: int = 1) -> SweepS
     sweep = read_sweep(file)
     command = read_command(sweep)
     study = SweepStudy(output / "sweep.db", sweep, {"parameters": sweep.content["parameters"]}, 0)
-    rgbx.cli.sweep_trial.PROGRAM = FAKE
+    rgbx.jobs.sweep.trial.PROGRAM = FAKE
     run_sweep(Plan(sweep, command, (), output, count, workers), study)
     return study
 

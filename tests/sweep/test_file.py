@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from rgbx.errors import RGBXError
-from rgbx.sweep import EarlyStop, read_command, read_sweep
-from rgbx.sweep.grid import next_combination
+from rgbx.jobs.sweep import EarlyStop, read_command, read_sweep
+from rgbx.jobs.sweep.grid import next_combination
 
 
 def test_distributions_have_the_ends_and_kinds_of_wandb(write):

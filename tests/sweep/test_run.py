@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import rgbx.cli.sweep_trial
-from rgbx.cli.sweep_trial import TrialFolder
+import rgbx.jobs.sweep.trial
 from rgbx.errors import RGBXError
+from rgbx.jobs.sweep.trial import TrialFolder
 from tests.sweep.fake_sweep import FAKE, fake_sweep
 
 
@@ -20,7 +20,7 @@ def processes(monkeypatch):
     """Trials without torch, in processes that find rgbx and these tests."""
     root = Path(__file__).resolve().parents[2]
     monkeypatch.setenv("PYTHONPATH", str(root))
-    monkeypatch.setattr(rgbx.cli.sweep_trial, "PROGRAM", FAKE)
+    monkeypatch.setattr(rgbx.jobs.sweep.trial, "PROGRAM", FAKE)
 
 
 def starts(output: Path) -> dict[int, list[int]]:

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from rgbx.errors import RGBXError
-from rgbx.sweep import read_sweep
-from rgbx.sweep.ranking import draw_importances, ranked, ranking_text, write_ranking
-from rgbx.sweep.study import SweepStudy
-from rgbx.sweep.watch import logged_names, logged_values
+from rgbx.jobs.sweep import read_sweep
+from rgbx.jobs.sweep.ranking import draw_importances, ranked, ranking_text, write_ranking
+from rgbx.jobs.sweep.study import SweepStudy
+from rgbx.jobs.sweep.watch import logged_names, logged_values
 
 LR = {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2}
 

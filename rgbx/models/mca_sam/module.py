@@ -11,17 +11,17 @@ from rgbx.backbones.sam import build_sam
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.losses import balanced_bce, binary_cross_entropy, iou
-from rgbx.models.base import OptimizerFactory, as_weights, resize
-from rgbx.models.image_input import check_rgb
-from rgbx.models.map_evaluation import EvalSize
 from rgbx.models.mca_sam.adaptors import AdaptorInput, Branching
 from rgbx.models.mca_sam.contrast import SampleContrast, TokenContrast, TokenTarget
 from rgbx.models.mca_sam.network import MCASAMNetwork
 from rgbx.models.mca_sam.options import SCORES, Loss, Task, check_options, contrast_layers_of
 from rgbx.models.mca_sam.views import colour_view
 from rgbx.models.mca_sam.watch import Watch, pooling_weights
-from rgbx.models.saliency import SaliencyModule
 from rgbx.optim.schedules import Cosine, Schedule
+from rgbx.tasks.base import OptimizerFactory, as_weights, resize
+from rgbx.tasks.image_input import check_rgb
+from rgbx.tasks.map_evaluation import EvalSize
+from rgbx.tasks.saliency import SaliencyModule
 
 __all__ = ["MCASAM"]
 

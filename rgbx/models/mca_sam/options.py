@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from rgbx.errors import RGBXError
-from rgbx.models.map_evaluation import Family
+from rgbx.tasks.map_evaluation import Family
 
 __all__ = ["SCORES", "Loss", "Task", "check_options", "contrast_layers_of"]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rgbx.backbones.sam2 import VIDEO_PARTS, fitting_preset, sam2_preset
 from rgbx.backbones.weights import Weights, fitting, read_state, refuse_misfit
+from rgbx.checkpoints.trained import AtomicCheckpointIO, identity
 from rgbx.errors import WeightsError
-from rgbx.models.checkpoint import AtomicCheckpointIO, identity
 from rgbx.models.samsod.module import SAMSOD
 
 __all__ = ["Conversion", "convert_released", "match_released"]

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from rgbx.backbones.sam2 import build_sam2
 from rgbx.backbones.weights import Weights
-from rgbx.models.base import OptimizerFactory, as_weights, resize
-from rgbx.models.image_input import check_rgb, check_x
-from rgbx.models.saliency import SaliencyModule, saliency_loss
 from rgbx.models.samsod.network import SAMSODNetwork
 from rgbx.models.samsod.unlabelled import UnlabelledTerms
 from rgbx.optim.gradients import Groups
 from rgbx.optim.manual import GradientSurgery
 from rgbx.optim.schedules import Constant, Schedule
+from rgbx.tasks.base import OptimizerFactory, as_weights, resize
+from rgbx.tasks.image_input import check_rgb, check_x
+from rgbx.tasks.saliency import SaliencyModule, saliency_loss
 
 __all__ = ["SAMSOD"]
 
@@ -48,7 +48,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
             ``Sum``, ``Mean``, a ``torchjd.aggregation.*Weighting`` by class path, or
             ``{class_path: ..., init_args: ...}``; null: one backward pass through the summed loss.
         lsc_weight: weight of the local saliency coherence of each prediction, added to its loss
-            (scribbles; see `rgbx.scribble_losses`). Like the next one it reads the visible image.
+            (scribbles; see `rgbx.losses.scribbles`). Like the next one it reads the visible image.
             0, as in the authors' sum, leaves it out; the authors' earlier scribble code has 1.
         smoothness_weight: the same of the edge-aware smoothness; that code has 0.3.
         accumulate: batches per optimiser step.

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgbx.errors import RGBXError
-from rgbx.models.base import resize
-from rgbx.scribble_losses import edge_aware_smoothness, local_saliency_coherence, luminance
+from rgbx.losses.scribbles import edge_aware_smoothness, local_saliency_coherence, luminance
+from rgbx.tasks.base import resize
 
 __all__ = ["UnlabelledTerms"]
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from rgbx.backbones.vit import ViT
-from rgbx.models.base import resize
 from rgbx.models.stable_sam.network import StableSAMNetwork
 from rgbx.models.stable_sam.prompting import click_tokens
 from rgbx.prompts import Prompt
+from rgbx.tasks.base import resize
 
 __all__ = ["BOX_LABELS", "PADDING", "ClickDecoder", "MaskPromptDecoder", "click_prompts", "cut"]
 

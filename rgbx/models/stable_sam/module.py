@@ -9,16 +9,16 @@ from torch import Tensor
 from rgbx.backbones.sam import build_sam
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
-from rgbx.models.base import OptimizerFactory, as_weights
-from rgbx.models.loss_weights import check_loss_weights
-from rgbx.models.promptable import PromptableModule
+from rgbx.losses.points import POINTS, dense_losses, point_losses
+from rgbx.losses.weights import check_loss_weights
 from rgbx.models.stable_sam.attention import AttentionMap, attention_map
 from rgbx.models.stable_sam.network import StableSAMNetwork, Train
 from rgbx.models.stable_sam.plugin import DspKind, Plugin
 from rgbx.models.stable_sam.sampling import Amp, Border, Init
 from rgbx.optim.schedules import Constant, Schedule
-from rgbx.point_loss import POINTS, dense_losses, point_losses
 from rgbx.prompts import KINDS, MaskScale, Prompt
+from rgbx.tasks.base import OptimizerFactory, as_weights
+from rgbx.tasks.promptable import PromptableModule
 
 __all__ = ["StableSAM"]
 

@@ -11,15 +11,15 @@ from rgbx.backbones.clip_text import clip_text_preset, encode_classes
 from rgbx.backbones.sam import build_sam
 from rgbx.backbones.weights import Weights
 from rgbx.blocks.lora import export_lora, merge_lora
+from rgbx.checkpoints.trained_with import other_arguments
 from rgbx.errors import RGBXError
 from rgbx.losses import cross_entropy, dice
-from rgbx.models.base import OptimizerFactory, as_weights
-from rgbx.models.loss_weights import check_loss_weights
-from rgbx.models.semantic import MFNET_CLASSES, SemanticModule
+from rgbx.losses.weights import check_loss_weights
 from rgbx.models.taseg.decoder import TextAwareDecoder
 from rgbx.models.taseg.network import Fusion, TASegNetwork, build_encoder
-from rgbx.models.trained_with import other_arguments
 from rgbx.optim.schedules import Poly, Schedule
+from rgbx.tasks.base import OptimizerFactory, as_weights
+from rgbx.tasks.semantic import MFNET_CLASSES, SemanticModule
 
 __all__ = ["TASeg"]
 

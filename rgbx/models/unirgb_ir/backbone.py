@@ -13,9 +13,9 @@ from rgbx.backbones.vit_parts import ViTConfig
 from rgbx.blocks.conv import Norm
 from rgbx.blocks.deformable import reference_points
 from rgbx.errors import RGBXError
-from rgbx.models.image_input import check_rgb, check_x
 from rgbx.models.unirgb_ir.feature_pool import FeaturePool
 from rgbx.models.unirgb_ir.injector import Injector, UpdateGate
+from rgbx.tasks.image_input import check_rgb, check_x
 
 __all__ = ["UniRGBIRBackbone"]
 

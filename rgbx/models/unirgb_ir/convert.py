@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rgbx.backbones.weights import Weights, fitting, read_state
+from rgbx.checkpoints.trained import AtomicCheckpointIO
 from rgbx.errors import WeightsError
-from rgbx.models.checkpoint import AtomicCheckpointIO
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 from rgbx.models.unirgb_ir.released import match_released, official_part
 

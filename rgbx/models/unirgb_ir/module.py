@@ -7,9 +7,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from rgbx.errors import RGBXError
-from rgbx.models.base import RGBXModule
-from rgbx.models.image_input import check_rgb, check_x
 from rgbx.models.unirgb_ir.network import UniRGBIRNetwork, at_input_size
+from rgbx.tasks.base import RGBXModule
+from rgbx.tasks.image_input import check_rgb, check_x
 
 __all__ = ["UniRGBIRTask"]
 

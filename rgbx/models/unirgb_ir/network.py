@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from rgbx.backbones.weights import Weights
 from rgbx.blocks.conv import Norm
-from rgbx.models.base import resize
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 from rgbx.models.unirgb_ir.build import build_backbone
 from rgbx.models.unirgb_ir.head import MLAHead
 from rgbx.models.unirgb_ir.neck import MLANeck
+from rgbx.tasks.base import resize
 
 __all__ = ["UniRGBIRNetwork", "at_input_size", "build_network"]
 

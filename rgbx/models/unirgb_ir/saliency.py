@@ -8,12 +8,12 @@ from torch import Tensor
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.losses import binary_cross_entropy, iou, ssim
-from rgbx.models.base import OptimizerFactory, as_weights
-from rgbx.models.loss_weights import check_loss_weights
-from rgbx.models.saliency import IGNORE, SaliencyModule
+from rgbx.losses.weights import check_loss_weights
 from rgbx.models.unirgb_ir.module import UniRGBIRTask
 from rgbx.models.unirgb_ir.network import build_network
 from rgbx.optim.schedules import Poly, Schedule
+from rgbx.tasks.base import OptimizerFactory, as_weights
+from rgbx.tasks.saliency import IGNORE, SaliencyModule
 
 __all__ = ["UniRGBIRSaliency"]
 

@@ -9,12 +9,12 @@ from torch import Tensor
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.losses import weighted_cross_entropy
-from rgbx.models.base import OptimizerFactory, as_weights
-from rgbx.models.semantic import MFNET_CLASSES, SemanticModule
 from rgbx.models.unirgb_ir.class_weights import ClassWeights, enet_weights, given_weights
 from rgbx.models.unirgb_ir.module import UniRGBIRTask
 from rgbx.models.unirgb_ir.network import build_network
 from rgbx.optim.schedules import Poly, Schedule
+from rgbx.tasks.base import OptimizerFactory, as_weights
+from rgbx.tasks.semantic import MFNET_CLASSES, SemanticModule
 
 __all__ = ["UniRGBIRSemantic"]
 

@@ -1,0 +1,1 @@
+"""What watches a run: predictions, per-image scores, validation images, run folder, signals."""

@@ -1,0 +1,78 @@
+"""One image of a batch: where its files go, and what it looked like."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from rgbx.callbacks.frame import Frame
+from rgbx.data.base import RGBXDataModule
+from rgbx.data.decoding.files import read_rgb
+from rgbx.data.promptable import PromptableDataModule
+from rgbx.visualization.sheet import Picture
+
+__all__ = ["BatchImage", "images_of", "splits_of"]
+
+
+@dataclass(frozen=True)
+class BatchImage:
+    """One image that was predicted or tested.
+
+    Attributes:
+        data: what it belongs to.
+        batch: what it came in.
+        index: its place there.
+        split: name of the split, "predict" in prediction.
+        place: name of its files, without suffix, which no other image has; begins with the split
+            where there are several.
+    """
+
+    data: RGBXDataModule
+    batch: Mapping[str, Any]
+    index: int
+    split: str
+    place: str
+
+    def __getitem__(self, key: str) -> Any:
+        """What the batch holds under a key for this image."""
+        return self.batch[key][self.index]
+
+    @cached_property
+    def rgb(self) -> Picture:
+        """The visible picture at its own size, upright, (h,w,3)."""
+        return read_rgb(Path(self["path"]))
+
+    @property
+    def frame(self) -> Frame:
+        """The way from the network's input to the picture, where pictures are not just squashed."""
+        mode = self.data.resize_mode if isinstance(self.data, PromptableDataModule) else "squash"
+        return Frame(self.rgb.shape[:2], self["rgb"].shape[-2:], mode)
+
+
+def images_of(
+    trainer: Trainer, batch: Mapping[str, Any], splits: Sequence[str], position: int = 0
+) -> Iterator[BatchImage]:
+    """The images of a batch.
+
+    Args:
+        trainer: knows the data module.
+        batch: of the split at `position`.
+        splits: names of all splits that are gone through.
+        position: of this one.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, RGBXDataModule)
+    split = splits[position]
+    known = data.file_names(split)
+    for index, (name, path) in enumerate(zip(batch["name"], batch["path"], strict=True)):
+        own = known.get(path, str(name))
+        place = f"{split}/{own}" if len(splits) > 1 else own
+        yield BatchImage(data, batch, index, split, place)
+
+
+def splits_of(trainer: Trainer) -> tuple[str, ...]:
+    """Names of the splits of a test."""
+    return tuple(trainer.datamodule.test_splits)  # type: ignore[attr-defined]

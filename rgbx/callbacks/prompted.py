@@ -1,0 +1,214 @@
+"""Predictions of models that answer prompts: one mask for each."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rgbx.callbacks.dense import write_truth
+from rgbx.callbacks.frame import Frame
+from rgbx.callbacks.image import BatchImage
+from rgbx.disk import write_bytes, write_image
+from rgbx.prompts import Prompt, evaluation_prompts
+from rgbx.visualization.drawing import Colour, draw_prompts, fit, generate_palette, overlay
+from rgbx.visualization.sheet import CELL, Draw, Picture, Row
+
+__all__ = [
+    "PromptedOutputs",
+    "first_prompt",
+    "prompt_colours",
+    "prompt_mask_file",
+    "prompted_row",
+]
+
+COLOURS = 254  # 0 is no mask and 255 would be "ignore"; beyond that colours come again
+LIST = "prompts.json"
+PROMPT: Colour = (255, 150, 0)
+
+
+class PromptedOutputs:
+    """Writes a mask for every prompt, and what belongs to what.
+
+    Prediction leaves ``masks/NAME_0.png``, ``masks/NAME_1.png``, ... (8 bits, 0 and 255, in the
+    order of the prompts), ``overlays/NAME.png`` with all masks and prompts of the picture, and
+    ``prompts.json``, which has the prompts in pixels of the pictures and the mask of each:
+    ``{"NAME": [{"box": [12, 30, 200, 180], "mask": "masks/NAME_0.png"}]}``. A test leaves
+    ``masks/NAME_KIND.png``, the answer to the first prompt of a kind, ``masks/NAME_KIND_1.png`` and
+    so on to the others, and ``truth/NAME.png``: what every score is computed from.
+
+    Args:
+        folder: where to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._list: dict[str, list[dict[str, Any]]] = {}
+
+    def predicted(self, image: BatchImage, masks: Tensor) -> Draw:
+        """Write the masks for the prompts of one image.
+
+        Args:
+            image: what was predicted; its `prompts` are in the network's pixels.
+            masks: (N,h,w) bool, in the order of the prompts.
+
+        Returns:
+            Draws picture with prompts, masks, both together.
+        """
+        place, rgb, frame = image.place, image.rgb, image.frame
+        prompts = [frame.to_picture(prompt) for prompt in image["prompts"]]
+        stack = masks.cpu().numpy().astype(bool)
+        self._list[str(image["name"])] = [
+            {**prompt, "mask": self._mask(f"{place}_{i}", mask)}
+            for i, (mask, prompt) in enumerate(zip(stack, prompts, strict=True))
+        ]
+        colours = prompt_colours(len(prompts))
+        ids, palette = flatten(stack, rgb.shape[:2]), prompt_palette(len(prompts))
+        covered = overlay(rgb, ids, palette)
+        target = self.folder / "overlays" / f"{place}.png"
+        write_image(draw_prompts(covered, prompts, colours), target)
+
+        def row() -> Row:
+            painted = overlay(np.zeros_like(rgb), ids, palette, alpha=1)
+            titles = [f"{place} ({_counted(prompts)})", "masks", "overlay"]
+            asked = image["prompts"]
+            pictures = [_small(rgb, frame, asked, colours), painted]
+            return [*pictures, _small(covered, frame, asked, colours)], titles
+
+        return row
+
+    def tested(
+        self, image: BatchImage, masks: Mapping[str, Tensor], model: LightningModule
+    ) -> Draw:
+        """Write the masks for the prompts of every kind.
+
+        Args:
+            image: what was tested; its `mask` (h,w) is 1 on the object.
+            masks: kind -> (n,h,w), not 0 on the object, in the order of the prompts.
+            model: what was asked.
+
+        Returns:
+            Draws picture, masks with their prompts by kind, ground truth.
+        """
+        found = {kind: mask.cpu().numpy() != 0 for kind, mask in masks.items()}
+        for kind, stack in found.items():
+            for number, mask in enumerate(stack):
+                self._mask(f"{image.place}_{kind}{f'_{number}' * (number > 0)}", mask)
+        write_truth(self.folder, image)
+
+        def row() -> Row:
+            pictures = [image.rgb]
+            for kind, stack in found.items():
+                asked = [first_prompt(model, image, kind)]
+                pictures.append(_small(_black_and_white(stack[0]), image.frame, asked, [PROMPT]))
+            truth = image["mask"].cpu().numpy() == 1
+            return [*pictures, _black_and_white(truth)], [image.place, *found, "ground truth"]
+
+        return row
+
+    def write_list(self) -> None:
+        """Write ``prompts.json``, if there were prompts."""
+        if self._list:
+            text = json.dumps(self._list, indent=1, ensure_ascii=False)
+            # names that are no text become JSON's escapes
+            write_bytes(self.folder / LIST, f"{text}\n".encode("utf-8", "backslashreplace"))
+
+    def _mask(self, place: str, mask: NDArray[np.bool_]) -> str:
+        """Write one mask; returns where, relative to the folder."""
+        target = self.folder / "masks" / f"{place}.png"
+        write_image(_black_and_white(mask), target)  # names may hold folders ("day/0001")
+        return target.relative_to(self.folder).as_posix()
+
+
+def prompt_mask_file(place: str, kind: str) -> str:
+    """Where a test's answer to the first prompt of a kind lies, relative to the folder."""
+    return f"masks/{place}_{kind}.png"
+
+
+def first_prompt(model: LightningModule, image: BatchImage, kind: str) -> Prompt:
+    """The first prompt of a kind, as the model drew it for a test image.
+
+    Args:
+        model: its settings of the evaluation are used.
+        image: of a test split.
+        kind: of prompt.
+
+    Returns:
+        The prompt in the network's pixels.
+    """
+    overlap = model.hparams.get("eval_iou")
+    (prompt,) = evaluation_prompts(
+        *(image["prompt_mask"][0].float().cpu(), kind, 1, f"{image.split}/{image['name']}"),
+        iou_range=None if overlap is None else (float(overlap[0]), float(overlap[1])),
+        mask_scale=model.hparams.get("mask_prompt_scale", "hq"),
+    )
+    return prompt
+
+
+def prompted_row(
+    image: BatchImage, prompt: Prompt, kind: str, mask: Tensor, cell: tuple[int, int]
+) -> Row:
+    """Picture with a prompt, the mask that answers it, and the ground truth.
+
+    Args:
+        image: what was asked about.
+        prompt: in the network's pixels.
+        kind: of the prompt.
+        mask: (h,w), not 0 on the object.
+        cell: height and width into which the picture is fitted before the prompt is drawn.
+    """
+    truth = image["mask"].cpu().numpy().reshape(mask.shape) > 0
+    pictures = [
+        _small(image.rgb, image.frame, [prompt], [PROMPT], cell),
+        _black_and_white(mask.cpu().numpy() != 0),
+        _black_and_white(truth),
+    ]
+    return pictures, [image.place, f"prediction ({kind})", "ground truth"]
+
+
+def prompt_colours(count: int) -> tuple[Colour, ...]:
+    """A colour for each prompt of a picture."""
+    distinct = generate_palette(min(count, COLOURS) + 1)[1:]
+    return tuple(distinct[i % COLOURS] for i in range(count))
+
+
+def prompt_palette(count: int) -> tuple[Colour, ...]:
+    """The colours of `flatten`'s ids: black, and those of the prompts before they come again."""
+    return ((0, 0, 0), *prompt_colours(min(count, COLOURS)))
+
+
+def flatten(masks: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.uint8]:
+    """Lay masks (N,h,w) over each other, the largest first, so that small ones stay visible.
+
+    Returns:
+        (h,w): 0 where no mask is, else 1 + the mask's number, modulo the number of colours.
+    """
+    ids = np.zeros(tuple(size), dtype=np.uint8)
+    for i in np.argsort(-masks.sum(axis=(1, 2)), kind="stable"):
+        ids[masks[i]] = 1 + i % COLOURS
+    return ids
+
+
+def _small(
+    picture: Picture,
+    frame: Frame,
+    prompts: Sequence[Prompt],
+    colours: Sequence[Colour],
+    cell: tuple[int, int] = CELL,
+) -> Picture:
+    """The picture as large as on the sheet, with prompts in lines that suit this size."""
+    small = np.asarray(fit(picture, cell))
+    scaled = frame.scaled(small.shape[:2])
+    return draw_prompts(small, [scaled.to_picture(prompt) for prompt in prompts], colours)
+
+
+def _black_and_white(mask: NDArray[np.bool_]) -> Picture:
+    return np.where(mask, np.uint8(255), np.uint8(0))
+
+
+def _counted(prompts: Sequence[Any]) -> str:
+    return f"{len(prompts)} prompt{'' if len(prompts) == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Checkpoints of what was trained: written, read without executing anything, loaded strictly."""

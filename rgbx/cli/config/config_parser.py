@@ -1,0 +1,97 @@
+"""The parser of options and configuration files, whose errors are sentences."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile
+from lightning.pytorch.cli import LightningArgumentParser
+
+from rgbx.cli.config.config_file import ConfigError, read_config
+from rgbx.cli.config.constructed import refuse_null
+from rgbx.cli.config.messages import explain
+from rgbx.disk import whole_file
+
+__all__ = ["RGBXParser"]
+
+
+class _ConfigFile(ActionConfigFile):
+    """``--config FILE``: read and checked as everywhere, and what is wrong in it names it."""
+
+    def __call__(
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        read_config(values)
+        try:
+            super().__call__(parser, cfg, values, option_string)
+        except (TypeError, KeyError, ValueError) as error:
+            sentence = explain(str(error))
+            raise ConfigError(f"{sentence} (in the configuration {values})") from error
+
+
+class RGBXParser(LightningArgumentParser):
+    """Lightning's parser, whose errors are sentences and exceptions rather than a usage page.
+
+    What stands on the command line is the value itself, never the name of a file that holds it:
+    what lies in the working directory must not change what ``--data MFNet`` means.
+    """
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        """As the base, with a configuration file that names itself."""
+        if kwargs.get("action") is ActionConfigFile:
+            kwargs["action"] = _ConfigFile
+        return super().add_argument(*args, **kwargs)
+
+    def save(self, cfg: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        """As the base; the file is there whole or not at all."""
+        with whole_file(path) as draft:
+            super().save(cfg, str(draft), *args, **kwargs)
+
+    def _add_signature_parameter(self, *args: Any, **kwargs: Any) -> None:
+        super()._add_signature_parameter(*args, **{**kwargs, "sub_configs": False})
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As the base, which takes null for any option, whatever its type."""
+        try:
+            found = super().parse_args(*args, **kwargs)
+        except ConfigError as error:
+            raise ConfigError(_with_source(str(error), args[0] if args else ())) from error
+        command = found.get("subcommand")
+        refuse_null(found[command] if command else found)
+        return found
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what the message means; inner parsers, which make one of several tries, do not."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise ConfigError(explain(message)) from ex
+
+
+def _with_source(sentence: str, arguments: Sequence[str]) -> str:
+    """A sentence about a key, and the configuration that the key's value is from."""
+    key = re.search(r"`([\w.]+)`", sentence)
+    if key is None or "(in the configuration" in sentence:
+        return sentence
+    given = [word.replace(".init_args.", ".") for word in arguments]
+    if any(word.partition("=")[0].rstrip("+") == f"--{key[1]}" for word in given):
+        return sentence
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    files = [
+        word.partition("=")[2] or following
+        for word, following in pairs
+        if word == "--config" or word.startswith("--config=")
+    ]
+    values = {file: _value(read_config(file), key[1].split(".")) for file in reversed(files)}
+    # a value that a later file replaces is looked at all the same
+    source = next((file for file, value in values.items() if value and value in sentence), None)
+    return sentence if source is None else f"{sentence} (in the configuration {source})"
+
+
+def _value(content: Any, keys: Sequence[str]) -> str:
+    """What nested mappings hold under a key, as text; lists are not looked into."""
+    if not keys or isinstance(content, list):
+        return str(content)
+    if not isinstance(content, Mapping):
+        return ""
+    below = {**content, **(content.get("init_args") or {})}
+    return _value(below[keys[0]], keys[1:]) if keys[0] in below else ""

@@ -1,0 +1,1 @@
+"""Data sets on disk: one file per family."""

@@ -1,0 +1,1 @@
+"""From an image's file to arrays, losing nothing."""

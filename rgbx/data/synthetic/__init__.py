@@ -1,0 +1,1 @@
+"""Generated data sets, written in the real ones' layouts."""

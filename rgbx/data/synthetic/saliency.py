@@ -1,0 +1,213 @@
+"""Generated saliency data sets, written in the real ones' layouts with their mixture of files."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from rgbx.data.decoding.files import read_binary
+from rgbx.data.synthetic.rails import make_rail
+from rgbx.data.synthetic.scenes import SALIENT, SALIENT_DEPTH, Scene, Theme, make_scene
+from rgbx.disk import whole_file, write_image
+
+__all__ = [
+    "write_neu_rsdds",
+    "write_rgbd",
+    "write_scribbles",
+    "write_vt5000",
+    "write_vt5000_scribble",
+]
+
+Size = tuple[int, int]
+_TURNS = ("", "rot180", "fliplr", "flipud")
+
+
+def _scenes(
+    theme: Theme, folders: list[Path], size: Size, seed: int, progress: bool
+) -> Iterator[tuple[Path, int, Scene]]:
+    """Generate a scene for each folder; every fourth is by night."""
+    for i, folder in enumerate(tqdm(folders, "scenes", disable=not progress)):
+        yield folder, i + 1, make_scene(theme, size, np.random.default_rng([seed, i]), i % 4 == 3)
+
+
+def _save(path: Path, array: NDArray[np.generic]) -> None:
+    write_image(array, path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+
+
+def _some(count: int) -> int:
+    """Half of the scenes of the first test set, for each of the others; one at least."""
+    return max(1, count // 2) if count else 0
+
+
+def write_vt5000(
+    root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
+) -> None:
+    """Write street scenes as VT5000 with the test sets VT1000 and VT821 beside it.
+
+    As in the real ones, VT5000 is nested in ``VT5000_clear``, thermal pictures are three-channel
+    ``.jpg`` in VT5000 and ``.bmp`` in VT1000, VT821 keeps them in ``thermal/``, and the masks of
+    VT1000 and VT821 are JPEGs. There is no validation set: scenes of "val" go to train. VT1000
+    and VT821 have half as many scenes as VT5000's test set.
+
+    Args:
+        root: folder to write to.
+        counts: number of scenes of "train", "val" and "test".
+        size: (height, width); the real ones mostly have 480 x 640.
+        seed: of the scenes.
+        progress: show a progress bar.
+    """
+    inner, test = root / "VT5000" / "VT5000_clear", counts.get("test", 0)
+    folders = [inner / "Train"] * (counts.get("train", 0) + counts.get("val", 0))
+    folders += [inner / "Test"] * test
+    folders += [root / name for name in ("VT1000", "VT821") for _ in range(_some(test))]
+    for folder, number, scene in _scenes(SALIENT, folders, size, seed, progress):
+        mask = np.where(scene.ids > 0, 255, 0).astype(np.uint8)
+        _save(folder / "RGB" / f"{number}.jpg", scene.rgb)
+        if folder.name == "VT1000":
+            _save(folder / "T" / f"{number}.bmp", scene.x)
+        elif folder.name == "VT821":
+            _save(folder / "thermal" / f"{number}.jpg", scene.x)
+        else:
+            _save(folder / "T" / f"{number}.jpg", np.repeat(scene.x[..., None], 3, axis=2))
+        kind = ".jpg" if folder.name in ("VT1000", "VT821") else ".png"
+        _save(folder / "GT" / f"{number}{kind}", mask)
+
+
+def write_rgbd(
+    root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
+) -> None:
+    """Write RGB-depth scenes as NJU2K + NLPR for training; NJU2K, NLPR and STERE for test.
+
+    The layout is that of the packs: ``train/{RGB,depth,GT}`` with both sets in one folder, and
+    ``test/NAME/{RGB,depth,GT}``. Depth is 8 bits (``.png``; NLPR ``.bmp``), in STERE 16 bits, and
+    near is bright. Scenes of "val" go to train; NLPR and STERE have half as many test scenes.
+
+    Args:
+        root: folder to write to.
+        counts: number of scenes of "train", "val" and "test".
+        size: (height, width).
+        seed: of the scenes.
+        progress: show a progress bar.
+    """
+    test = counts.get("test", 0)
+    folders = [root / "train"] * (counts.get("train", 0) + counts.get("val", 0))
+    folders += [root / "test" / "NJU2K"] * test
+    folders += [root / "test" / name for name in ("NLPR", "STERE") for _ in range(_some(test))]
+    for folder, number, scene in _scenes(SALIENT_DEPTH, folders, size, seed, progress):
+        name = folder.name
+        if name == "train":
+            name = "NJU2K" if number % 3 else "NLPR"
+        stem = f"10_{number:02d}-02-58" if name == "NLPR" else f"{number:06d}_left"
+        _save(folder / "RGB" / f"{stem}.jpg", scene.rgb)
+        depth = scene.x.astype(np.uint16) * 257 if name == "STERE" else scene.x
+        _save(folder / "depth" / f"{stem}{'.bmp' if name == 'NLPR' else '.png'}", depth)
+        _save(folder / "GT" / f"{stem}.png", np.where(scene.ids > 0, 255, 0).astype(np.uint8))
+
+
+def write_neu_rsdds(
+    root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
+) -> None:
+    """Write rails with defects in the authors' layout of NEU RSDDS-AUG.
+
+    As the real set, it is augmented: four training pictures in a row are one rail, as it is,
+    turned by 180 degrees, and flipped in each way; names do not tell. Image is ``.bmp``, Depth
+    ``.tiff`` (float; every third 16 bits), GT a 1-bit ``.png``. Scenes of "val" go to train.
+
+    Args:
+        root: folder to write to.
+        counts: number of pictures of "train" (siblings included), "val" and "test".
+        size: (height, width).
+        seed: of the scenes.
+        progress: show a progress bar.
+    """
+    splits = ["train"] * (counts.get("train", 0) + counts.get("val", 0))
+    splits += ["test"] * counts.get("test", 0)
+    for i, split in enumerate(tqdm(splits, "scenes", disable=not progress)):
+        turn = _TURNS[i % 4] if split == "train" else ""
+        scene = i // 4 if split == "train" else i
+        rng = np.random.default_rng([seed, scene, split == "test"])
+        rgb, depth, mask = (_turned(part, turn) for part in make_rail(size, rng))
+        _save(root / f"Image_{split}" / f"{i + 1}.bmp", rgb)
+        _save(root / f"GT_{split}" / f"{i + 1}.png", mask.astype(bool))
+        path = root / f"Depth_{split}" / f"{i + 1}.tiff"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = np.rint(depth * 1000).astype(np.uint16) if scene % 3 == 2 else depth
+        with whole_file(path) as draft:
+            tifffile.imwrite(draft, stored, metadata=None)
+
+
+def _turned(picture: NDArray[np.generic], turn: str) -> NDArray[np.generic]:
+    if turn == "rot180":
+        picture = np.rot90(picture, 2)
+    elif turn == "fliplr":
+        picture = np.fliplr(picture)
+    elif turn == "flipud":
+        picture = np.flipud(picture)
+    return np.ascontiguousarray(picture)
+
+
+def write_vt5000_scribble(
+    root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
+) -> None:
+    """Write `write_vt5000`, and scribbles of its training masks in both codings.
+
+    ``scribbles/{gt,mask}`` are strokes and labelled pixels, ``scribbles_012`` one picture of each.
+
+    Args:
+        root: folder to write to.
+        counts: number of scenes of "train", "val" and "test".
+        size: (height, width).
+        seed: of the scenes and the strokes.
+        progress: show a progress bar.
+    """
+    write_vt5000(root, counts, size, seed, progress)
+    masks = root / "VT5000" / "VT5000_clear" / "Train" / "GT"
+    write_scribbles(masks, root / "scribbles", seed)
+    write_scribbles(masks, root / "scribbles_012", seed, one_picture=True)
+
+
+def write_scribbles(masks: Path, folder: Path, seed: int = 0, one_picture: bool = False) -> None:
+    """Draw scribbles for a folder of full masks: a stroke in each object and two outside.
+
+    Args:
+        masks: folder of two-class masks.
+        folder: where the scribbles go.
+        seed: of the strokes.
+        one_picture: write one picture of 0, 1 and 2; else ``gt/`` (strokes on objects) and
+            ``mask/`` (labelled pixels).
+    """
+    for i, path in enumerate(sorted(masks.glob("*.*"))):
+        labels = _scribble(read_binary(path).astype(np.uint8), np.random.default_rng([seed, i]))
+        if one_picture:
+            _save(folder / f"{path.stem}.png", labels)
+            continue
+        for name, chosen in (("gt", labels == 1), ("mask", labels > 0)):
+            _save(folder / name / f"{path.stem}.png", np.where(chosen, 255, 0).astype(np.uint8))
+
+
+def _scribble(mask: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Labels of strokes: 1 object, 2 background, 0 nothing."""
+    labels = np.zeros_like(mask)
+    count, parts = cv2.connectedComponents(mask)
+    for part in range(1, count):
+        _stroke(labels, parts == part, 1, rng)
+    for _ in range(2):
+        _stroke(labels, mask == 0, 2, rng)
+    return labels
+
+
+def _stroke(
+    labels: NDArray[np.uint8], region: NDArray[np.bool_], value: int, rng: np.random.Generator
+) -> None:
+    """Draw a bent line between three points of a region, where it lies in the region."""
+    places = np.argwhere(region)[:, ::-1]
+    if not len(places):
+        return
+    points = places[rng.integers(len(places), size=3)].astype(np.int32)
+    line = np.zeros_like(labels)
+    cv2.polylines(line, [points], False, 1, max(1, round(min(labels.shape) / 60)))
+    labels[(line > 0) & region] = value

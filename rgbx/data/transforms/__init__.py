@@ -1,0 +1,1 @@
+"""Augmentation, resizing and normalisation: rgb, x and mask always move together."""

@@ -1,0 +1,1 @@
+"""Many runs: ablations and sweeps as jobs, each in a process of its own."""

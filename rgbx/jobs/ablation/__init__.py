@@ -1,0 +1,1 @@
+"""A paper's ablation: its file, its rows as jobs, its table."""

@@ -1,0 +1,278 @@
+"""What every rgbx model shares: optimiser set-up, checkpoints of trained parts, early refusals."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rgbx.backbones.weights import Weights
+from rgbx.checkpoints.module import Checkpointed
+from rgbx.errors import RGBXError
+from rgbx.optim.build import build_optimizer
+from rgbx.optim.pace import Pace, put_settings
+from rgbx.optim.schedules import Schedule
+from rgbx.optim.seeds import mix_seeds
+
+__all__ = ["OptimizerFactory", "RGBXModule", "as_weights", "resize", "without_nan"]
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+
+
+class RGBXModule(Checkpointed):
+    """Base of all papers.
+
+    A subclass calls :meth:`keep_arguments` first thing in its constructor, lists arguments that do
+    not change what its network computes in ``outside_forward``, builds its network, and implements
+    ``training_losses`` (or a task base does). Everything that must not differ between papers lives
+    here:
+
+    * the optimiser sees trainable parameters only; the schedule is stepped per optimiser step;
+    * a checkpoint holds the trained parameters, the identity of the frozen ones, and what the
+      network was trained to see; it refuses arguments that make another function (see
+      `rgbx.checkpoints.module.Checkpointed`);
+    * on resume, the configuration wins over the optimiser settings stored in the checkpoint;
+    * random numbers drawn during a step depend on (seed, step, rank) alone, so that a resumed run
+      repeats an uninterrupted one bit for bit;
+    * a loss that is not finite stops the run and names the step and the files.
+    """
+
+    #: sides of the network's input are multiples of this
+    size_multiple: ClassVar[int] = 16
+    #: part name -> pattern searched in parameter names; first match wins (for the summary)
+    parts: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, optimizer: OptimizerFactory, schedule: Schedule) -> None:
+        super().__init__()
+        self._optimizer_factory = optimizer
+        self._schedule = schedule
+        self._configured: list[dict[str, Any]] = []
+        self._pace: Pace | None = None
+        self._stored_pace: dict[str, int] | None = None
+        self._seed: int | None = None
+        self._checked_gradients = False
+        #: after a test: split -> subset -> metric -> value
+        self.results: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def setup(self, stage: str) -> None:
+        """Refuse a picture size that the network cannot take before the first batch.
+
+        Raises:
+            RGBXError: names the next valid size.
+        """
+        super().setup(stage)
+        size = tuple(getattr(self._data, "size", ()))
+        if any(side % self.size_multiple for side in size):
+            valid = [-(-side // self.size_multiple) * self.size_multiple for side in size]
+            raise RGBXError(
+                f"data.size is {list(size)}, but {type(self).__name__} needs multiples of "
+                f"{self.size_multiple}; the next valid size is {valid}."
+            )
+
+    # ------------------------------------------------------------------ optimisation
+    def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Named scalar losses of one batch; their sum is minimised."""
+        raise NotImplementedError(f"{type(self).__name__} has to define training_losses(batch)")
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+        """One batch: sum of the losses; each is logged as ``train/<name>``."""
+        losses = self.training_losses(batch)
+        self.refuse_bad_loss(losses, batch)
+        total = torch.stack(list(losses.values())).sum()
+        size = len(batch["rgb"])
+        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=size)
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
+        return total
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW (or what the configuration says) on trainable parameters + per-step schedule.
+
+        Raises:
+            RGBXError: the run has no end, so that no schedule can be laid over it.
+        """
+        if self.trainer.max_epochs == self.trainer.max_steps == -1:
+            raise RGBXError("trainer.max_epochs is -1: give trainer.max_steps, or some epochs.")
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = build_optimizer(self._optimizer_factory, trained)
+        self._configured = [
+            {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
+        ]
+        if self.trainer.train_dataloader is None:  # as Lightning does to count an epoch's batches
+            self.trainer.fit_loop.setup_data()
+        steps = max(1, self.epoch_steps(int(self.trainer.num_training_batches)))
+        self._pace = pace = Pace(steps, self.trainer.max_epochs, self.trainer.max_steps)
+
+        # a closure, not a callable object: LambdaLR would store the object in checkpoints
+        def factor(step: int) -> float:
+            return pace.factor(self._schedule, step)
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def epoch_steps(self, batches: int, done: int = 0) -> int:
+        """Optimiser steps of an epoch of so many batches, from the one after `done` on."""
+        window = self.trainer.accumulate_grad_batches
+        return math.ceil(batches / window) - done // window if done < batches else 0
+
+    def on_train_start(self) -> None:
+        """Put the configured settings over a checkpoint's, and go on with the epochs trained."""
+        if not self.trainer.ckpt_path or self._pace is None:
+            return
+        scheduler: Any = self.lr_schedulers()
+        if self._stored_pace is not None:
+            place = getattr(self._data, "position", None)
+            done = place.batches if place is not None else 0
+            left = self.epoch_steps(int(self.trainer.num_training_batches), done)
+            self._pace.resume(self._stored_pace, scheduler.last_epoch, place, left)
+        put_settings(self.trainer.optimizers[0], scheduler, self._configured)
+
+    def on_fit_start(self) -> None:
+        """Print what is trained and what is frozen."""
+        if self.trainer.is_global_zero:
+            print(self.parameter_summary(), flush=True)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed this step's random numbers from (seed, epoch, batch, rank)."""
+        if self._seed is None:  # before the first step: what seed_everything set
+            self._seed = torch.initial_seed()
+        torch.manual_seed(mix_seeds(self._seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def on_after_backward(self) -> None:
+        """Refuse trainable parameters that no loss reaches (DDP would hang on them later)."""
+        if self.trainer.global_step or self._checked_gradients:
+            return
+        self._checked_gradients = True
+        idle = [n for n, p in self.named_parameters() if p.requires_grad and p.grad is None]
+        if idle:
+            raise RGBXError(
+                f"{len(idle)} trainable parameters get no gradient from any loss, for example "
+                f"{', '.join(idle[:3])}: freeze them or use them in the forward pass."
+            )
+
+    def refuse_bad_loss(self, losses: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
+        """Stop when a loss is NaN or infinite.
+
+        Raises:
+            RGBXError: names the optimiser step, the losses and the files of the batch.
+        """
+        bad = [name for name, loss in losses.items() if not torch.isfinite(loss)]
+        if bad:
+            files = ", ".join(str(p) for p in batch.get("path", batch.get("name", [])))
+            raise RGBXError(
+                f"The loss {', '.join(bad)} is not finite at step {self.trainer.global_step} "
+                f"(epoch {self.current_epoch}); the batch was: {files}. Lower the learning rate, "
+                "or look at these files with `rgbx check-data`."
+            )
+
+    # ------------------------------------------------------------------ scores
+    def protocol(self) -> dict[str, str]:
+        """Metric -> sentence that says what was averaged over what, for the tables."""
+        return {}
+
+    def scored_files(self, index: int) -> dict[str, Tensor]:
+        """What the last test step scored of an image, where that is not what the step returned.
+
+        Args:
+            index: of the image in its batch.
+
+        Returns:
+            Folder -> (h,w) uint8, an 8-bit image to write.
+        """
+        return {}
+
+    @property
+    def test_splits(self) -> tuple[str, ...]:
+        """Test splits of the data module, or one anonymous split without it."""
+        return tuple(getattr(self._data, "test_splits", ("test",)))
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Parts of a split that the data module wants scored on their own."""
+        return tuple(getattr(self._data, "subsets", ()))
+
+    # ------------------------------------------------------------------ inputs
+    def inputs(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """``rgb`` (B,3,H,W) and ``x`` (B,3,H,W) of a batch.
+
+        Raises:
+            RGBXError: this model needs X and the data set has none.
+        """
+        x = batch.get("x")
+        if x is None and self.needs_x:
+            raise RGBXError(
+                f"{type(self).__name__} needs a second modality, but {batch['name'][0]} came "
+                "without `x`: use a data set with thermal or depth images."
+            )
+        return batch["rgb"], x
+
+    # ------------------------------------------------------------------ summary
+    def parameters_by_part(self) -> dict[str, int]:
+        """How many parameters there are, everything counted once.
+
+        Returns:
+            Part -> trainable ones, "other" for those that belong to no part, and "frozen".
+        """
+        counts = dict.fromkeys((*self.parts, "other", "frozen"), 0)
+        for name, parameter in self.named_parameters():
+            found = (part for part, pattern in self.parts.items() if re.search(pattern, name))
+            counts[next(found, "other") if parameter.requires_grad else "frozen"] += (
+                parameter.numel()
+            )
+        return {part: n for part, n in counts.items() if n or part == "frozen"}
+
+    def parameter_summary(self) -> str:
+        """A table of trainable parameters by part, and the frozen rest, in millions."""
+        counts = self.parameters_by_part()
+        frozen = counts.pop("frozen")
+        rows = [*counts.items(), ("trainable", sum(counts.values())), ("frozen", frozen)]
+        width = max(len(part) for part, _ in rows)
+        lines = [f"  {part:<{width}}  {n / 1e6:10.4f} M" for part, n in rows]
+        lines.insert(len(lines) - 2, "  " + "-" * (width + 14))
+        return "\n".join([f"{type(self).__name__}: parameters", *lines])
+
+    # ------------------------------------------------------------------ checkpoints
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As the base; also how far the schedule is."""
+        super().on_save_checkpoint(checkpoint)
+        if self._pace is not None:
+            checkpoint["pace"] = self._pace.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As the base; the schedule goes on from there."""
+        super().on_load_checkpoint(checkpoint)
+        self._stored_pace = checkpoint.get("pace")
+
+
+def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear (half-pixel centres) resize of (B,K,h,w) logits to ``size``, in float32 or wider."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def as_weights(value: Weights | Mapping[str, Any] | None) -> Weights | None:
+    """A weight file from its plain form, as checkpoints store it."""
+    return Weights(**value) if isinstance(value, Mapping) else value
+
+
+def without_nan(logits: Tensor) -> Tensor:
+    """The logits as they are, (B,K,H,W): an argmax would take NaN for a class.
+
+    Raises:
+        RGBXError: they hold NaN, as after a training that ran away in its last step.
+    """
+    if logits.isnan().any():
+        raise RGBXError(
+            "The network's output holds NaN, so nothing can be scored: train with a lower "
+            "learning rate, or evaluate with --trainer.precision 32-true."
+        )
+    return logits

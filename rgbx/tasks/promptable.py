@@ -1,0 +1,274 @@
+"""The task base for promptable segmentation: an object per prompt, scored by kind of prompt."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rgbx.errors import RGBXError
+from rgbx.metrics.evaluator import ALL, Evaluator
+from rgbx.metrics.prompts import SCORES, PromptScores
+from rgbx.optim.schedules import Schedule
+from rgbx.prompts import MaskScale, Prompt
+from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize
+from rgbx.tasks.image_input import check_rgb
+from rgbx.tasks.prompt_evaluation import Questions, masks_at, mean_scores
+
+__all__ = ["PromptableModule"]
+
+MEAN = "mean"  # the pseudo split that stands for all of them
+
+
+class Answers(NamedTuple):
+    """What the model answered to the evaluation prompts of one image.
+
+    Attributes:
+        masks: kind -> (n,h,w) bool at the original size, one per prompt.
+        target: (h,w) bool.
+        measured: kind -> name -> mean over the prompts, see `PromptableModule.decode_measured`.
+    """
+
+    masks: dict[str, Tensor]
+    target: Tensor
+    measured: dict[str, dict[str, float]]
+
+
+class PromptableModule(RGBXModule, ABC):
+    """One object per prompt.
+
+    A subclass implements `embed`, `decode` and `losses`. An image is encoded once, whatever the
+    number of its prompts.
+
+    Training answers one prompt per image. Validation logs ``val/KIND/mIoU`` and the other scores
+    with a few noisy boxes per image. Testing answers the evaluation prompts of all kinds (the same
+    for every model), and scores the masks at the original size, by split and subset, into
+    :attr:`results`; with several splits there is also their unweighted mean.
+
+    Args:
+        optimizer: from trainable parameters to an optimiser.
+        schedule: learning-rate schedule, per optimiser step.
+        eval_kinds: kinds of prompts in a test, see `rgbx.prompts.evaluation_prompts`.
+        eval_prompts: prompts per image and kind; a tight box is one prompt.
+        eval_iou: overlap [low, high) of evaluation's noisy boxes with the tight one; None for any.
+        val_kinds: kinds of prompts in validation.
+        val_prompts: prompts per image and kind in validation.
+        mask_prompt_scale: values of coarse masks in evaluation.
+        boundary: width of the boundary in mBIoU, as a share of the image's diagonal.
+        empty_union: mSF where all masks of an image are empty.
+
+    Raises:
+        RGBXError: there is no such kind of prompt, or a number cannot be.
+    """
+
+    needs_x = False
+    outside_forward: ClassVar[tuple[str, ...]] = (
+        *("eval_kinds", "eval_prompts", "eval_iou", "val_kinds", "val_prompts"),
+        *("mask_prompt_scale", "boundary", "empty_union"),
+    )
+    #: names of what `decode_measured` may return
+    measured: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        eval_kinds: Sequence[str],
+        eval_prompts: int,
+        eval_iou: Sequence[float] | None,
+        val_kinds: Sequence[str],
+        val_prompts: int,
+        mask_prompt_scale: MaskScale,
+        boundary: float,
+        empty_union: float,
+    ) -> None:
+        super().__init__(optimizer, schedule)
+        iou = None if eval_iou is None else (float(eval_iou[0]), float(eval_iou[1]))
+        self._validation = Questions(tuple(val_kinds), val_prompts, iou, mask_prompt_scale)
+        self._test = Questions(tuple(eval_kinds), eval_prompts, iou, mask_prompt_scale)
+        try:
+            self.validation_scores = PromptScores(val_kinds, boundary, empty_union)
+            self._test_scores = PromptScores(eval_kinds, boundary, empty_union)
+        except ValueError as error:
+            raise RGBXError(f"Evaluation cannot be set up like this: {error}") from error
+        self.evaluator: Evaluator | None = None
+        self._measured: dict[tuple[str, str], list[float]] = {}
+
+    # ------------------------------------------------------------------ what a paper adds
+    @abstractmethod
+    def embed(self, rgb: Tensor) -> Tensor:
+        """Image embeddings (B,C,h,w) of pictures (B,3,H,W)."""
+
+    @abstractmethod
+    def decode(self, embedding: Tensor, prompts: Sequence[Prompt], size: Sequence[int]) -> Tensor:
+        """Mask logits of prompts.
+
+        Args:
+            embedding: (1,C,h,w), one image with N prompts, or (N,C,h,w), one prompt for each.
+            prompts: N prompts of any kinds, in pixels of the network's input.
+            size: (H,W) of the network's input.
+
+        Returns:
+            (N,1,4h,4w) logits, in the order of the prompts.
+        """
+
+    @abstractmethod
+    def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Named losses from logits (B,1,h,w) and mask (B,1,H,W) in [0,1], to be summed."""
+
+    def decode_measured(
+        self, embedding: Tensor, prompts: Sequence[Prompt], size: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `decode`, with named numbers (N,) per prompt whose means by kind are reported."""
+        return self.decode(embedding, prompts, size), {}
+
+    def forward(self, rgb: Tensor, prompts: Sequence[Sequence[Prompt]]) -> list[Tensor]:
+        """Answer the prompts of every image.
+
+        Args:
+            rgb: (B,3,H,W) float, normalised as the data module does.
+            prompts: for each image, its prompts.
+
+        Returns:
+            For each image logits (N,1,H,W), in the order of its prompts.
+
+        Raises:
+            RGBXError: shapes do not fit, or there are more or fewer lists than images.
+        """
+        check_rgb(type(self).__name__, rgb, self.size_multiple)
+        if len(prompts) != len(rgb):
+            raise RGBXError(
+                f"{type(self).__name__} takes a list of prompts for each image, but {len(prompts)} "
+                f"lists came for {len(rgb)} images."
+            )
+        size = rgb.shape[-2:]
+        return [
+            resize(self.decode(embedding[None], wanted, size), size)
+            for embedding, wanted in zip(self.embed(rgb), prompts, strict=True)
+        ]
+
+    # ------------------------------------------------------------------ training
+    def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """`losses` of one prompt per image."""
+        rgb = batch["rgb"]
+        logits = self.decode(self.embed(rgb), batch["prompt"], rgb.shape[-2:])
+        return self.losses(logits, batch["mask"])
+
+    # ------------------------------------------------------------------ validation
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the scores that validation logs.
+
+        Args:
+            arguments: of the constructor.
+        """
+        names = (*SCORES, *cls.measured)
+        return tuple(f"val/{kind}/{name}" for kind in arguments["val_kinds"] for name in names)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Score one validation batch at the original size."""
+        for answers in self._answers(batch, "val", self._validation):
+            self.validation_scores.update(answers.masks, answers.target)
+            for kind, values in answers.measured.items():
+                for name, value in values.items():
+                    self.log(f"val/{kind}/{name}", value, sync_dist=True, batch_size=1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the whole set (summed over ranks)."""
+        for name, score in self.validation_scores.compute().items():
+            self.log(f"val/{name}", score, prog_bar=name == "noisy_box/mIoU", sync_dist=True)
+        self.validation_scores.reset()
+
+    # ------------------------------------------------------------------ test
+    def on_test_start(self) -> None:
+        """One metric per (split, subset), plus "all"."""
+        self.evaluator = Evaluator(self._test_scores, self.test_splits, self.subsets)
+        self.evaluator.to(self.device)
+        self._measured = {}
+
+    def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[dict[str, Tensor]]:
+        """Score all evaluation prompts at the original size.
+
+        Returns:
+            Per image, kind -> (n,h,w) uint8, 1 on the masks, in the order of the prompts.
+        """
+        assert self.evaluator is not None
+        split = self.test_splits[dataloader_idx]
+        shown = []
+        for answers, subset in zip(
+            self._answers(batch, split, self._test), batch["subset"], strict=True
+        ):
+            self.evaluator.update(split, subset, answers.masks, answers.target)
+            for kind, values in answers.measured.items():
+                for name, value in values.items():
+                    self._measured.setdefault((split, f"{kind}/{name}"), []).append(value)
+            shown.append({k: masks.to(torch.uint8) for k, masks in answers.masks.items()})
+        return shown
+
+    def on_test_epoch_end(self) -> None:
+        """Collect the scores into :attr:`results`, add the mean of the splits, log them."""
+        assert self.evaluator is not None
+        self.results = self.evaluator.results()
+        for (split, name), values in self._measured.items():
+            self.results[split][ALL][name] = sum(values) / len(values)
+        if len(self.results) > 1:
+            self.results[MEAN] = {ALL: mean_scores([found[ALL] for found in self.results.values()])}
+        for split, subsets in self.results.items():
+            for subset, scores in subsets.items():
+                for name, value in scores.items():
+                    self.log(f"{split}/{subset}/{name}", float(value))
+
+    def protocol(self) -> dict[str, str]:
+        """Metric -> sentence that says what was averaged over what."""
+        size = "at the size of each mask, logits resized bilinearly and cut at 0"
+        found = {name: f"{text}; {size}" for name, text in self._test_scores.protocol().items()}
+        found["prompts"] = (
+            f"{self._test.count} prompts per image and kind (1 tight box), drawn from the mask "
+            "at network size by a generator seeded from split, name, kind and number"
+        )
+        if MEAN in self.results:
+            splits = [split for split in self.results if split != MEAN]
+            found[MEAN] = f"unweighted mean of {', '.join(splits)}"
+        return found
+
+    # ------------------------------------------------------------------ prediction
+    def predict_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Tensor]:
+        """Masks (N,h,w) bool at the original size on the CPU, in the order of the prompts."""
+        frame = batch["rgb"].shape[-2:]
+        return [
+            self._masks(self.decode(embedding[None], prompts, frame), frame, size).cpu()
+            for embedding, prompts, size in zip(
+                self.embed(batch["rgb"]), batch["prompts"], batch["size"], strict=True
+            )
+        ]
+
+    # ------------------------------------------------------------------ inside
+    def _answers(
+        self, batch: Mapping[str, Any], split: str, questions: Questions
+    ) -> Iterator[Answers]:
+        """The answers for every image of a batch, one encoder pass for all of them."""
+        frame = batch["rgb"].shape[-2:]
+        embeddings = self.embed(batch["rgb"])
+        for i, name in enumerate(batch["name"]):
+            prompts = questions.about(batch["prompt_mask"][i, 0], f"{split}/{name}")
+            flat = [prompt for group in prompts.values() for prompt in group]
+            logits, numbers = self.decode_measured(embeddings[i : i + 1], flat, frame)
+            target = batch["mask"][i]
+            target = target.reshape(target.shape[-2:]) > 0
+            masks = self._masks(logits, frame, target.shape)
+            counts = [len(group) for group in prompts.values()]
+            measured: dict[str, dict[str, float]] = {kind: {} for kind in prompts}
+            for label, values in numbers.items():
+                for kind, part in zip(prompts, values.split(counts), strict=True):
+                    measured[kind][label] = float(part.float().mean())
+            yield Answers(dict(zip(prompts, masks.split(counts), strict=True)), target, measured)
+
+    def _masks(self, logits: Tensor, frame: Sequence[int], size: Sequence[int]) -> Tensor:
+        """Masks (N,h,w) at the original size, by the data module's ``resize_mode``."""
+        padded = getattr(self._data, "resize_mode", "squash") == "pad"
+        return masks_at(logits, frame, size, padded)

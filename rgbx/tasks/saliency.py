@@ -1,0 +1,205 @@
+"""The task base for salient objects: one map in [0, 1] per image, per-image scores."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from rgbx.errors import RGBXError
+from rgbx.losses import partial_cross_entropy, structure
+from rgbx.metrics.saliency import SaliencyScores
+from rgbx.optim.schedules import Schedule
+from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
+from rgbx.tasks.map_evaluation import OVERALL, EvalSize, Family, MapEvaluator, MapScoring
+
+__all__ = ["SaliencyModule", "saliency_loss"]
+
+IGNORE = 255
+_VALIDATED = ("maxF", "meanF", "MAE", "IoU")
+_ADDED = {"shadow": ("BER", "BER_image"), "polyp": ("mDice", "mIoU")}  # by the families of a test
+
+
+class SaliencyModule(RGBXModule, ABC):
+    """Every pixel salient or not.
+
+    A subclass implements ``logits(rgb, x) -> (B,1,H,W)`` at input size, and what it trains on.
+
+    Validation works on labelled pixels (scribbles label few), at network size or, where checkpoints
+    are chosen on test sets, at the size of the masks, with the measures that do not depend on where
+    pixels lie: ``val/maxF``, ``val/meanF``, ``val/MAE``, ``val/IoU``;
+    "shadow" adds ``val/BER`` and ``val/BER_image``, "polyp" ``val/mDice`` and ``val/mIoU``.
+    Testing resizes the logits to the original size of every mask, and scores the sigmoid with all
+    measures, by split and subset, into :attr:`results`.
+
+    Args:
+        optimizer: from trainable parameters to an optimiser.
+        schedule: learning-rate schedule, per optimiser step.
+        scores: families of scores of a test: ``saliency`` (S, E, F, weighted F, MAE, overlap),
+            ``shadow`` (BER), ``polyp`` (Dice and IoU, at 0.5, soft, and over all thresholds).
+        eval_size: size at which a test scores: of every mask (``original``), of the network's
+            ``input`` against masks resized to it (names end in ``@input``), or ``both``.
+        wf_beta2: beta^2 of the weighted F; other than 1, it stands in the score's name.
+        ber_threshold: a pixel is shadow above it; papers use 0.5 or 125/255.
+
+    Raises:
+        RGBXError: an option has a value that cannot work.
+    """
+
+    outside_forward: ClassVar[tuple[str, ...]] = (
+        "scores",
+        "eval_size",
+        "wf_beta2",
+        "ber_threshold",
+    )
+
+    def __init__(
+        self,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        scores: Sequence[Family] = ("saliency",),
+        eval_size: EvalSize = "original",
+        wf_beta2: float = 1.0,
+        ber_threshold: float = 0.5,
+    ) -> None:
+        super().__init__(optimizer, schedule)
+        self.scoring = MapScoring(tuple(scores), eval_size, wf_beta2, ber_threshold)
+        self.validation_scores = SaliencyScores(measures=("MAE", "F", "overlap"))
+        self.validation_families = nn.ModuleList(self.scoring.of_validation())
+        self.evaluator: MapEvaluator | None = None
+        self._scored: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @abstractmethod
+    def logits(self, rgb: Tensor, x: Tensor | None) -> Tensor:
+        """The prediction before the sigmoid, (B,1,H,W) at the size of the input."""
+
+    def maps(self, batch: dict[str, Any], sizes: list[Any]) -> list[Tensor]:
+        """Saliency of every image: logits resized bilinearly to (h,w), then the sigmoid.
+
+        Returns:
+            One (h,w) float tensor in [0, 1] per image.
+        """
+        return _maps(self.logits(*self.inputs(batch)), sizes)
+
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the scores that validation logs.
+
+        Args:
+            arguments: of the constructor.
+        """
+        added = [_ADDED.get(family, ()) for family in arguments.get("scores", ())]
+        return tuple(f"val/{name}" for names in (_VALIDATED, *added) for name in names)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Score one validation batch at the size of its masks, on labelled pixels."""
+        masks = batch["mask"]
+        for prediction, mask in zip(self.maps(batch, [m.shape for m in masks]), masks, strict=True):
+            labelled = mask != IGNORE
+            if not labelled.all():  # as a picture of one row: these measures know no neighbours
+                prediction, mask = prediction[labelled][None], mask[labelled][None]
+            if mask.numel():
+                for scores in (self.validation_scores, *self.validation_families):
+                    scores.update(prediction, mask)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the whole set (summed over ranks)."""
+        scores = self.validation_scores.compute()
+        for name in _VALIDATED:
+            self.log(f"val/{name}", scores[name], prog_bar=name == "maxF", sync_dist=True)
+        self.validation_scores.reset()
+        for family in self.validation_families:
+            assert isinstance(family, Metric)
+            for index, (name, value) in enumerate(family.compute().items()):
+                self.log(f"val/{name}", value, prog_bar=index == 0, sync_dist=True)
+            family.reset()
+
+    def on_test_start(self) -> None:
+        """One metric per family, size and (split, subset), plus "all"."""
+        self.evaluator = MapEvaluator(self.scoring, self.test_splits, self.subsets)
+        self.evaluator.to(self.device)
+
+    def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Tensor]:
+        """Score at the original size, at network size, or both.
+
+        Returns:
+            One (h,w) map in [0, 1] per image at its original size, for those who want to see them.
+        """
+        assert self.evaluator is not None
+        split = self.test_splits[dataloader_idx]
+        masks = batch["mask"]
+        logits = self.logits(*self.inputs(batch))
+        maps = _maps(logits, [mask.shape for mask in masks])
+        for subset, *image in zip(batch["subset"], maps, logits, masks, strict=True):
+            self.evaluator.update(split, subset, *image)
+        self._scored = list(zip(maps, logits, masks, strict=True))
+        return maps
+
+    def scored_files(self, index: int) -> dict[str, Tensor]:
+        """The maps of an image as they were scored, see `MapScoring.files`."""
+        return self.scoring.files(*self._scored[index])
+
+    def on_test_epoch_end(self) -> None:
+        """Collect the scores into :attr:`results` and log the headline."""
+        assert self.evaluator is not None
+        self.results = self.evaluator.results()
+        for split, subsets in self.results.items():
+            for subset, scores in subsets.items():
+                for name in self.scoring.headline():
+                    self.log(f"{split}/{subset}/{name}", float(scores[name]))
+
+    def curves(self) -> dict[str, dict[str, Tensor]]:
+        """After a test: split -> curves over 256 thresholds, (256,) each.
+
+        Precision, recall, F and E of saliency, Dice and IoU of polyps.
+        """
+        if self.evaluator is None:
+            raise RGBXError("There are no curves before a test.")
+        return self.evaluator.curves()
+
+    def protocol(self) -> dict[str, str]:
+        """Metric -> sentence that says what was averaged over what; "overall" if there are sets."""
+        found = self.scoring.protocol()
+        if OVERALL in self.results:
+            splits = [split for split in self.results if split != OVERALL]
+            found[OVERALL] = (
+                f"the images of {', '.join(splits)} as one set, each counting alike; curves are "
+                "averaged over all of them before their maximum is taken"
+            )
+        return found
+
+    def predict_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Tensor]:
+        """One (h,w) map in [0, 1] per image at its original size, on the CPU."""
+        return [m.cpu() for m in self.maps(batch, batch["size"])]
+
+
+def _maps(logits: Tensor, sizes: Sequence[Any]) -> list[Tensor]:
+    """(B,1,H,W) logits resized to (h,w) each, then the sigmoid."""
+    return [
+        resize(logit[None], size)[0, 0].sigmoid()
+        for logit, size in zip(without_nan(logits), sizes, strict=True)
+    ]
+
+
+def saliency_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Structure loss where every pixel is labelled, cross-entropy on labelled pixels elsewhere.
+
+    Args:
+        logits: (B,1,h,w), resized bilinearly to the mask.
+        mask: (B,1,H,W) float in [0, 1], or (B,H,W) int64 ids 0, 1, and 255 for unlabelled pixels
+            (scribbles).
+
+    Returns:
+        Scalar, a mean over the images.
+    """
+    logits = resize(logits, mask.shape[-2:])
+    if mask.is_floating_point():
+        return structure(logits, mask)
+    if bool((mask == IGNORE).any()):
+        return partial_cross_entropy(logits, mask)
+    return structure(logits, mask[:, None].to(logits.dtype))

@@ -1,0 +1,159 @@
+"""The task base for semantic segmentation: cross-entropy + Dice style training, set-wise scores."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rgbx.errors import RGBXError
+from rgbx.metrics.evaluator import Evaluator
+from rgbx.metrics.semantic import SegmentationScores
+from rgbx.optim.schedules import Schedule
+from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
+from rgbx.tasks.image_input import check_rgb, check_x
+
+__all__ = ["MFNET_CLASSES", "SemanticModule"]
+
+#: what a model is built for where nothing is said; on the command line the data module decides
+MFNET_CLASSES = (
+    *("unlabelled", "car", "person", "bike", "curve"),
+    *("car_stop", "guardrail", "color_cone", "bump"),
+)
+_LOGGED = ("miou", "macc", "miou_image")
+
+
+class SemanticModule(RGBXModule, ABC):
+    """Every pixel one of K classes.
+
+    A subclass implements ``forward(rgb, x) -> logits (B,K,h,w)`` at any stride and
+    ``losses(logits, mask) -> dict``; logits are brought to the label's size here.
+
+    Validation scores at network size and logs ``val/miou`` (one confusion matrix over the set, all
+    ids counted). Testing scores at the original size of every mask, by split and subset
+    (day / night / ...), into :attr:`results`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_names: Sequence[str],
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+    ) -> None:
+        super().__init__(optimizer, schedule)
+        if len(class_names) != num_classes:
+            raise RGBXError(
+                f"num_classes is {num_classes}, but {len(class_names)} class names were given "
+                f"({', '.join(class_names)}): the two must agree."
+            )
+        self.num_classes = num_classes
+        self.class_names = tuple(class_names)
+        self.validation_scores = SegmentationScores(num_classes)
+        self.evaluator: Evaluator | None = None
+
+    @abstractmethod
+    def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Named losses from logits (B,K,H,W) and mask (B,H,W); their sum is minimised."""
+
+    @abstractmethod
+    def low_resolution(self, rgb: Tensor, x: Tensor | None) -> Tensor:
+        """Class logits (B,K,h,w) at the network's own stride, before any resizing."""
+
+    def forward(self, rgb: Tensor, x: Tensor | None = None) -> Tensor:
+        """Class logits at input size.
+
+        Args:
+            rgb: (B,3,H,W) float, normalised as the data module does; H and W multiples of 16.
+            x: (B,3,H,W) or (B,1,H,W) float, the second modality.
+
+        Returns:
+            (B,K,H,W) logits.
+
+        Raises:
+            RGBXError: a modality is missing, or shapes do not fit.
+        """
+        name = type(self).__name__
+        check_rgb(name, rgb, self.size_multiple)
+        x = check_x(name, rgb, x) if self.needs_x else x
+        return resize(self.low_resolution(rgb, x), rgb.shape[-2:])
+
+    # ------------------------------------------------------------------ steps
+    def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """`losses` of the logits at input size."""
+        return self.losses(self(*self.inputs(batch)), batch["mask"])
+
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the scores that validation logs.
+
+        Args:
+            arguments: of the constructor.
+        """
+        return tuple(f"val/{name}" for name in _LOGGED)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Count one validation batch at network size."""
+        prediction = without_nan(self(*self.inputs(batch))).argmax(1)
+        self.validation_scores.update(prediction, batch["mask"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the whole-set scores (summed over ranks)."""
+        scores = self.validation_scores.compute()
+        for name in _LOGGED:
+            self.log(f"val/{name}", scores[name], prog_bar=name == "miou", sync_dist=True)
+        self.validation_scores.reset()
+
+    def setup(self, stage: str) -> None:
+        """As the base; ids that the data ignore are scored nowhere."""
+        super().setup(stage)
+        ignored = getattr(self._data, "ignore_ids", ())
+        self.validation_scores.unscored = tuple(i for i in ignored if i < self.num_classes)
+
+    def on_test_start(self) -> None:
+        """One metric per (split, subset), plus "all"."""
+        scores = SegmentationScores(self.num_classes, unscored=self.validation_scores.unscored)
+        self.evaluator = Evaluator(scores, self.test_splits, self.subsets).to(self.device)
+
+    def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Tensor]:
+        """Score at the original size: logits are resized to each mask before the argmax.
+
+        Returns:
+            One (h,w) map of class ids per image, for those who want to see them.
+        """
+        assert self.evaluator is not None
+        split = self.test_splits[dataloader_idx]
+        logits = without_nan(self.low_resolution(*self.inputs(batch)))
+        predictions = []
+        for logit, mask, subset in zip(logits, batch["mask"], batch["subset"], strict=True):
+            predictions.append(resize(logit[None], mask.shape).argmax(1)[0])
+            self.evaluator.update(split, subset, predictions[-1], mask)
+        return predictions
+
+    def on_test_epoch_end(self) -> None:
+        """Collect the scores into :attr:`results` and log the headline."""
+        assert self.evaluator is not None
+        self.results = self.evaluator.results()
+        for split, subsets in self.results.items():
+            for subset, scores in subsets.items():
+                for name in _LOGGED:
+                    self.log(f"{split}/{subset}/{name}", float(scores[name]))
+
+    def protocol(self) -> dict[str, str]:
+        """Metric -> sentence that says what was averaged over what."""
+        size = "scored at the size of each mask, logits resized bilinearly before the argmax"
+        scores = self.validation_scores.protocol()
+        return {name: f"{sentence}; {size}" for name, sentence in scores.items()}
+
+    def predict_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Tensor]:
+        """Class ids at the original size, one (h,w) uint8 tensor per image."""
+        logits = without_nan(self.low_resolution(*self.inputs(batch)))
+        return [
+            resize(logit[None], size).argmax(1)[0].to(torch.uint8).cpu()
+            for logit, size in zip(logits, batch["size"], strict=True)
+        ]

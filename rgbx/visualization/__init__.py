@@ -1,0 +1,1 @@
+"""Images for people: palettes, overlays, panels, legends, curves, sheets."""
