@@ -29,7 +29,7 @@ demo: install
 	$(BIN)/rgbx fit --config $(CONFIG)
 	$(BIN)/rgbx test --config $(CONFIG) --ckpt_path $(NEWEST) \
 	    --save_predictions true --output $(DEMO)/result
-	@echo "scores: $(DEMO)/result/test.json   pictures: $(DEMO)/result/sheet.png, overlays/, masks/"
+	@echo "scores: $(DEMO)/result/test.json   images: $(DEMO)/result/sheet.png, overlays/, masks/"
 
 # the same training with the thermal camera blanked, after `make demo`: what is X worth?
 demo-ablation: install
@@ -61,7 +61,7 @@ demo-stable-sam: install
 	        --save_predictions true --visualize_attention true --output $(DEMO)/result_stable_sam && \
 	    echo "masks: $(DEMO)/result_stable_sam/sheet.png   attention: .../attention/"
 
-# both tasks of UniRGB-IR; then the classes once more with noise for the infrared picture
+# both tasks of UniRGB-IR; then the classes once more with noise for the infrared image
 demo-unirgb-ir: install
 	$(BIN)/rgbx make-demo-data --layout mfnet --root $(DEMO)/MFNet --force
 	$(BIN)/rgbx make-demo-data --layout vt5000 --root $(DEMO)/VT --force
@@ -76,7 +76,7 @@ demo-unirgb-ir: install
 	    $(BIN)/rgbx test --config configs/demo/unirgb_ir_mfnet.yaml --data.blank x \
 	        --data.blank_with noise --ckpt_path $$run/checkpoints/best.ckpt \
 	        --output $(DEMO)/result_unirgb_ir_noise
-	@echo "pictures: $(DEMO)/result_unirgb_ir_mfnet/sheet.png, $(DEMO)/result_unirgb_ir_vt5000/sheet.png"
+	@echo "images: $(DEMO)/result_unirgb_ir_mfnet/sheet.png, $(DEMO)/result_unirgb_ir_vt5000/sheet.png"
 
 # RGB alone: camouflaged objects
 HIDDEN = configs/demo/mca_sam_cod.yaml

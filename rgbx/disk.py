@@ -29,7 +29,7 @@ _LONGEST = 200  # bytes of the name that a draft repeats: file systems take 255
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A draft beside ``path`` to write to; it takes the file's place when the block ends well.
+    """A draft next to ``path`` to write to; it takes the file's place when the block ends well.
 
     Whatever goes wrong, what was at ``path`` before is unchanged, and no draft is left.
 
@@ -79,9 +79,9 @@ def write_image(
     """
     from PIL import Image
 
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    panel = image if isinstance(image, Image.Image) else Image.fromarray(image)
     content = io.BytesIO()  # some of PIL's writers say no more of a full disk than a number
-    picture.save(content, Image.registered_extensions()[Path(path).suffix.lower()], **options)
+    panel.save(content, Image.registered_extensions()[Path(path).suffix.lower()], **options)
     write_bytes(path, content.getvalue())
 
 

@@ -124,7 +124,7 @@ def rgbd_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def neu_rsdds_root(tmp_path_factory) -> Path:
-    """Eight training pictures (two families of four siblings) and four test pictures."""
+    """Eight training images (two families of four siblings) and four test images."""
     from rgbx.data.synthetic.layouts import write_neu_rsdds
 
     root = tmp_path_factory.mktemp("data") / "NEU-RSDDS-AUG"
@@ -134,7 +134,7 @@ def neu_rsdds_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def scribble_root(tmp_path_factory) -> Path:
-    """As `vt5000_root`, with ``scribbles/{gt,mask}`` and ``scribbles_012/`` beside it."""
+    """As `vt5000_root`, with ``scribbles/{gt,mask}`` and ``scribbles_012/`` next to it."""
     from rgbx.data.synthetic.layouts import write_vt5000_scribble
 
     root = tmp_path_factory.mktemp("data") / "RGBT-S"
@@ -144,7 +144,7 @@ def scribble_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def hqseg_root(tmp_path_factory) -> Path:
-    """Eight training and 4 x 2 test pictures of thin structures, 64 to 128 px, as HQSeg-44K."""
+    """Eight training and 4 x 2 test images of thin structures, 64 to 128 px, as HQSeg-44K."""
     from rgbx.data.synthetic.layouts import write_hqseg
 
     root = tmp_path_factory.mktemp("data") / "HQSeg-44K"
@@ -154,7 +154,7 @@ def hqseg_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def cod_root(tmp_path_factory) -> Path:
-    """Eight training and 4 + 2 + 2 test pictures of 64 x 96: COD10K, CAMO, CHAMELEON."""
+    """Eight training and 4 + 2 + 2 test images of 64 x 96: COD10K, CAMO, CHAMELEON."""
     from rgbx.data.synthetic.layouts import write_cod
 
     root = tmp_path_factory.mktemp("data") / "COD"
@@ -164,7 +164,7 @@ def cod_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def istd_root(tmp_path_factory) -> Path:
-    """Twelve training pictures (three scenes of four) and four test pictures, in ISTD's layout."""
+    """Twelve training images (three scenes of four) and four test images, in ISTD's layout."""
     from rgbx.data.synthetic.layouts import write_istd
 
     root = tmp_path_factory.mktemp("data") / "shadows"
@@ -174,7 +174,7 @@ def istd_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def kvasir_root(tmp_path_factory) -> Path:
-    """Fifteen pictures of about 64 x 96 in Kvasir-SEG's layout: 12 to train, 3 to test."""
+    """Fifteen images of about 64 x 96 in Kvasir-SEG's layout: 12 to train, 3 to test."""
     from rgbx.data.synthetic.layouts import write_kvasir
 
     root = tmp_path_factory.mktemp("data") / "polyps"

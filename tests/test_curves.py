@@ -12,8 +12,8 @@ BLUE, ORANGE = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
 def _pixels(path, colour) -> np.ndarray:
     """Whether each pixel is (nearly) of a colour; lines are drawn with soft borders."""
-    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    return (np.abs(picture - colour).max(axis=2) < 12).nonzero()
+    image = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return (np.abs(image - colour).max(axis=2) < 12).nonzero()
 
 
 def test_panels_stand_in_rows_and_columns(tmp_path):
@@ -85,7 +85,7 @@ def test_what_cannot_be_drawn(tmp_path, panels, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+def test_a_image_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     (tmp_path / "c.png").mkdir()
     with pytest.raises(OSError, match=r"c\.png"):
         draw_curves([Panel("t", "x", "y", {"a": LINE})], tmp_path / "c.png")

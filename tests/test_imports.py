@@ -8,58 +8,34 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "rgbx"
+_BASE = {"errors", "disk", "text", "yaml_file"}
+_DATA = {"data", "visualization", "prompts"}
+_PARTS = {"backbones", "blocks", "losses", "metrics", "optim", "prompts", "checkpoints"}
+_RUNS = {"tasks", "results", "visualization", "profile"}
 LAYERS = {  # package or module -> what it may import from rgbx
     "errors": set(),
     "disk": set(),
     "text": {"errors"},
-    "pictures": {"text"},
     "yaml_file": {"errors"},
-    "curves": {"disk"},
     "losses": {"errors"},
-    "point_loss": set(),
-    "scribble_losses": set(),
-    "profile": set(),
+    "visualization": {"disk", "text"},
     "prompts": {"errors", "text"},
     "metrics": {"errors"},
-    "optim": {"errors", "disk", "curves"},
+    "optim": {"errors", "disk", "visualization"},
     "backbones": {"errors", "disk"},
     "blocks": {"errors", "disk"},
-    "data": {"errors", "disk", "text", "pictures", "prompts"},
-    "results": {"errors", "disk"},
-    "sweep": {"errors", "disk", "yaml_file"},
-    "report": {"errors", "disk", "curves", "results"},
-    "models": {
-        *(
-            "errors",
-            "disk",
-            "backbones",
-            "blocks",
-            "losses",
-            "point_loss",
-            "scribble_losses",
-            "prompts",
-            "metrics",
-            "optim",
-        ),
-    },
-    "export": {"errors", "models", "backbones", "blocks", "prompts"},
-    "cli": {
-        *(
-            "errors",
-            "disk",
-            "text",
-            "pictures",
-            "curves",
-            "prompts",
-            "data",
-            "models",
-            "results",
-            "backbones",
-        ),
-        *("sweep", "yaml_file"),
-        *("optim", "metrics", "report", "profile", "export"),
-    },
+    "checkpoints": {"errors", "disk", "backbones", "optim"},
+    "data": {"errors", "disk", "text", "visualization", "prompts"},
+    "results": {"errors", "disk", "metrics"},
+    "tasks": _BASE | _DATA | _PARTS,
+    "models": _BASE | _PARTS | {"tasks"},
+    "profile": _BASE | _PARTS | {"tasks", "results"},
+    "callbacks": _BASE | _DATA | _PARTS | _RUNS,
+    "export": _BASE | _PARTS | {"tasks"},
+    "report": _BASE | {"results", "visualization"},
+    "jobs": _BASE | {"results"},
 }
+LAYERS["cli"] = set(LAYERS)
 
 
 def imports(path: Path) -> set[str]:

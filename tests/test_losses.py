@@ -310,7 +310,7 @@ def test_iou_loss_is_a_mean_over_images():
     target[0, 0, :2] = 1
     logits = torch.full((2, 1, 4, 4), -40.0)
     logits[0] = 40.0
-    # half of the first picture is right; the second is empty and costs 1 by definition
+    # half of the first image is right; the second is empty and costs 1 by definition
     assert float(iou(logits, target)) == pytest.approx((0.5 + 1) / 2, abs=1e-6)
 
 

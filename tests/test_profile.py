@@ -17,11 +17,11 @@ CPU = torch.device("cpu")
 
 
 def on_meta(build, *sizes, **options):
-    """Count one pass of a network over pictures (3, H, W), nothing computed."""
+    """Count one pass of a network over images (3, H, W), nothing computed."""
     with torch.device("meta"):
         network = build(**options).eval()
-        pictures = [torch.empty(1, 3, *size) for size in sizes]
-        return network, count_operations(lambda: network(*pictures))
+        images = [torch.empty(1, 3, *size) for size in sizes]
+        return network, count_operations(lambda: network(*images))
 
 
 def vit_b_macs(side: int) -> dict[str, int]:
@@ -56,8 +56,8 @@ def test_own_gradient_functions_hide_nothing(size):
     assert count_operations(lambda: encoder(torch.zeros(1, 3, *size))) == expected
     _, expected = on_meta(lambda: build_backbone("tiny"), size, size)
     backbone = build_backbone("tiny").eval()
-    pictures = torch.zeros(1, 3, *size)
-    assert count_operations(lambda: backbone(pictures, pictures)) == expected
+    images = torch.zeros(1, 3, *size)
+    assert count_operations(lambda: backbone(images, images)) == expected
 
 
 @pytest.mark.parametrize(

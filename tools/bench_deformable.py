@@ -5,7 +5,7 @@
 
 Needs the extra `bench` (transformers). Sizes are those of UniRGB-IR with a ViT-B: 12 heads of 32
 channels read 4 points in each of 3 maps (strides 8, 16, 32), a query per 16 x 16 pixels. Places
-are the initial ring plus a normal deviation of one cell.
+are the initial ring plus a normal std of one cell.
 
 * Time: both cores in turns in one process, in an order that alternates; each round gives a ratio
   ours / theirs and the median of the ratios counts, so that a busy machine disturbs both alike.

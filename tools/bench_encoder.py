@@ -107,15 +107,15 @@ def _measure(options: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(options.threads)
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     build = _ours if options.worker == "ours" else _theirs
-    _pass(build(sam_preset("tiny"), 256).to(device, dtype), _pictures(1, 256, device, dtype), True)
+    _pass(build(sam_preset("tiny"), 256).to(device, dtype), _images(1, 256, device, dtype), True)
     model = build(sam_preset(options.encoder), options.size).to(device, dtype)
-    pictures = _pictures(options.batch, options.size, device, dtype)
+    images = _images(options.batch, options.size, device, dtype)
     before = reset_peak(device)
     backward = options.mode == "backward"
-    _pass(model, pictures, backward)
+    _pass(model, images, backward)
     model.zero_grad()
     start, used = time.perf_counter(), time.process_time()
-    tensors = _pass(model, pictures, backward)
+    tensors = _pass(model, images, backward)
     seconds, used = time.perf_counter() - start, time.process_time() - used
     most = peak(device)
     torch.save(
@@ -153,21 +153,21 @@ def _resized(preset: SAMPreset, size: int) -> SAMPreset:
     return replace(preset, pretrain_size=size)
 
 
-def _pictures(batch: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _images(batch: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, 3, size, size, generator=generator).to(device, dtype)
 
 
-def _pass(model: nn.Module, pictures: Tensor, backward: bool) -> dict[str, Tensor]:
-    """Run once and wait for it; the output, and the picture's gradient after a backward."""
+def _pass(model: nn.Module, images: Tensor, backward: bool) -> dict[str, Tensor]:
+    """Run once and wait for it; the output, and the image's gradient after a backward."""
     if backward:
-        pictures = pictures.clone().requires_grad_()
+        images = images.clone().requires_grad_()
     with torch.set_grad_enabled(backward):
-        tensors = {"output": model(pictures)}
+        tensors = {"output": model(images)}
     if backward:
         tensors["output"].float().square().mean().backward()
-        tensors["gradient"] = pictures.grad if pictures.grad is not None else pictures
-    if pictures.device.type == "cuda":
+        tensors["gradient"] = images.grad if images.grad is not None else images
+    if images.device.type == "cuda":
         torch.cuda.synchronize()
     return tensors
 

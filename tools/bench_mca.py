@@ -5,9 +5,9 @@
     python tools/bench_mca.py --encoder vit_h --size 1024 --device cuda --dtype bfloat16
 
 * token loss: peak memory of its forward and backward pass alone, on random activations of all
-  layers of the encoder, for K tokens of each image. Beside it, the same without recomputation, in
+  layers of the encoder, for K tokens of each image. Next to it, the same without recomputation, in
   which every layer's and image's K x K tables live until the backward pass;
-* evaluation: both models answer the same picture in turns in one process; the median of the ratios
+* evaluation: both models answer the same image in turns in one process; the median of the ratios
   of neighbouring runs is printed. Only the SC branch can make a difference.
 """
 

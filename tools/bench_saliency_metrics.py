@@ -86,7 +86,7 @@ def _compare(
     options: argparse.Namespace,
 ) -> None:
     """Time both sides in turns; print medians, their ratio and the largest difference."""
-    picture, mask = grey_levels(pred[None])[0].numpy(), target.numpy().astype(np.uint8) * 255
+    image, mask = grey_levels(pred[None])[0].numpy(), target.numpy().astype(np.uint8) * 255
     pred, target = pred.to(options.device), target.to(options.device)
 
     scores = SaliencyScores(measures).to(options.device)
@@ -99,7 +99,7 @@ def _compare(
 
     def theirs() -> None:
         for reference in references:
-            reference.step(picture, mask)
+            reference.step(image, mask)
 
     times: dict[Callable[[], None], list[float]] = {ours: [], theirs: []}
     for _ in range(options.repeats):

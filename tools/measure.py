@@ -1,4 +1,4 @@
-"""Memory of this process or of the GPU, for the benchmarks beside this file."""
+"""Memory of this process or of the GPU, for the benchmarks next to this file."""
 
 from pathlib import Path
 

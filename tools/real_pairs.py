@@ -1,4 +1,4 @@
-"""Lay real pictures out as the public data sets are, to train on them as shipped.
+"""Lay real images out as the public data sets are, to train on them as shipped.
 
     python tools/real_pairs.py SAMPLES OUT
 
@@ -7,7 +7,7 @@ SAMPLES is a folder with ``msrs_person/{rgb,thermal,gt}`` (two-class masks of pe
 ``rgbd_ssd`` with ``{rgb,depth,gt}``. OUT gets ``MFNet`` (4-channel PNG, persons as id 2),
 ``PST900``, ``VT`` (VT5000) and ``RGBD`` (NJU2K). The same pairs stand in the train, val and test
 lists (for VT and RGBD: with ``--data.choose_on_test true``): this shows that the code fits real
-pictures, not that it generalises.
+images, not that it generalises.
 
 From ``hq_am2k``, ``camouflage_person``, ``rgbd_ssd`` and ``kvasir_seg`` (``rgb`` and ``gt``), OUT
 also gets ``HQSeg``: a mixture of fine, camouflaged, salient and medical masks, of which every
@@ -55,11 +55,11 @@ def write_pst900(samples: Path, root: Path, copies: int = 4) -> int:
     for split in ("train", "test"):
         for part in ("rgb", "thermal", "labels"):
             (root / split / part).mkdir(parents=True, exist_ok=True)
-            picture: Image.Image = Image.open(next((samples / part).iterdir()))
+            photo: Image.Image = Image.open(next((samples / part).iterdir()))
             if part == "thermal":
-                picture = picture.convert("L")
+                photo = photo.convert("L")
             for copy in range(copies if split == "train" else 1):
-                picture.save(root / split / part / f"bag{copy}_frame.png")
+                photo.save(root / split / part / f"bag{copy}_frame.png")
     return copies
 
 
@@ -81,14 +81,14 @@ def write_saliency(
 def write_hqseg(samples: Path, root: Path) -> tuple[int, int]:
     """HQSeg-44K's layout (DIS5K) from four kinds of masks; returns the numbers of train and test.
 
-    Pictures become ``.jpg`` and masks ``.png``; every fourth pair is held out.
+    Images become ``.jpg`` and masks ``.png``; every fourth pair is held out.
     """
     counts = {"DIS-TR": 0, "DIS-VD": 0}
     masks = [path for kind in MIXTURE for path in sorted((samples / kind / "gt").iterdir())]
     for i, mask in enumerate(masks):
         folder, kind = "DIS-VD" if i % 4 == 3 else "DIS-TR", mask.parents[1]
-        picture = next((kind / "rgb").glob(f"{escape(mask.stem)}.*"))
-        for part, source, suffix in (("im", picture, ".jpg"), ("gt", mask, ".png")):
+        photo = next((kind / "rgb").glob(f"{escape(mask.stem)}.*"))
+        for part, source, suffix in (("im", photo, ".jpg"), ("gt", mask, ".png")):
             target = root / "DIS5K" / folder / part / f"{kind.name}#{mask.stem}{suffix}"
             target.parent.mkdir(parents=True, exist_ok=True)
             _save_as(source, target)
@@ -100,15 +100,15 @@ def write_cod(samples: Path, root: Path) -> tuple[int, int]:
     """COD's packs from the camouflage_person pairs; returns the numbers of train and test."""
     train, test = _every_third(sorted((samples / "rgb").iterdir()))
     test_folder = root / "TestDataset" / "COD10K"
-    for pictures, folder in ((train, root / "TrainDataset"), (test, test_folder)):
-        _copy_pairs(pictures, {"rgb": folder / "Imgs", "gt": folder / "GT"})
+    for photos, folder in ((train, root / "TrainDataset"), (test, test_folder)):
+        _copy_pairs(photos, {"rgb": folder / "Imgs", "gt": folder / "GT"})
     return len(train), len(test)
 
 
 def write_istd(samples: Sequence[Path], root: Path) -> tuple[int, int]:
     """ISTD's layout from several folders of shadows; returns the numbers of train and test."""
-    pictures = [path for folder in samples for path in sorted((folder / "rgb").iterdir())]
-    train, test = _every_third(pictures)
+    photos = [path for folder in samples for path in sorted((folder / "rgb").iterdir())]
+    train, test = _every_third(photos)
     for split, chosen in (("train", train), ("test", test)):
         base = root / "ISTD_Dataset" / split
         folders = {"rgb": base / f"{split}_A", "gt": base / f"{split}_B"}
@@ -118,29 +118,29 @@ def write_istd(samples: Sequence[Path], root: Path) -> tuple[int, int]:
 
 def write_kvasir(samples: Path, root: Path) -> int:
     """Kvasir-SEG's own layout, undivided; returns how many."""
-    pictures = sorted((samples / "rgb").iterdir())
+    photos = sorted((samples / "rgb").iterdir())
     folder = root / "Kvasir-SEG"
-    _copy_pairs(pictures, {"rgb": folder / "images", "gt": folder / "masks"})
-    return len(pictures)
+    _copy_pairs(photos, {"rgb": folder / "images", "gt": folder / "masks"})
+    return len(photos)
 
 
-def _every_third(pictures: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    test = list(pictures[1::3])
-    return [path for path in pictures if path not in test], test
+def _every_third(photos: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    test = list(photos[1::3])
+    return [path for path in photos if path not in test], test
 
 
-def _copy_pairs(pictures: Sequence[Path], folders: Mapping[str, Path]) -> None:
-    """Copy pictures and whatever has their stem in the folders beside theirs, as they are."""
+def _copy_pairs(sources: Sequence[Path], folders: Mapping[str, Path]) -> None:
+    """Copy images and whatever has their stem in the folders next to theirs, as they are."""
     for part, target in folders.items():
         target.mkdir(parents=True, exist_ok=True)
-        for picture in pictures:
-            beside = picture.parents[1] / part
-            for path in beside.glob(f"{escape(picture.stem)}.*"):
+        for source in sources:
+            sibling = source.parents[1] / part
+            for path in sibling.glob(f"{escape(source.stem)}.*"):
                 shutil.copy(path, target / path.name)
 
 
 def _save_as(source: Path, target: Path) -> None:
-    """Copy a picture; encode it anew if the target is of another kind."""
+    """Copy an image; encode it anew if the target is of another kind."""
     if source.suffix == target.suffix:
         shutil.copy(source, target)
     else:

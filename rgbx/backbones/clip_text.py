@@ -27,7 +27,7 @@ class CLIPTextConfig:
         width: token width.
         heads: attention heads.
         layers: number of blocks.
-        out_dim: width of the embedding shared with the picture side.
+        out_dim: width of the embedding shared with the image side.
         context_length: tokens per text.
         vocab_size: of OpenAI's byte-pair vocabulary, which open_clip ships.
     """
@@ -75,7 +75,7 @@ class CLIPText(nn.Module):
         freeze(self)
 
     def load(self, state: Mapping[str, Tensor], source: str) -> None:
-        """Load the text half of an OpenAI CLIP state dict; the picture half is left out.
+        """Load the text half of an OpenAI CLIP state dict; the image half is left out.
 
         Args:
             state: tensors by OpenAI's names (half precision is converted).

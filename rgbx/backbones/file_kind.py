@@ -16,7 +16,7 @@ __all__ = ["DAMAGE", "SAFETENSORS", "TORCHSCRIPT", "kind_of", "plain_file", "unr
 SAFETENSORS = "a safetensors file"
 TORCHSCRIPT = "TorchScript, a program with its weights"
 
-#: what damaged or foreign bytes make a reader of pickles and archives raise, beside OSError and
+#: what damaged or foreign bytes make a reader of pickles and archives raise, next to OSError and
 #: MemoryError; none of these readers promises a common class
 DAMAGE = (
     ArithmeticError,

@@ -44,7 +44,7 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
 def smooth_filters(patches: nn.Conv2d) -> None:
     """Make a random patch embedding's filters constant on the cells of a 4 x 4 grid.
 
-    Pictures are smooth: white-noise filters see little of them. Values are moved, not computed.
+    Images are smooth: white-noise filters see little of them. Values are moved, not computed.
 
     Args:
         patches: the convolution, its kernel a multiple of 4; changed in place.

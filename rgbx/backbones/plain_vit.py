@@ -23,7 +23,7 @@ __all__ = [
 _VITDET = "backbone.net."
 #: our layer of an MLP -> the official one
 _MLP = {".mlp.lin1.": ".mlp.fc1.", ".mlp.lin2.": ".mlp.fc2."}
-#: what a MAE file holds beside the encoder's blocks
+#: what a MAE file holds next to the encoder's blocks
 _MAE_REST = ("cls_token", "mask_token", "norm.", "decoder_")
 
 PlainKind = Literal["ViTDet", "plain ViT"]

@@ -122,7 +122,7 @@ def build_sam(encoder: str, weights: Weights | None = None, checkpoint_blocks: b
         sam = SAM(preset, checkpoint_blocks).eval()
         if not next(sam.parameters()).is_meta:
             randomise(sam)
-            _see_pictures(sam.image_encoder)
+            _see_images(sam.image_encoder)
             rank_zero_warn(
                 f"SAM {encoder} starts from RANDOM weights because `weights` is null; "
                 "results mean nothing beyond a test of the program."
@@ -139,8 +139,8 @@ def build_sam(encoder: str, weights: Weights | None = None, checkpoint_blocks: b
     return sam
 
 
-def _see_pictures(vit: ViT) -> None:
-    """Let a random encoder pass pictures on, so that something can be learnt behind it.
+def _see_images(vit: ViT) -> None:
+    """Let a random encoder pass images on, so that something can be learnt behind it.
 
     The patches get smooth filters, and the neck's 3 x 3 convolution listens to its centre rather
     than to nine neighbours alike. Only powers of two are multiplied, so the values stay portable.

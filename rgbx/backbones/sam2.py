@@ -104,7 +104,7 @@ def build_sam2(encoder: str, weights: Weights | None = None) -> SAM2:
         sam2 = SAM2(preset).eval()
         if not sam2.no_mem_embed.is_meta:
             randomise(sam2)
-            _see_pictures(sam2)
+            _see_images(sam2)
             rank_zero_warn(
                 f"SAM 2 {encoder} starts from RANDOM weights because `weights` is null; "
                 "results mean nothing beyond a test of the program."
@@ -151,12 +151,12 @@ def without_video(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t for name, t in state.items() if name.split(".")[0] not in VIDEO_PARTS}
 
 
-def _see_pictures(sam2: SAM2) -> None:
-    """Let a random trunk pass pictures on, so that something can be learnt behind it.
+def _see_images(sam2: SAM2) -> None:
+    """Let a random trunk pass images on, so that something can be learnt behind it.
 
-    Pictures are smooth: white-noise filters see little of them. Patch filters become constant on
+    Images are smooth: white-noise filters see little of them. Patch filters become constant on
     a 2 x 2 grid of cells (of 4 and 3 pixels), and every block's two branches speak more quietly
-    beside the residual. Only powers of two are multiplied, so the values stay portable.
+    next to the residual. Only powers of two are multiplied, so the values stay portable.
     """
     trunk = sam2.image_encoder.trunk
     with torch.no_grad():

@@ -33,7 +33,7 @@ class SAM2Preset:
         decoder_mlp: hidden width of its MLPs.
         iou_hidden: hidden width of the mask-quality head.
         mask_channels: channels of the mask prompt's convolutions.
-        image_size: side of the pictures that the official weights were trained with.
+        image_size: side of the images that the official weights were trained with.
     """
 
     dim: int

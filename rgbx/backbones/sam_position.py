@@ -1,4 +1,4 @@
-"""SAM's position encoding of places in a picture, at any picture size."""
+"""SAM's position encoding of places in an image, at any image size."""
 
 import math
 from collections.abc import Sequence

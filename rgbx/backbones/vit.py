@@ -53,7 +53,7 @@ class ViT(nn.Module):
         self.neck = _neck(config.dim, config.out_dim) if config.out_dim else nn.Sequential()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             images: (B, 3, H, W) normalised; H and W are multiples of the patch.
@@ -101,12 +101,12 @@ class ViT(nn.Module):
         return self.neck(x.permute(0, 3, 1, 2))
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse a picture size that is not a multiple of the patch, and name the next one."""
+        """Refuse an image size that is not a multiple of the patch, and name the next one."""
         patch = self.config.patch
         if height % patch or width % patch or not height or not width:
             up = [max(1, -(-side // patch)) * patch for side in (height, width)]
             raise RGBXError(
-                f"The picture is {height} x {width} (height x width) but this encoder needs "
+                f"The image is {height} x {width} (height x width) but this encoder needs "
                 f"multiples of {patch}; the next valid size is {up[0]} x {up[1]}."
             )
 

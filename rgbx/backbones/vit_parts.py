@@ -21,10 +21,10 @@ class ViTConfig:
         global_blocks: indexes of the blocks that attend to the whole image.
         window: side of the attention window of all other blocks, in tokens.
         out_dim: channels of the neck; None for an encoder without one.
-        pretrain_size: side in pixels of the square pictures the position table was made for.
+        pretrain_size: side in pixels of the square images the position table was made for.
         patch: side of a patch in pixels.
         mlp_ratio: hidden width of the MLP over `dim`.
-        table_size: side in pixels of the square pictures that the relative tables of the global
+        table_size: side in pixels of the square images that the relative tables of the global
             blocks are made for; None for `pretrain_size`.
         class_row: the position table is one list of rows whose first belongs to a class token;
             it is kept for the file's sake and never used.
@@ -118,7 +118,7 @@ class Block(nn.Module):
 
         Args:
             x: tokens.
-            drop: probability that a picture skips the attention or the MLP (stochastic depth,
+            drop: probability that an image skips the attention or the MLP (stochastic depth,
                 arXiv 1603.09382); a branch that stays is scaled by 1 / (1 - drop). The caller
                 decides, not the mode: a frozen block is always in eval mode.
         """
@@ -133,7 +133,7 @@ class Block(nn.Module):
 
 
 def _skip(branch: Tensor, drop: float) -> Tensor:
-    """Zero the branch of some pictures and scale the others, (B, h, w, C) -> the same."""
+    """Zero the branch of some images and scale the others, (B, h, w, C) -> the same."""
     if not drop:
         return branch
     kept = torch.rand(branch.shape[0], 1, 1, 1, device=branch.device) >= drop

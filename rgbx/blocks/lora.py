@@ -1,6 +1,6 @@
 """LoRA through PEFT, injected in place: the module stays the class that it was.
 
-PEFT freezes everything beside its adapters, so pretrained weights are loaded before
+PEFT freezes everything next to its adapters, so pretrained weights are loaded before
 :func:`inject_lora`, and heads are made trainable after it.
 """
 

@@ -1,4 +1,4 @@
-"""``--visualize_attention``: what the plug-in changes, as a picture per image."""
+"""``--visualize_attention``: what the plug-in changes, as an image per image."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from rgbx.callbacks.attention_figure import Explanation, attention_picture
+from rgbx.callbacks.attention_figure import Explanation, attention_panel
 from rgbx.callbacks.image import BatchImage, images_of, splits_of
 from rgbx.callbacks.prompted import first_prompt
 from rgbx.disk import write_image
@@ -24,7 +24,7 @@ class AttentionWriter(Callback):
     """Draws ``attention/NAME.png`` for the first images and the first prompt of each.
 
     In a test, the prompt is the first noisy box of the evaluation, or of its first kind where there
-    are no noisy boxes; several splits share the number of pictures, and have a folder each.
+    are no noisy boxes; several splits share the number of images, and have a folder each.
 
     Args:
         folder: gets the folder ``attention``.
@@ -73,9 +73,9 @@ class AttentionWriter(Callback):
         self._drawn[image.split] = drawn + 1
         assert isinstance(model, StableSAM)
         found = explain(model, image["rgb"][None], prompt)
-        picture = attention_picture(image, prompt, found, f"{image.place} ({prompt['kind']})")
+        panel = attention_panel(image, prompt, found, f"{image.place} ({prompt['kind']})")
         target = self.folder / f"{image.place}.png"
-        write_image(picture, target)
+        write_image(panel, target)
 
 
 @torch.no_grad()

@@ -10,11 +10,11 @@ from rgbx.callbacks.frame import Frame
 from rgbx.callbacks.image import BatchImage
 from rgbx.prompts import Prompt
 from rgbx.visualization.drawing import Colour, draw_prompts, fit, heat, overlay, panel
-from rgbx.visualization.sheet import Picture
+from rgbx.visualization.sheet import ImageArray
 
-__all__ = ["Explanation", "attention_picture"]
+__all__ = ["Explanation", "attention_panel"]
 
-CELL = (400, 480)  # height and width of each of the six pictures, in pixels
+CELL = (400, 480)  # height and width of each of the six images, in pixels
 LINES = 20  # at most so many along the longer side of the grid
 PROMPT: Colour = (255, 220, 0)
 _PALETTE: tuple[Colour, ...] = ((0, 0, 0), (235, 20, 130))  # of masks
@@ -42,12 +42,12 @@ class Explanation:
     logits_after: NDArray[np.floating]
 
 
-def attention_picture(
+def attention_panel(
     image: BatchImage, prompt: Prompt, shown: Explanation, title: str
 ) -> Image.Image:
-    """Draw six pictures: above without, below with the plug-in.
+    """Draw six images: above without, below with the plug-in.
 
-    Above: the picture with the prompt, attention, mask. Below: where the plug-in samples,
+    Above: the image with the prompt, attention, mask. Below: where the plug-in samples,
     attention, mask. Both attention maps are on one scale, red at the strongest. A line goes from a
     cell to a dot at the place its features come from; in each block of cells the one with the most
     attention is drawn, blue with little, then yellow, red with much.
@@ -56,29 +56,29 @@ def attention_picture(
         image: what was asked about.
         prompt: in the network's pixels.
         shown: what to draw.
-        title: printed above the first picture.
+        title: printed above the first image.
     """
     small = np.asarray(fit(image.rgb, CELL))
     frame = image.frame.scaled(small.shape[:2])
-    marked = draw_prompts(small, [frame.to_picture(prompt)], [PROMPT])
+    marked = draw_prompts(small, [frame.to_image(prompt)], [PROMPT])
     grey = np.asarray(Image.fromarray(small).convert("L"))[..., None].repeat(3, axis=2) // 2
     peak = float(np.quantile(np.stack((shown.before, shown.after)), _PEAK)) or 1.0
     maps = [np.clip(m / peak, 0, 1) for m in (shown.before, shown.after)]
-    heated = [heat(grey, _over_picture(m, frame).clip(0, 1), alpha=0.8) for m in maps]
+    heated = [heat(grey, _over_panel(m, frame).clip(0, 1), alpha=0.8) for m in maps]
     places = _draw_locations(grey, shown.locations, maps[1], frame)
     masks = [
-        overlay(small, (_over_picture(m, frame) > 0).astype(np.uint8), _PALETTE)
+        overlay(small, (_over_panel(m, frame) > 0).astype(np.uint8), _PALETTE)
         for m in (shown.logits_before, shown.logits_after)
     ]
     weights = f"sampled {shown.alpha[0]:.2f}, original {shown.alpha[1]:.2f}"
     titles = [title, "attention without plug-in", "mask without plug-in"]
     titles += [f"sampled places ({weights})", "attention with plug-in", "mask with plug-in"]
-    pictures = [marked, heated[0], masks[0], places, heated[1], masks[1]]
-    return panel(pictures, titles, columns=3, cell=(small.shape[0], small.shape[1]))
+    panels = [marked, heated[0], masks[0], places, heated[1], masks[1]]
+    return panel(panels, titles, columns=3, cell=(small.shape[0], small.shape[1]))
 
 
-def _over_picture(values: NDArray[np.floating], frame: Frame) -> NDArray[np.float32]:
-    """A map of the network's input, at the size of the picture in it; padding is cut off."""
+def _over_panel(values: NDArray[np.floating], frame: Frame) -> NDArray[np.float32]:
+    """A map of the network's input, at the size of the image in it; padding is cut off."""
     grid = Image.fromarray(values.astype(np.float32))
     scale = (grid.width / frame.network[1], grid.height / frame.network[0])
     part = (0.0, 0.0, frame.content[1] * scale[0], frame.content[0] * scale[1])
@@ -87,17 +87,17 @@ def _over_picture(values: NDArray[np.floating], frame: Frame) -> NDArray[np.floa
 
 
 def _draw_locations(
-    grey: Picture,
+    grey: ImageArray,
     locations: NDArray[np.floating],
     weights: NDArray[np.floating],
     frame: Frame,
-) -> Picture:
+) -> ImageArray:
     """Lines from cells to sampled places, the strongest of each block, the weakest first."""
     height, width = weights.shape
     step = max(1, -(-max(height, width) // LINES))
     cell = np.array([frame.network[1] / width, frame.network[0] / height])
-    picture = Image.fromarray(grey)
-    draw = ImageDraw.Draw(picture)
+    panel = Image.fromarray(grey)
+    draw = ImageDraw.Draw(panel)
     for y, x in sorted(_strongest(weights, step), key=lambda place: weights[place]):
         start, end = frame.points(
             np.stack(((np.array([x, y]) + 0.5) * cell - 0.5, locations[y, x]))
@@ -105,7 +105,7 @@ def _draw_locations(
         if (start > np.array([frame.size[1], frame.size[0]])).any():
             continue  # a cell of the padding
         _draw_line(draw, start, end, float(weights[y, x]))
-    return np.asarray(picture)
+    return np.asarray(panel)
 
 
 def _strongest(weights: NDArray[np.floating], step: int) -> list[tuple[int, int]]:

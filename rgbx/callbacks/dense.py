@@ -13,7 +13,7 @@ from rgbx.callbacks.image import BatchImage
 from rgbx.data.base import RGBXDataModule
 from rgbx.disk import write_image
 from rgbx.visualization.drawing import Colour, colourise, heat, legend, overlay
-from rgbx.visualization.sheet import Draw, Picture, Row, sized
+from rgbx.visualization.sheet import Draw, ImageArray, Row, sized
 
 __all__ = ["DenseOutputs", "dense_row", "prediction_file", "truth_file", "write_truth"]
 
@@ -27,7 +27,7 @@ class DenseOutputs:
     Class ids become ``masks/NAME.png``, a palette image whose raw values are the ids; maps of
     probabilities (any floating type, 0 to 1) become ``maps/NAME.png``, 8-bit grey, rounded; in a
     test as they were scored (see `rgbx.tasks.map_evaluation.MapScoring.files`).
-    ``overlays/NAME.png`` shows the prediction over the visible picture. Where there is a ground
+    ``overlays/NAME.png`` shows the prediction over the visible image. Where there is a ground
     truth, ``truth/NAME.png`` has it as it was scored, in the form of the prediction.
 
     Args:
@@ -51,7 +51,7 @@ class DenseOutputs:
                 among them takes the place of the rounded prediction.
 
         Returns:
-            Draws picture, X if there is one, prediction, and ground truth if there is one.
+            Draws image, X if there is one, prediction, and ground truth if there is one.
         """
         data = image.data
         rgb = sized(image.rgb, tuple(prediction.shape))
@@ -65,7 +65,9 @@ class DenseOutputs:
             write_truth(self.folder, image, palette)
         return partial(_row, image, rgb, shown)
 
-    def _save(self, place: str, prediction: Tensor, rgb: Picture, data: RGBXDataModule) -> Picture:
+    def _save(
+        self, place: str, prediction: Tensor, rgb: ImageArray, data: RGBXDataModule
+    ) -> ImageArray:
         """Write one prediction and its overlay; returns the prediction as the sheet shows it."""
         overlaid = _target(self.folder / "overlays" / f"{place}.png")
         target = _target(self.folder / prediction_file(place, prediction))
@@ -116,7 +118,7 @@ def _target(path: Path) -> Path:
     return path
 
 
-def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None:
+def save_ids(path: Path, ids: ImageArray, palette: Sequence[Sequence[int]]) -> None:
     """Write class ids (H,W) as a palette PNG: raw values are the ids, viewers show the colours."""
     image = Image.fromarray(ids)
     image.putpalette([int(value) for colour in palette for value in colour])
@@ -124,7 +126,7 @@ def save_ids(path: Path, ids: Picture, palette: Sequence[Sequence[int]]) -> None
 
 
 def dense_row(image: BatchImage, prediction: Tensor) -> Row:
-    """Picture, X if there is one, prediction, and ground truth if there is one, at one size.
+    """Image, X if there is one, prediction, and ground truth if there is one, at one size.
 
     Args:
         image: what was predicted.
@@ -134,7 +136,7 @@ def dense_row(image: BatchImage, prediction: Tensor) -> Row:
     return _row(image, rgb, _painted(prediction, image.data))
 
 
-def _painted(prediction: Tensor, data: RGBXDataModule) -> Picture:
+def _painted(prediction: Tensor, data: RGBXDataModule) -> ImageArray:
     """Ids in their colours, probabilities in grey."""
     values = prediction.cpu()
     if values.is_floating_point():
@@ -142,22 +144,22 @@ def _painted(prediction: Tensor, data: RGBXDataModule) -> Picture:
     return colourise(values.numpy().astype(np.uint8), data.palette)
 
 
-def _row(image: BatchImage, rgb: Picture, prediction: Picture) -> Row:
-    pictures, titles = [rgb], [image.place]
+def _row(image: BatchImage, rgb: ImageArray, prediction: ImageArray) -> Row:
+    images, titles = [rgb], [image.place]
     if "x" in image.batch:
-        pictures.append(sized(_seen(image["x"], image.data), rgb.shape[:2]))
+        images.append(sized(_seen(image["x"], image.data), rgb.shape[:2]))
         titles.append("X")
-    pictures.append(prediction)
+    images.append(prediction)
     titles.append("prediction")
     if "mask" in image.batch:
-        # beside a map of probabilities the truth is black and white, like the map
+        # next to a map of probabilities the truth is black and white, like the map
         palette = _GREY if prediction.ndim == 2 else image.data.palette
-        pictures.append(colourise(image["mask"].cpu().numpy(), palette))
+        images.append(colourise(image["mask"].cpu().numpy(), palette))
         titles.append("ground truth")
-    return pictures, titles
+    return images, titles
 
 
-def _seen(x: Tensor, data: RGBXDataModule) -> Picture:
+def _seen(x: Tensor, data: RGBXDataModule) -> ImageArray:
     """X (3,h,w) as 8-bit grey (h,w), darkest to brightest; in colour if its channels differ."""
     channels = x.float().cpu().numpy()
     if (channels == channels[:1]).all():
@@ -165,6 +167,6 @@ def _seen(x: Tensor, data: RGBXDataModule) -> Picture:
     return _stretched(data.statistics.restore_x(channels.transpose(1, 2, 0)))
 
 
-def _stretched(values: NDArray[np.float32]) -> Picture:
+def _stretched(values: NDArray[np.float32]) -> ImageArray:
     low, high = float(values.min()), float(values.max())
     return ((values - low) / max(high - low, 1e-8) * 255).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""From the pixels of the network's input back to those of the picture."""
+"""From the pixels of the network's input back to those of the image."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -12,37 +12,35 @@ from rgbx.prompts import Prompt
 
 __all__ = ["Frame"]
 
-DECIMALS = (
-    2  # of coordinates that people read; float32 in the network holds no more of a 4K picture
-)
+DECIMALS = 2  # of coordinates that people read; float32 in the network holds no more of a 4K image
 
 
 class Frame:
-    """Where a picture lies in the network's input.
+    """Where an image lies in the network's input.
 
     Args:
-        size: (h,w) of the picture.
+        size: (h,w) of the image.
         network: (H,W) of the input.
-        mode: "squash" (the picture fills the input) or "pad" (it keeps its proportions, and lies in
+        mode: "squash" (the image fills the input) or "pad" (it keeps its proportions, and lies in
             the upper left corner).
     """
 
     def __init__(self, size: Sequence[int], network: Sequence[int], mode: ResizeMode) -> None:
-        #: height and width of the picture itself
+        #: height and width of the image itself
         self.size = (int(size[0]), int(size[1]))
         #: height and width of the network's input
         self.network = (int(network[0]), int(network[1]))
-        #: height and width of the picture in the input
+        #: height and width of the image in the input
         self.content = content_size(self.size, self.network, mode)
 
     def scaled(self, size: Sequence[int]) -> "Frame":
-        """The way to a copy of the picture at another size (h,w)."""
+        """The way to a copy of the image at another size (h,w)."""
         copied = copy(self)
         copied.size = (int(size[0]), int(size[1]))
         return copied
 
-    def to_picture(self, prompt: Prompt) -> dict[str, Any]:
-        """Move a prompt to the picture's pixels.
+    def to_image(self, prompt: Prompt) -> dict[str, Any]:
+        """Move a prompt to the image's pixels.
 
         Args:
             prompt: in the network's pixels.
@@ -60,6 +58,6 @@ class Frame:
         return moved
 
     def points(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Move places (...,2), x and y, to the picture's pixels, rounded to hundredths."""
+        """Move places (...,2), x and y, to the image's pixels, rounded to hundredths."""
         scale = np.array([self.size[1] / self.content[1], self.size[0] / self.content[0]])
         return np.round(np.asarray(places, dtype=np.float64) * scale, DECIMALS)

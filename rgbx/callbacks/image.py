@@ -12,7 +12,7 @@ from rgbx.callbacks.frame import Frame
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.decoding.files import read_rgb
 from rgbx.data.promptable import PromptableDataModule
-from rgbx.visualization.sheet import Picture
+from rgbx.visualization.sheet import ImageArray
 
 __all__ = ["BatchImage", "images_of", "splits_of"]
 
@@ -41,13 +41,13 @@ class BatchImage:
         return self.batch[key][self.index]
 
     @cached_property
-    def rgb(self) -> Picture:
-        """The visible picture at its own size, upright, (h,w,3)."""
+    def rgb(self) -> ImageArray:
+        """The visible image at its own size, upright, (h,w,3)."""
         return read_rgb(Path(self["path"]))
 
     @property
     def frame(self) -> Frame:
-        """The way from the network's input to the picture, where pictures are not just squashed."""
+        """The way from the network's input to the image, where images are not just squashed."""
         mode = self.data.resize_mode if isinstance(self.data, PromptableDataModule) else "squash"
         return Frame(self.rgb.shape[:2], self["rgb"].shape[-2:], mode)
 

@@ -28,7 +28,7 @@ _AT_INPUT = "@input"
 
 
 class ImageRecorder(Callback):
-    """Writes ``images.csv`` beside ``test.json``: one line per split and image.
+    """Writes ``images.csv`` next to ``test.json``: one line per split and image.
 
     Its columns: `split`, `subset`, `name`; `rgb`, `x` and `mask`, the files that the data module
     read (absolute; x and mask empty if there is none or it is unknown); `truth` and `prediction`,

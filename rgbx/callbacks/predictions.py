@@ -24,13 +24,13 @@ class PredictionWriter(Callback):
     """Writes the predictions for every image, and ``sheet.png`` with some of them.
 
     One map per image is written by :class:`rgbx.callbacks.dense.DenseOutputs`, a mask per prompt by
-    :class:`rgbx.callbacks.prompted.PromptedOutputs`. A test of several splits puts the files of each into
-    a folder of its own (``masks/SPLIT/NAME.png``), and rows of each into the sheet. Where an image
-    cannot lend its files its name (see :func:`rgbx.data.file_names.file_names`), ``names.csv`` says
-    what they are called.
+    :class:`rgbx.callbacks.prompted.PromptedOutputs`. A test of several splits puts the files of
+    each into a folder of its own (``masks/SPLIT/NAME.png``), and rows of each into the sheet.
+    Where an image cannot lend its files its name (see :func:`rgbx.data.file_names.file_names`),
+    ``names.csv`` says what they are called.
 
     Args:
-        folder: made if absent. Pictures of the same name are replaced.
+        folder: made if absent. Images of the same name are replaced.
     """
 
     def __init__(self, folder: Path) -> None:

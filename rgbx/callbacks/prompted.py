@@ -16,7 +16,7 @@ from rgbx.callbacks.image import BatchImage
 from rgbx.disk import write_bytes, write_image
 from rgbx.prompts import Prompt, evaluation_prompts
 from rgbx.visualization.drawing import Colour, draw_prompts, fit, generate_palette, overlay
-from rgbx.visualization.sheet import CELL, Draw, Picture, Row
+from rgbx.visualization.sheet import CELL, Draw, ImageArray, Row
 
 __all__ = [
     "PromptedOutputs",
@@ -35,8 +35,8 @@ class PromptedOutputs:
     """Writes a mask for every prompt, and what belongs to what.
 
     Prediction leaves ``masks/NAME_0.png``, ``masks/NAME_1.png``, ... (8 bits, 0 and 255, in the
-    order of the prompts), ``overlays/NAME.png`` with all masks and prompts of the picture, and
-    ``prompts.json``, which has the prompts in pixels of the pictures and the mask of each:
+    order of the prompts), ``overlays/NAME.png`` with all masks and prompts of the image, and
+    ``prompts.json``, which has the prompts in pixels of the images and the mask of each:
     ``{"NAME": [{"box": [12, 30, 200, 180], "mask": "masks/NAME_0.png"}]}``. A test leaves
     ``masks/NAME_KIND.png``, the answer to the first prompt of a kind, ``masks/NAME_KIND_1.png`` and
     so on to the others, and ``truth/NAME.png``: what every score is computed from.
@@ -57,10 +57,10 @@ class PromptedOutputs:
             masks: (N,h,w) bool, in the order of the prompts.
 
         Returns:
-            Draws picture with prompts, masks, both together.
+            Draws image with prompts, masks, both together.
         """
         place, rgb, frame = image.place, image.rgb, image.frame
-        prompts = [frame.to_picture(prompt) for prompt in image["prompts"]]
+        prompts = [frame.to_image(prompt) for prompt in image["prompts"]]
         stack = masks.cpu().numpy().astype(bool)
         self._list[str(image["name"])] = [
             {**prompt, "mask": self._mask(f"{place}_{i}", mask)}
@@ -76,8 +76,8 @@ class PromptedOutputs:
             painted = overlay(np.zeros_like(rgb), ids, palette, alpha=1)
             titles = [f"{place} ({_counted(prompts)})", "masks", "overlay"]
             asked = image["prompts"]
-            pictures = [_small(rgb, frame, asked, colours), painted]
-            return [*pictures, _small(covered, frame, asked, colours)], titles
+            panels = [_small(rgb, frame, asked, colours), painted]
+            return [*panels, _small(covered, frame, asked, colours)], titles
 
         return row
 
@@ -92,7 +92,7 @@ class PromptedOutputs:
             model: what was asked.
 
         Returns:
-            Draws picture, masks with their prompts by kind, ground truth.
+            Draws image, masks with their prompts by kind, ground truth.
         """
         found = {kind: mask.cpu().numpy() != 0 for kind, mask in masks.items()}
         for kind, stack in found.items():
@@ -101,12 +101,12 @@ class PromptedOutputs:
         write_truth(self.folder, image)
 
         def row() -> Row:
-            pictures = [image.rgb]
+            panels = [image.rgb]
             for kind, stack in found.items():
                 asked = [first_prompt(model, image, kind)]
-                pictures.append(_small(_black_and_white(stack[0]), image.frame, asked, [PROMPT]))
+                panels.append(_small(_black_and_white(stack[0]), image.frame, asked, [PROMPT]))
             truth = image["mask"].cpu().numpy() == 1
-            return [*pictures, _black_and_white(truth)], [image.place, *found, "ground truth"]
+            return [*panels, _black_and_white(truth)], [image.place, *found, "ground truth"]
 
         return row
 
@@ -152,26 +152,26 @@ def first_prompt(model: LightningModule, image: BatchImage, kind: str) -> Prompt
 def prompted_row(
     image: BatchImage, prompt: Prompt, kind: str, mask: Tensor, cell: tuple[int, int]
 ) -> Row:
-    """Picture with a prompt, the mask that answers it, and the ground truth.
+    """Image with a prompt, the mask that answers it, and the ground truth.
 
     Args:
         image: what was asked about.
         prompt: in the network's pixels.
         kind: of the prompt.
         mask: (h,w), not 0 on the object.
-        cell: height and width into which the picture is fitted before the prompt is drawn.
+        cell: height and width into which the image is fitted before the prompt is drawn.
     """
     truth = image["mask"].cpu().numpy().reshape(mask.shape) > 0
-    pictures = [
+    panels = [
         _small(image.rgb, image.frame, [prompt], [PROMPT], cell),
         _black_and_white(mask.cpu().numpy() != 0),
         _black_and_white(truth),
     ]
-    return pictures, [image.place, f"prediction ({kind})", "ground truth"]
+    return panels, [image.place, f"prediction ({kind})", "ground truth"]
 
 
 def prompt_colours(count: int) -> tuple[Colour, ...]:
-    """A colour for each prompt of a picture."""
+    """A colour for each prompt of an image."""
     distinct = generate_palette(min(count, COLOURS) + 1)[1:]
     return tuple(distinct[i % COLOURS] for i in range(count))
 
@@ -194,19 +194,19 @@ def flatten(masks: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _small(
-    picture: Picture,
+    panel: ImageArray,
     frame: Frame,
     prompts: Sequence[Prompt],
     colours: Sequence[Colour],
     cell: tuple[int, int] = CELL,
-) -> Picture:
-    """The picture as large as on the sheet, with prompts in lines that suit this size."""
-    small = np.asarray(fit(picture, cell))
+) -> ImageArray:
+    """The image as large as on the sheet, with prompts in lines that suit this size."""
+    small = np.asarray(fit(panel, cell))
     scaled = frame.scaled(small.shape[:2])
-    return draw_prompts(small, [scaled.to_picture(prompt) for prompt in prompts], colours)
+    return draw_prompts(small, [scaled.to_image(prompt) for prompt in prompts], colours)
 
 
-def _black_and_white(mask: NDArray[np.bool_]) -> Picture:
+def _black_and_white(mask: NDArray[np.bool_]) -> ImageArray:
     return np.where(mask, np.uint8(255), np.uint8(0))
 
 

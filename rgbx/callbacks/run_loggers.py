@@ -1,4 +1,4 @@
-"""Where a training run is logged: one folder for its files, Weights & Biases beside it."""
+"""Where a training run is logged: one folder for its files, Weights & Biases next to it."""
 
 import os
 import sys
@@ -44,7 +44,7 @@ def wandb_beside(arguments: Sequence[str]) -> list[str]:
 def arrange_loggers(trainer: Any) -> None:
     """One run folder for all loggers that write files, which also names the run of W&B.
 
-    Without a logger that writes metrics to files there is one for CSV beside W&B.
+    Without a logger that writes metrics to files there is one for CSV next to W&B.
 
     Args:
         trainer: the trainer's part of a configuration; changed in place.

@@ -1,7 +1,7 @@
 """A job of SLURM that is requeued before its time is over, and goes on from its own checkpoint.
 
 Lightning writes ``hpc_ckpt_N.ckpt`` into the working directory, and whatever run starts there next
-begins from it. Here the checkpoint lies in the folder of its run, beside a note of the job and the
+begins from it. Here the checkpoint lies in the folder of its run, next to a note of the job and the
 configuration that it belongs to, and no other run restores it unasked.
 """
 

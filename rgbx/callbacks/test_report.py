@@ -123,7 +123,7 @@ def checkpoint_record(checkpoint: Path | None) -> CheckpointRecord:
 
 
 def _input_of(data: RGBXDataModule) -> dict[str, str]:
-    """How pictures come to the network's size, where the data set leaves a choice."""
+    """How images come to the network's size, where the data set leaves a choice."""
     ways = {
         "squash": "squashed, proportions not kept",
         "pad": "proportions kept, padded below and on the right",
@@ -132,7 +132,7 @@ def _input_of(data: RGBXDataModule) -> dict[str, str]:
     if mode not in ways:
         return {}
     height, width = data.size
-    return {"input": f"pictures of {width} x {height}, {ways[mode]}"}
+    return {"input": f"images of {width} x {height}, {ways[mode]}"}
 
 
 def _supervision(
@@ -169,7 +169,7 @@ def _without_repetition(tables: Iterator[Table]) -> Iterator[Table]:
 
 
 def _write_curves(folder: Path, curves: Curves) -> list[Path]:
-    """``curves.csv``, one line per split and threshold, and a picture with one curve per split."""
+    """``curves.csv``, one line per split and threshold, and an image with one curve per split."""
     values = {
         split: {name: line.double().tolist() for name, line in lines.items()}
         for split, lines in curves.items()

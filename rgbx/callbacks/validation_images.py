@@ -22,11 +22,11 @@ from rgbx.text import printable
 from rgbx.visualization.drawing import panel
 from rgbx.visualization.sheet import Draw
 
-__all__ = ["ValidationPictures"]
+__all__ = ["ValidationImages"]
 
 IMAGES = 8
-CELL = (144, 192)  # height and width of each picture, in pixels
-KEY = "val/pictures"
+CELL = (144, 192)  # height and width of each image, in pixels
+KEY = "val/images"
 _TASKS = (SemanticModule, SaliencyModule, PromptableModule)
 
 
@@ -35,11 +35,11 @@ class _Shown:
     """What is logged of one image."""
 
     name: str
-    picture: Image.Image
+    panel: Image.Image
 
 
-class ValidationPictures(Callback):
-    """Logs picture, X, prediction and ground truth of some validation images side by side.
+class ValidationImages(Callback):
+    """Logs image, X, prediction and ground truth of some validation images side by side.
 
     The images are spread over the validation set, and the same ones every time; of several
     processes, the first one shows images of its own share. They are answered once more, so that no
@@ -57,7 +57,7 @@ class ValidationPictures(Callback):
 
     @staticmethod
     def have_a_place(trainer: Trainer, model: LightningModule) -> bool:
-        """Whether a logger takes pictures, and the model is one whose answers can be drawn."""
+        """Whether a logger takes images, and the model is one whose answers can be drawn."""
         takes = any(isinstance(log, WandbLogger | TensorBoardLogger) for log in trainer.loggers)
         return takes and isinstance(model, _TASKS)
 
@@ -90,21 +90,21 @@ class ValidationPictures(Callback):
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             drawn = _drawn(pl_module, [images[i] for i in here])
         for draw in drawn:
-            pictures, titles = draw()
-            page = panel(pictures, titles, columns=len(pictures), cell=CELL)
+            panels, titles = draw()
+            page = panel(panels, titles, columns=len(panels), cell=CELL)
             self._shown.append(_Shown(printable(titles[0]), page))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand the pictures to the loggers that take them."""
+        """Hand the images to the loggers that take them."""
         step = trainer.global_step
         for logger in trainer.loggers if self._shown else ():
             if isinstance(logger, WandbLogger):
-                pictures = [shown.picture for shown in self._shown]
+                panels = [shown.panel for shown in self._shown]
                 names = [shown.name for shown in self._shown]
-                logger.log_image(KEY, pictures, step=step, caption=names)
+                logger.log_image(KEY, panels, step=step, caption=names)
             elif isinstance(logger, TensorBoardLogger):
                 for shown in self._shown:
-                    tag, values = f"{KEY}/{shown.name}", np.asarray(shown.picture)
+                    tag, values = f"{KEY}/{shown.name}", np.asarray(shown.panel)
                     logger.experiment.add_image(tag, values, step, dataformats="HWC")
         self._shown = []
 

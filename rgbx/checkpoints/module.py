@@ -24,7 +24,7 @@ __all__ = ["Checkpointed"]
 
 
 class Checkpointed(LightningModule):
-    """What a checkpoint keeps beside the weights, and what is compared when it is loaded.
+    """What a checkpoint keeps next to the weights, and what is compared when it is loaded.
 
     Arguments of the constructor that differ from those of the checkpoint are refused if they
     change what the network computes. A resumed training says so, and goes on with the new ones.

@@ -34,7 +34,7 @@ __all__ = [
 
 
 def frozen_keys(module: nn.Module) -> set[str]:
-    """State-dict keys of parameters without gradient and of buffers that lie beside them.
+    """State-dict keys of parameters without gradient and of buffers that lie next to them.
 
     A buffer counts as frozen when its owner, or a module around the owner, was frozen as a whole
     (`rgbx.backbones.freeze.freeze`); buffers of trained parts (running statistics, cached text
@@ -139,7 +139,7 @@ def fill_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves beside the target and renames, so that a full disk never costs the previous file.
+    """Saves next to the target and renames, so that a full disk never costs the previous file.
 
     Loading goes through `read_checkpoint`: nothing in a file is executed.
 

@@ -1,4 +1,4 @@
-"""``rgbx ablate``: a paper's ablation, row by row, ending in its table beside the printed one."""
+"""``rgbx ablate``: a paper's ablation, row by row, ending in its table next to the printed one."""
 
 import argparse
 import difflib

@@ -55,7 +55,7 @@ def _parser() -> CommandParser:
         const=True,
         default=False,
         metavar="true|false",
-        help="also print class frequencies, ENet weights, and means and deviations of rgb and x",
+        help="also print class frequencies, ENet weights, and means and stds of rgb and x",
     )
     parser.add_argument(
         *("--near_duplicates", "--near-duplicates"),
@@ -142,10 +142,10 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
     console = Console()
     console.print(_split_table(report))
     console.print(_class_table(report))
-    given = f"normalised with mean {_numbers(data.x_mean)}, deviation {_numbers(data.x_std)}"
+    given = f"normalised with mean {_numbers(data.x_mean)}, std {_numbers(data.x_std)}"
     for split, found in report.splits.items():
         if found.x_count:
-            measured = f"{found.x_mean:.3f}, deviation {found.x_std:.3f}"
+            measured = f"{found.x_mean:.3f}, std {found.x_std:.3f}"
             limits = f"{found.x_low:.3f} to {found.x_high:.3f}"
             console.print(f"x of {split}: {limits}, mean {measured} ({given})")
     for line in report.warnings:

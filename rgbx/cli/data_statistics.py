@@ -14,7 +14,7 @@ __all__ = ["print_statistics"]
 
 
 def print_statistics(report: Report) -> None:
-    """Print class shares with the ENet weights they give, and means and deviations.
+    """Print class shares with the ENet weights they give, and means and stds.
 
     Args:
         report: of a check that added up statistics; splits without usable samples are passed over.
@@ -32,7 +32,7 @@ def _print_split(console: Console, split: str, found: SplitStatistics) -> None:
         for scale, decimals in ((255, 5), (1, 6)):
             if moments.count:
                 mean, std = (_row(v * scale, decimals) for v in (moments.mean, moments.std))
-                line = f"{name} of {split}, 0 to {scale}: mean {mean}, deviation {std}"
+                line = f"{name} of {split}, 0 to {scale}: mean {mean}, std {std}"
                 console.print(escape(line), soft_wrap=True, highlight=False)
 
 

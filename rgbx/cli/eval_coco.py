@@ -55,7 +55,7 @@ def _parser() -> CommandParser:
         help="trained weights; without it the model is as its configuration makes it",
     )
     add("--annotations", type=Path, metavar="FILE", help="a COCO annotation file")
-    add("--images", type=Path, metavar="DIR", help="the pictures that FILE names")
+    add("--images", type=Path, metavar="DIR", help="the images that FILE names")
     add("--sginw", type=Path, metavar="ROOT", help="the 25 folders of SGinW instead of one file")
     add(
         "--iou",
@@ -74,7 +74,7 @@ def _parser() -> CommandParser:
     add(
         "--size",
         type=int,
-        help="longer side of a picture (default: the configuration's data.size, else the "
+        help="longer side of an image (default: the configuration's data.size, else the "
         f"training's, else {_SIZE})",
     )
     add(
@@ -149,7 +149,7 @@ def _trained_on(checkpoint: Path | None) -> "dict[str, Any]":
 def _say_input(
     trained_on: "Mapping[str, Any]", side: int, colours: "tuple[Triple, Triple]"
 ) -> None:
-    """Say where pictures come to the network otherwise than in its training."""
+    """Say where images come to the network otherwise than in its training."""
     from rgbx.checkpoints.trained_with import compare_input
 
     size = trained_on.get("inputs", {}).get("size", [side, side])

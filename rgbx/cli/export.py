@@ -27,7 +27,7 @@ What the files take and give (H x W is the size they are made for, the batch is 
   saliency     rgb, and x where the model has it -> logits (B,1,H,W), before the sigmoid
   prompts      three files:
     NAME_encoder        rgb (B,3,H,W) -> embedding (B,C,H/16,W/16)
-    NAME_decoder        embedding (1,C,H/16,W/16) of one picture, points (N,T,2) in pixels, labels
+    NAME_decoder        embedding (1,C,H/16,W/16) of one image, points (N,T,2) in pixels, labels
                         (N,T) -> logits (N,1,H,W). A box is its corners, labelled 2 and 3; points
                         are labelled 1 or 0 and followed by one more, (0, 0), labelled -1
     NAME_decoder_masks  embedding, masks (N,1,H/4,W/4) -> logits (N,1,H,W)
@@ -63,7 +63,7 @@ def _parser() -> CommandParser:
         metavar="FILE",
         help="of the experiment (default: the config.yaml of the run that the checkpoint is in)",
     )
-    add("-o", "--output", type=Path, metavar="FILE", help="default: beside the run's checkpoints")
+    add("-o", "--output", type=Path, metavar="FILE", help="default: next to the run's checkpoints")
     add(
         "--size",
         nargs="+",
@@ -138,7 +138,7 @@ def _say(found: "list[Exported]", kind: str, size: tuple[int, int]) -> None:
         largest, scale = one.difference
         print(f"  largest difference to the model, by {by}: {largest:.1e} of {scale:.3g}")
     print(
-        f"The size of the pictures is fixed, {size[0]} x {size[1]} (height x width); lengths with "
+        f"The size of the images is fixed, {size[0]} x {size[1]} (height x width); lengths with "
         "a name are free. `rgbx export --help` says what the files take."
     )
 

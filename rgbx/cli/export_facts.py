@@ -1,4 +1,4 @@
-"""What an exported file says of the data: what pictures go through, and what ids mean."""
+"""What an exported file says of the data: what images go through, and what ids mean."""
 
 from typing import Any
 

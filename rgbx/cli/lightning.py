@@ -29,7 +29,7 @@ from rgbx.callbacks.signals import HeedSignals
 from rgbx.callbacks.slurm import Job
 from rgbx.callbacks.stopped import Stopped, how_to_go_on
 from rgbx.callbacks.test_report import report_test
-from rgbx.callbacks.validation_images import ValidationPictures
+from rgbx.callbacks.validation_images import ValidationImages
 from rgbx.checkpoints.file import read_checkpoint
 from rgbx.checkpoints.load import weights_follow
 from rgbx.checkpoints.trained import AtomicCheckpointIO
@@ -120,7 +120,7 @@ class RGBXCLI(LightningCLI):
                 "--output",
                 type=str | None,
                 default=None,
-                help="folder for what the command writes (default: beside the run's checkpoints)",
+                help="folder for what the command writes (default: next to the run's checkpoints)",
             )
             parser.add_argument(
                 "--visualize_attention",
@@ -213,8 +213,8 @@ class RGBXCLI(LightningCLI):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         self.signals = HeedSignals(self.job)
         callbacks.append(self.signals)
-        if self.subcommand == "fit" and ValidationPictures.have_a_place(trainer, self.model):
-            callbacks.append(ValidationPictures())
+        if self.subcommand == "fit" and ValidationImages.have_a_place(trainer, self.model):
+            callbacks.append(ValidationImages())
         if self.subcommand == "fit":
             callbacks.append(CheckedResume())
         if self.subcommand == "predict" or config.get("save_predictions"):
@@ -295,7 +295,7 @@ class RGBXCLI(LightningCLI):
         self._say_where_attention_is()
 
     def after_predict(self) -> None:
-        """Say where the pictures are."""
+        """Say where the images are."""
         prompted = isinstance(self.model, PromptableModule)
         what = "masks by prompt" if prompted else "predictions"
         print(f"{what} and overlays: {self.output_folder}")

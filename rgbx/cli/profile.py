@@ -26,7 +26,7 @@ examples:
   rgbx profile --config configs/tasseg_mfnet.yaml --size 480 640 --format latex
   rgbx profile --config configs/tasseg_mfnet.yaml --model.encoder vit_b --trainer.accelerator cpu
 
-The data set need not be there, and without --ckpt_path neither need weight files: pictures are
+The data set need not be there, and without --ckpt_path neither need weight files: images are
 noise and weights random, on which none of the numbers depends.
 """
 
@@ -132,11 +132,11 @@ def _operations(built: "Built") -> "Operations":
         with torch.device("meta"):
             question = made_up(model, built.size)
             return count_operations(lambda: answer(model, question))
-    except RuntimeError as error:  # layers say so of pictures that they cannot take
+    except RuntimeError as error:  # layers say so of images that they cannot take
         height, width = built.size
         reason = str(error).splitlines()[0]
         raise RGBXError(
-            f"{type(model).__name__} cannot see a picture of {height} x {width}: {reason}"
+            f"{type(model).__name__} cannot see an image of {height} x {width}: {reason}"
         ) from error
 
 

@@ -14,7 +14,7 @@ examples:
   rgbx report runs -o report --title "MFNet, three seeds"
   rgbx report ours=runs/a/version_0 "without X=runs/b/version_0" -o report
 
-The page shows what lies there: tables beside the papers' numbers, training curves, threshold
+The page shows what lies there: tables next to the papers' numbers, training curves, threshold
 curves, classes, day and night, kinds of prompts, gradient surgery, and a gallery of the test
 images, worst first. `rgbx test --save_predictions true` saves what the gallery needs to show
 predictions and errors. Several models and data sets may be mixed.
@@ -49,7 +49,7 @@ def _parser() -> CommandParser:
         type=float,
         default=30,
         metavar="MB",
-        help="what the gallery's pictures may take at most (default %(default)s)",
+        help="what the gallery's images may take at most (default %(default)s)",
     )
     add(
         "--published",

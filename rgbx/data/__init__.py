@@ -1,4 +1,4 @@
-"""Data sets of RGB pictures, with a second modality (thermal, depth), with prompts, or alone."""
+"""Data sets of RGB images, with a second modality (thermal, depth), with prompts, or alone."""
 
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.dataset import Batch, RGBXDataset, Sample, collate

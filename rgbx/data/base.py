@@ -43,7 +43,7 @@ class RGBXDataModule(Remembered, LightningDataModule):
         num_workers: reading processes per loader.
         seed: of order, augmentation, and splits cut from the training set.
         flip: probability of a horizontal flip in training.
-        scale: smallest and largest random scale in training; 1 shows the whole picture.
+        scale: smallest and largest random scale in training; 1 shows the whole image.
         jitter: strength of the colour changes of rgb in training, 0 for none.
         enhance: change brightness, contrast, colour and sharpness of rgb and of x in training,
             independently of each other and strongly (SAMSOD's augmentation).
@@ -54,10 +54,10 @@ class RGBXDataModule(Remembered, LightningDataModule):
             has no validation set of its own; 0 trains on everything and validates on nothing, so
             that the last epoch is the checkpoint.
         x_mean: replaces the data set's mean of x; one number for all channels, or three. Means and
-            deviations are for pixels in [0, 1]. With three, an x of one channel becomes three.
-        x_std: replaces the data set's deviation of x, likewise.
+            stds are for pixels in [0, 1]. With three, an x of one channel becomes three.
+        x_std: replaces the data set's std of x, likewise.
         rgb_mean: replaces the mean of red, green and blue (ImageNet's), likewise.
-        rgb_std: replaces their deviation, likewise.
+        rgb_std: replaces their std, likewise.
         x_channels: 1 reads x as grey and repeats it; 3 reads its colours (pseudo-coloured thermal),
             and repeats where a file has one channel only.
         blank_with: what `blank` puts in the modality's place: its mean, or standard normal noise
@@ -147,7 +147,7 @@ class RGBXDataModule(Remembered, LightningDataModule):
 
     @property
     def statistics(self) -> Statistics:
-        """Mean and deviation used to normalise."""
+        """Mean and std used to normalise."""
         return Statistics(self.rgb_mean, self.rgb_std, self.x_mean, self.x_std)
 
     @property

@@ -32,7 +32,7 @@ class Sample(TypedDict):
         name: stem of the file.
         subset: "day", "night", or "".
         size: original (h, w) in pixels.
-        path: the visible picture, for messages and overlays.
+        path: the visible image, for messages and overlays.
         prompt: of promptable training data, in pixels of the network's input.
         prompt_mask: (1, H, W) float32 in [0, 1] at network size, from which a model draws its
             prompts in validation and test of promptable data.
@@ -132,7 +132,7 @@ class RGBXDataset(Dataset[Sample]):
     def _image(
         self, kind: Literal["rgb", "x"], array: NDArray[np.float32], record: Record
     ) -> Tensor:
-        """A picture (H, W) or (H, W, 3) as (3, H, W), replaced if it is the blanked one."""
+        """An image (H, W) or (H, W, 3) as (3, H, W), replaced if it is the blanked one."""
         channels = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
         image = torch.from_numpy(np.ascontiguousarray(channels))
         if kind == self._blank:

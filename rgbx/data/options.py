@@ -16,7 +16,7 @@ __all__ = ["as_numbers", "as_triple", "mistakes"]
 
 
 def as_numbers(value: float | Sequence[float]) -> float | Triple:
-    """A mean or deviation as a plain number or tuple; how many numbers there are is not checked."""
+    """A mean or std as a plain number or tuple; how many numbers there are is not checked."""
     if np.ndim(value) == 0:
         return cast(float, value)
     return cast(Triple, tuple(float(v) for v in cast(Sequence[float], value)))
@@ -74,7 +74,7 @@ def _memory() -> int:
 
 
 def _mistake(name: str, value: float | Sequence[float]) -> list[str]:
-    """What is wrong with a mean or deviation; they are for values in [0, 1]."""
+    """What is wrong with a mean or std; they are for values in [0, 1]."""
     values = value if isinstance(value, Sequence) else (value,)
     shown = f"{name} {list(values) if isinstance(value, Sequence) else value}"
     if isinstance(value, Sequence) and len(value) != 3:

@@ -1,4 +1,4 @@
-"""Samples of promptable data: a picture, an object's mask, and what asks for the object."""
+"""Samples of promptable data: an image, an object's mask, and what asks for the object."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -13,7 +13,7 @@ from rgbx.data.sampler import sample_seed
 from rgbx.data.splits.records import Record
 from rgbx.data.transforms.augment import EvalTransform, Raw, Statistics, resize_soft
 from rgbx.data.transforms.blank import BlankWith
-from rgbx.data.transforms.jitter import LargeScaleJitter, resize_picture
+from rgbx.data.transforms.jitter import LargeScaleJitter, resize_image
 from rgbx.data.transforms.occlusion import occlude
 from rgbx.prompts import PromptFile, PromptMixture, foreground, scale_prompt
 
@@ -24,7 +24,7 @@ _TRIES = 20
 
 
 class PromptedTraining(RGBXDataset):
-    """Jittered pictures with occlusion and a prompt.
+    """Jittered images with occlusion and a prompt.
 
     Everything random about a sample follows from its seed; with it changes which second sample
     hides it. A sample whose mask is empty is replaced by another one, drawn by the same seed.
@@ -35,7 +35,7 @@ class PromptedTraining(RGBXDataset):
         transform: the jitter.
         mixture: which prompts.
         occlusion: probability of synthetic occlusion.
-        blank: "rgb" replaces the picture.
+        blank: "rgb" replaces the image.
         seed: used where an index comes without a seed of its own, and for noise.
         blank_with: what it is replaced by, as in `RGBXDataset`.
     """
@@ -111,7 +111,7 @@ class PromptedTraining(RGBXDataset):
 def content_size(
     size: tuple[int, int], frame: tuple[int, int], mode: ResizeMode
 ) -> tuple[int, int]:
-    """(h, w) that a picture of `size` fills in the frame, from its upper left corner."""
+    """(h, w) that an image of `size` fills in the frame, from its upper left corner."""
     if mode == "squash":
         return frame
     scale = min(frame[0] / size[0], frame[1] / size[1])
@@ -119,10 +119,10 @@ def content_size(
 
 
 class PromptedEvaluation(RGBXDataset):
-    """Resized pictures, with masks to be scored on or with the user's prompts.
+    """Resized images, with masks to be scored on or with the user's prompts.
 
     With masks, a sample holds `mask` (h, w) int64 at the original size and `prompt_mask`
-    (1, H, W), the soft mask resized like the picture. An object that fades away when it is resized
+    (1, H, W), the soft mask resized like the image. An object that fades away when it is resized
     (no pixel above 128 of 255) is made as much brighter as its brightest pixel allows.
 
     Args:
@@ -133,9 +133,9 @@ class PromptedEvaluation(RGBXDataset):
         mode: "squash" fills the input, "pad" keeps the proportions and pads to the right and below
             with the mean colour.
         prompts: the user's; masks are not asked for then.
-        blank: "rgb" replaces the picture.
+        blank: "rgb" replaces the image.
         seed: has no effect but for noise.
-        blank_with: what the picture is replaced by, as in `RGBXDataset`.
+        blank_with: what the image is replaced by, as in `RGBXDataset`.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class PromptedEvaluation(RGBXDataset):
         """Read one sample.
 
         Args:
-            key: index; a seed beside it has no effect.
+            key: index; a seed next to it has no effect.
 
         Raises:
             SampleError: a file cannot be used, or the mask is empty.
@@ -170,7 +170,7 @@ class PromptedEvaluation(RGBXDataset):
         raw = self._read(record)
         size = (raw.rgb.shape[0], raw.rgb.shape[1])
         content = content_size(size, self._size, self._mode)
-        small = raw._replace(rgb=resize_picture(raw.rgb, content))
+        small = raw._replace(rgb=resize_image(raw.rgb, content))
         rgb = self._image("rgb", self._statistics.normalise(small), record)
         sample = Sample(
             rgb=torch.zeros((3, *self._size)),

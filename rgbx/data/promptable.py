@@ -24,15 +24,15 @@ _PROMPTS = ("prompts.json", "prompts.csv")
 
 
 class PromptableDataModule(RGBXDataModule):
-    """Pictures with the mask of one object each, and prompts that ask for it.
+    """Images with the mask of one object each, and prompts that ask for it.
 
     Training samples hold a prompt, drawn from the mask after large-scale jitter and occlusion;
     masks are grey at their borders, and the object is what exceeds 128 of 255. In validation and
-    test, masks come at the original size, beside one at the network's (`prompt_mask`) from which a
-    model draws its prompts. Prediction answers the prompts of a file, in pixels of the pictures as
+    test, masks come at the original size, next to one at the network's (`prompt_mask`) from which a
+    model draws its prompts. Prediction answers the prompts of a file, in pixels of the images as
     shown; see `rgbx.prompts.files` for its format.
 
-    Pictures without a mask are left out with a count. In training, empty masks are replaced by
+    Images without a mask are left out with a count. In training, empty masks are replaced by
     other samples; in validation and test they are errors, or left out with ``on_bad: skip``.
 
     Args:
@@ -40,12 +40,12 @@ class PromptableDataModule(RGBXDataModule):
         size: (height, width) of the network's input.
         mixture: weights of the kinds of prompts in training.
         occlusion: probability of synthetic occlusion in training.
-        resize_mode: how pictures come to the network's size outside training: "squash" gives up
+        resize_mode: how images come to the network's size outside training: "squash" gives up
             their proportions, "pad" keeps them and fills up to the right and below.
         prompts: file of prompts for prediction, ``.json`` or ``.csv``; by default ``prompts.json``
             or ``prompts.csv`` in the root.
         flip: probability of a horizontal flip in training.
-        scale: smallest and largest scale of large-scale jitter; 1 shows the whole picture.
+        scale: smallest and largest scale of large-scale jitter; 1 shows the whole image.
         jitter: strength of the colour changes in training, 0 for none.
         val_share: part of the training set held out for validation by `seed`, where there is no
             validation set; 0 validates on nothing.
@@ -103,7 +103,7 @@ class PromptableDataModule(RGBXDataModule):
 
         Raises:
             DataError: as `find_records`, or prediction finds no prompts or one that lies outside
-                its picture.
+                its image.
         """
         if split == "predict":
             return self._predict_dataset()
@@ -129,12 +129,12 @@ class PromptableDataModule(RGBXDataModule):
         found.check_names(record.name for record in records)
         asked = [record for record in records if record.name in set(found.names)]
         if not asked:
-            raise DataError(f"{found.path} holds no prompt; name a picture and what to ask for")
-        for record in asked:  # so that a mistake shows before the first picture, not in a worker
+            raise DataError(f"{found.path} holds no prompt; name an image and what to ask for")
+        for record in asked:  # so that a mistake shows before the first image, not in a worker
             header = probe(record.rgb)
             found.warn_moved(record.name, (header.height, header.width))
         rank_zero_info(
-            f"{found.path}: prompts for {len(asked)} of {len(records)} pictures in {self.root}"
+            f"{found.path}: prompts for {len(asked)} of {len(records)} images in {self.root}"
         )
         return PromptedEvaluation(
             *(asked, self.read, self.size, self.statistics, self.resize_mode, found),

@@ -17,7 +17,7 @@ __all__ = ["SaliencyDataModule"]
 
 
 class SaliencyDataModule(RGBXDataModule):
-    """Two classes, background and salient; masks are pictures, bright = salient.
+    """Two classes, background and salient; masks are images, bright = salient.
 
     A subclass names its folders (`x_folders`, `tree`), sets `test_splits` and writes `scan`. X is
     scaled to [0, 1] and nothing else. Training masks keep their grey borders; validation and test
@@ -31,14 +31,14 @@ class SaliencyDataModule(RGBXDataModule):
         root: folder of the data set.
         size: (height, width) of the network's input.
         flip: probability of a horizontal flip in training.
-        scale: smallest and largest random scale in training; 1 shows the whole picture.
+        scale: smallest and largest random scale in training; 1 shows the whole image.
         jitter: strength of the colour changes of rgb in training, 0 for none.
         enhance: change brightness, contrast, colour and sharpness of rgb and of x in training,
             independently of each other (SAMSOD's augmentation).
         soft_masks: training masks are float32 in [0, 1] with their grey borders; false gives
             class ids as in validation.
         choose_on_test: as `choose_on` with all test sets.
-        resize_x: accept an x of another size and resize it to the visible picture.
+        resize_x: accept an x of another size and resize it to the visible image.
         **kwargs: further options of `RGBXDataModule`.
     """
 
@@ -137,7 +137,7 @@ class SaliencyDataModule(RGBXDataModule):
         Args:
             scan: of the whole training set.
             split: "train" or "val".
-            siblings: family of each visible picture; families are not parted.
+            siblings: family of each visible image; families are not parted.
         """
         unique = len({r.name for r in scan.records}) == len(scan.records)
         by_key = {r.name if unique else str(r.rgb): r for r in scan.records}

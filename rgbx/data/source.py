@@ -43,7 +43,7 @@ class Source(Choosing):
         class_names: name of id 0, 1, ...
         palette: (red, green, blue) of id 0, 1, ..., 0 to 255.
         subsets: parts of the test split that are also scored on their own.
-        rgb_mean, rgb_std: of the visible pictures, for values in [0, 1] (ImageNet's, which are
+        rgb_mean, rgb_std: of the visible images, for values in [0, 1] (ImageNet's, which are
             SAM's too).
         x_mean, x_std: of the second modality in [0, 1]; one for all its channels, or three.
         x_channels: 1 reads it as grey, 3 with its colours.
@@ -51,10 +51,10 @@ class Source(Choosing):
         x_invalid: stored values that mean "no measurement" and do not set the scale of an image
             without `x_range`; None as in `rgbx.data.decoding.files.to_unit`.
         invert_depth: turn x round (1 - x) once it is in [0, 1].
-        binary: masks are two-class pictures to be thresholded, not class ids.
+        binary: masks are two-class images to be thresholded, not class ids.
         soft_masks: training masks keep their grey borders, float32 in [0, 1] (needs `binary`).
         grey_borders: two-class masks are grey at their borders by nature; nothing to warn of.
-        resize_x: a second modality of another size is resized to the visible picture.
+        resize_x: a second modality of another size is resized to the visible image.
         skipped: kinds of problems whose samples are left out with a count, whatever `on_bad` says.
         endings: of the files that are written about one sample.
         known_leaks: names of samples that a published protocol both trains and tests on.
@@ -98,7 +98,7 @@ class Source(Choosing):
         """Pair the files of a split by name, without opening the images.
 
         Args:
-            split: one of `splits`, or "predict" for every picture below the root, no labels asked.
+            split: one of `splits`, or "predict" for every image below the root, no labels asked.
 
         Returns:
             The pairs, and one problem for each name that lacks a file.

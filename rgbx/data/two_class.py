@@ -1,4 +1,4 @@
-"""What the two-class sets of plain RGB pictures have in common: camouflage, shadows, polyps."""
+"""What the two-class sets of plain RGB images have in common: camouflage, shadows, polyps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +12,14 @@ __all__ = ["TwoClassDataModule"]
 
 
 class TwoClassDataModule(SaliencyDataModule):
-    """Pictures without a second modality, and masks of one kind of thing in them.
+    """Images without a second modality, and masks of one kind of thing in them.
 
     A subclass names what is looked for (`class_names`) and its folders (`tree`), sets
     `test_splits`, and writes `scan_train`, `scan_test` and `scan_predict`. Samples have no ``x``.
     Masks are cut at > 128 of 255 before anything is resized, and class ids are resized by nearest
-    neighbour; test masks keep the size of their file. The whole picture is squashed to `size`.
+    neighbour; test masks keep the size of their file. The whole image is squashed to `size`.
 
-    There is no validation list: `val_share` of the training pictures is held out by `seed`; with
+    There is no validation list: `val_share` of the training images is held out by `seed`; with
     `val_share` 0 nothing is held out and nothing is validated.
 
     Args:
@@ -68,12 +68,12 @@ class TwoClassDataModule(SaliencyDataModule):
         return ""
 
     def usual(self, total: int) -> dict[str, int]:
-        """Usual sizes of train and val for a usual total of training pictures."""
+        """Usual sizes of train and val for a usual total of training images."""
         val = held_out(total, self.cut_share)
         return {"train": total - val, **({"val": val} if val else {})}
 
     def scan_train(self) -> Scan:
-        """Pair all training pictures with their masks, those included that are held out.
+        """Pair all training images with their masks, those included that are held out.
 
         Raises:
             DataError: there is no training set.
@@ -81,7 +81,7 @@ class TwoClassDataModule(SaliencyDataModule):
         raise NotImplementedError
 
     def scan_test(self, name: str) -> Scan:
-        """Pair the pictures of one of `test_splits` with their masks.
+        """Pair the images of one of `test_splits` with their masks.
 
         Raises:
             DataError: there is no such test set.
@@ -89,11 +89,11 @@ class TwoClassDataModule(SaliencyDataModule):
         raise NotImplementedError
 
     def scan_predict(self) -> Mapping[str, Scan]:
-        """Find every picture below the root, by set; masks are not asked for."""
+        """Find every image below the root, by set; masks are not asked for."""
         raise NotImplementedError
 
     def families(self, scan: Scan) -> Mapping[Path, str] | None:
-        """Which training pictures must not be parted by the cut; None if each stands alone."""
+        """Which training images must not be parted by the cut; None if each stands alone."""
         return None
 
     def scan(self, split: str) -> Scan:
@@ -101,7 +101,7 @@ class TwoClassDataModule(SaliencyDataModule):
         if split == "predict":
             found = self.scan_predict()
             if not found:
-                raise self.missing("pictures")
+                raise self.missing("images")
             return join_sets(found)
         if split in ("train", "val"):
             whole = self.scan_train()

@@ -23,7 +23,7 @@ def about(
     Args:
         model: that was exported.
         part: what is in this file.
-        size: (H,W) that the pictures have to have.
+        size: (H,W) that the images have to have.
         files: names of all files of the model.
         facts: of data and checkpoint, as plain values.
     """

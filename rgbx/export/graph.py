@@ -46,7 +46,7 @@ def write_torch(program: ExportedProgram, path: Path, metadata: str) -> None:
         path: ends in .pt2.
         metadata: JSON, kept inside as `METADATA`.
     """
-    program.example_inputs = None  # pictures that nobody needs
+    program.example_inputs = None  # images that nobody needs
     content = io.BytesIO()  # given a file, torch ends the whole process where the disk is full
     torch.export.save(program, content, extra_files={METADATA: metadata})
     path.write_bytes(content.getbuffer())

@@ -54,11 +54,11 @@ def export(
     """Write a model to files that run without rgbx, and check them against it.
 
     LoRA is merged in a copy; the model itself is as before. Batches may have any number of
-    pictures, all of one size.
+    images, all of one size.
 
     Args:
         model: ready to predict.
-        size: (H,W) of the pictures.
+        size: (H,W) of the images.
         kind: ``onnx``, or ``torch`` for PyTorch's .pt2.
         target: the file; a model that becomes several gets names from it, see `part_paths`.
         facts: of data and checkpoint, as plain values, kept in the files.
@@ -129,7 +129,7 @@ def _move(staging: Path, folder: Path, names: list[str]) -> None:
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """A folder beside the target, on the same disk, that is gone afterwards."""
+    """A folder next to the target, on the same disk, that is gone afterwards."""
     folder = target.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

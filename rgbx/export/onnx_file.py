@@ -39,7 +39,7 @@ def check_opset(opset: int) -> None:
 
 
 def write_onnx(program: ExportedProgram, part: Part, path: Path, metadata: str, opset: int) -> None:
-    """Write a graph as ONNX; weights above 1.9 GB go into ``PATH.data`` beside it.
+    """Write a graph as ONNX; weights above 1.9 GB go into ``PATH.data`` next to it.
 
     Args:
         program: what `rgbx.export.graph.trace` made of `part`.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 __all__ = ["RGB", "Part", "Port", "Sizes"]
 
 #: what the input `rgb` is
-RGB = "visible pictures: (values / 255 - rgb_mean) / rgb_std, channels red, green, blue"
+RGB = "visible images: (values / 255 - rgb_mean) / rgb_std, channels red, green, blue"
 
 Sizes = Mapping[str, int]
 

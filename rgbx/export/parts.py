@@ -8,8 +8,8 @@ from torch import Generator, Tensor, nn
 
 from rgbx.blocks.lora import merge_lora
 from rgbx.errors import RGBXError
+from rgbx.export.inputs import images
 from rgbx.export.part import RGB, Part, Port, Sizes
-from rgbx.export.pictures import pictures
 from rgbx.export.prompted import prompted_parts
 from rgbx.models import StableSAM
 from rgbx.tasks import PromptableModule, RGBXModule, SaliencyModule, SemanticModule
@@ -65,7 +65,7 @@ def _dense_part(model: RGBXModule, merged: RGBXModule, size: tuple[int, int]) ->
         inputs=(Port("rgb", shape, RGB), Port("x", shape, _X))[:count],
         output=_logits(model, size),
         least={"batch": 1},
-        example=_pictures(count, size),
+        example=_images(count, size),
         traced={"batch": 2},
         checked=({"batch": 1}, {"batch": 3}),
     )
@@ -73,16 +73,14 @@ def _dense_part(model: RGBXModule, merged: RGBXModule, size: tuple[int, int]) ->
 
 def _logits(model: RGBXModule, size: tuple[int, int]) -> Port:
     if isinstance(model, SemanticModule):
-        meaning = "of each class; resize to the picture, then the largest is the class id"
+        meaning = "of each class; resize to the image, then the largest is the class id"
         return Port("logits", ("batch", model.num_classes, *size), meaning)
-    meaning = "before the sigmoid; resize to the picture, then the sigmoid is the saliency"
+    meaning = "before the sigmoid; resize to the image, then the sigmoid is the saliency"
     return Port("logits", ("batch", 1, *size), meaning)
 
 
-def _pictures(
-    count: int, size: tuple[int, int]
-) -> Callable[[Sizes, Generator], tuple[Tensor, ...]]:
+def _images(count: int, size: tuple[int, int]) -> Callable[[Sizes, Generator], tuple[Tensor, ...]]:
     def example(sizes: Sizes, generator: torch.Generator) -> tuple[Tensor, ...]:
-        return tuple(pictures(sizes["batch"], size, generator) for _ in range(count))
+        return tuple(images(sizes["batch"], size, generator) for _ in range(count))
 
     return example

@@ -3,8 +3,8 @@
 import torch
 from torch import Generator, Tensor
 
+from rgbx.export.inputs import clicks, coarse_masks, images
 from rgbx.export.part import RGB, Part, Port, Sizes
-from rgbx.export.pictures import clicks, coarse_masks, pictures
 from rgbx.models.stable_sam.graph import click_prompts, cut
 from rgbx.models.stable_sam.network import StableSAMNetwork
 from rgbx.prompts import Prompt
@@ -12,14 +12,14 @@ from rgbx.tasks.base import resize
 
 __all__ = ["prompted_parts"]
 
-_EMBEDDING = "one picture's share of what the encoder returns, [i:i+1]"
+_EMBEDDING = "one image's share of what the encoder returns, [i:i+1]"
 _POINTS = "x and y in pixels of the encoder's input; the first pixel's centre is (0, 0)"
 _LABELS = (
     "a box: 2 (upper left corner), 3 (lower right corner); points: 1 (on the object) or 0 each, "
     "then one more place (0, 0) with -1"
 )
-_MASKS = "0 beside and 255 on the object (or -10 and 10), a quarter of the input's size"
-_LOGITS = "of each prompt; resize to the picture, then above 0 is the object"
+_MASKS = "0 next to and 255 on the object (or -10 and 10), a quarter of the input's size"
+_LOGITS = "of each prompt; resize to the image, then above 0 is the object"
 
 
 def prompted_parts(
@@ -48,7 +48,7 @@ def prompted_parts(
         return torch.randn(1, *grid, generator=generator)
 
     def see(sizes: Sizes, generator: Generator) -> tuple[Tensor, ...]:
-        return (pictures(sizes["batch"], size, generator),)
+        return (images(sizes["batch"], size, generator),)
 
     def click(sizes: Sizes, generator: Generator) -> tuple[Tensor, ...]:
         drawn = clicks(sizes["prompts"], sizes["tokens"], size, generator)
@@ -68,7 +68,7 @@ def prompted_parts(
         Part(
             *("encoder", encoder, network.embed),
             inputs=(Port("rgb", ("batch", 3, *size), RGB),),
-            output=Port("embedding", ("batch", *grid), "of each picture"),
+            output=Port("embedding", ("batch", *grid), "of each image"),
             least={"batch": 1},
             example=see,
             traced={"batch": 2},

@@ -75,7 +75,7 @@ def uncertain_points(
         uncertain: Share of chosen points, in [0, 1].
 
     Returns:
-        (B, P, 2) x and y in [0, 1] of the picture's sides.
+        (B, P, 2) x and y in [0, 1] of the image's sides.
     """
     count = len(logits)
     candidates = torch.rand(count, round(oversample * points), 2, device=logits.device)

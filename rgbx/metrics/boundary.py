@@ -13,10 +13,10 @@ __all__ = ["boundary", "boundary_iou", "boundary_width", "edge_iou", "erode"]
 
 
 def boundary_width(size: Sequence[int], share: float = 0.02) -> int:
-    """Width of the outline in pixels: that share of the picture's diagonal, rounded, at least 1.
+    """Width of the outline in pixels: that share of the image's diagonal, rounded, at least 1.
 
     Args:
-        size: Height and width of the picture.
+        size: Height and width of the image.
         share: Share of the diagonal, above 0.
     """
     height, width = size
@@ -26,7 +26,7 @@ def boundary_width(size: Sequence[int], share: float = 0.02) -> int:
 def erode(masks: Tensor, steps: int) -> Tensor:
     """Erosion by a square of side 2 * steps + 1 (= so many 3 x 3 erosions), without the border.
 
-    Everything beyond the picture counts as background, so that nothing within ``steps`` pixels of
+    Everything beyond the image counts as background, so that nothing within ``steps`` pixels of
     the border survives and only the rest is returned. Each axis is worked on by itself, with
     windows that double their length: about 2 * log2(2 * steps + 1) steps in all.
 
@@ -54,7 +54,7 @@ def erode(masks: Tensor, steps: int) -> Tensor:
 def boundary(masks: Tensor, width: int) -> Tensor:
     """The pixels of each mask that are at most ``width`` (chessboard) from its background.
 
-    The picture's border counts as background. Source: Cheng et al., "Boundary IoU: Improving
+    The image's border counts as background. Source: Cheng et al., "Boundary IoU: Improving
     Object-Centric Image Segmentation Evaluation", CVPR 2021.
 
     Args:
@@ -78,7 +78,7 @@ def boundary_iou(masks: Tensor, target: Tensor, share: float = 0.02) -> Tensor:
     Args:
         masks: (n, h, w) bool.
         target: (h, w) bool, on the same device.
-        share: Width of the outline as a share of the picture's diagonal.
+        share: Width of the outline as a share of the image's diagonal.
 
     Returns:
         (n,) float64 in [0, 1], on the CPU.

@@ -21,7 +21,7 @@ class CocoResults:
     Lin et al., "Microsoft COCO", ECCV 2014, and its evaluation code.
 
     Args:
-        instances: The ground truth. Pictures without a prediction count, crowds are ignored.
+        instances: The ground truth. Images without a prediction count, crowds are ignored.
     """
 
     def __init__(self, instances: CocoInstances) -> None:
@@ -37,23 +37,23 @@ class CocoResults:
         """Count one predicted mask.
 
         Args:
-            image_id: Of the picture.
+            image_id: Of the image.
             category_id: Predicted class.
-            mask: (h, w) bool at the picture's size.
+            mask: (h, w) bool at the image's size.
             score: Confidence; only the order of scores matters.
 
         Raises:
-            ValueError: If the picture or the class is unknown, or the mask has another size.
+            ValueError: If the image or the class is unknown, or the mask has another size.
         """
         if image_id not in self._coco.imgs:
-            raise ValueError(f"There is no picture {image_id} in the annotations.")
+            raise ValueError(f"There is no image {image_id} in the annotations.")
         if category_id not in self._coco.cats:
             raise ValueError(f"There is no category {category_id} in the annotations.")
         image = self._coco.imgs[image_id]
         array = mask.cpu().numpy() if isinstance(mask, Tensor) else mask
         if array.shape != (image["height"], image["width"]) or array.dtype != np.bool_:
             raise ValueError(
-                f"Picture {image_id} is {image['height']} x {image['width']}: its masks must be "
+                f"Image {image_id} is {image['height']} x {image['width']}: its masks must be "
                 f"bool of that size, got {array.dtype} {array.shape}."
             )
         from pycocotools import mask as codes

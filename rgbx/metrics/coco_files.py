@@ -1,4 +1,4 @@
-"""COCO-format annotation files: the objects of every picture, one after the other."""
+"""COCO-format annotation files: the objects of every image, one after the other."""
 
 import contextlib
 import io
@@ -28,15 +28,15 @@ SGINW = (
 
 @dataclass(frozen=True)
 class CocoInstance:
-    """One object of one picture.
+    """One object of one image.
 
     Attributes:
         id: Of the annotation, as in the file.
-        image_id: Of the picture.
-        path: The picture's file.
+        image_id: Of the image.
+        path: The image's file.
         category_id: Its class.
-        mask: (h, w) bool at the picture's size.
-        box: (4,) float32 x_min, y_min, x_max, y_max in pixels of the picture, from the file where
+        mask: (h, w) bool at the image's size.
+        box: (4,) float32 x_min, y_min, x_max, y_max in pixels of the image, from the file where
             that has a box with an area, else around the mask's pixels (as HQ-SAM's boxes: no 1 is
             added to the largest coordinates).
     """
@@ -54,7 +54,7 @@ class CocoInstances:
 
     Args:
         annotations: The JSON file.
-        images: Folder of the pictures.
+        images: Folder of the images.
 
     Attributes:
         path: The JSON file.
@@ -63,7 +63,7 @@ class CocoInstances:
 
     Raises:
         RGBXError: If pycocotools is not installed.
-        DataError: As `rgbx.metrics.coco_schema.read_annotations`, or if the file names pictures
+        DataError: As `rgbx.metrics.coco_schema.read_annotations`, or if the file names images
             that are not in the folder.
     """
 
@@ -78,16 +78,16 @@ class CocoInstances:
                 annotation["area"] = int(self._mask(annotation).sum())
 
     def __len__(self) -> int:
-        """Pictures with instances that are no crowd."""
+        """Images with instances that are no crowd."""
         return len(self.groups())
 
     @property
     def image_count(self) -> int:
-        """All pictures of the file."""
+        """All images of the file."""
         return len(self.coco.imgs)
 
     def groups(self) -> dict[int, list[int]]:
-        """Picture id -> ids of its instances that are no crowd, in the order of the file."""
+        """Image id -> ids of its instances that are no crowd, in the order of the file."""
         found: dict[int, list[int]] = {}
         for key, annotation in self.coco.anns.items():
             if not annotation["iscrowd"]:
@@ -95,7 +95,7 @@ class CocoInstances:
         return found
 
     def __iter__(self) -> Iterator[list[CocoInstance]]:
-        """The instances of one picture after the other; pictures without any are left out."""
+        """The instances of one image after the other; images without any are left out."""
         for ids in self.groups().values():
             instances = [found for key in ids if (found := self._instance(key)) is not None]
             if instances:
@@ -124,13 +124,13 @@ class CocoInstances:
         missing = [self._path(image) for image in groups if not self._path(image).is_file()]
         if missing:
             raise DataError(
-                f"{len(missing)} of the {len(groups)} pictures that {self.path} names are not in "
+                f"{len(missing)} of the {len(groups)} images that {self.path} names are not in "
                 f"{self._images}, first {missing[0].name}; give the folder that belongs to the file"
             )
 
 
 def sginw_sets(root: str | Path) -> dict[str, tuple[Path, Path]]:
-    """The 25 data sets of SGinW: name -> annotation file and folder of its validation pictures.
+    """The 25 data sets of SGinW: name -> annotation file and folder of its validation images.
 
     Raises:
         DataError: If one of them is missing: a mean over fewer is another number.

@@ -62,13 +62,13 @@ def check_maps(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def _check(pred: Tensor, target: Tensor) -> None:
     if pred.shape != target.shape or pred.ndim not in (2, 3) or 0 in pred.shape[-2:]:
         raise ValueError(
-            "Prediction and target must both be (H, W) or (B, H, W) pictures of the same size, "
+            "Prediction and target must both be (H, W) or (B, H, W) images of the same size, "
             f"got shapes {tuple(pred.shape)} and {tuple(target.shape)}."
         )
     if not pred.is_floating_point() or target.is_floating_point():
         raise ValueError(
             "Prediction must be floating point and target integer or bool, got "
-            f"{pred.dtype} and {target.dtype}; divide a grey picture by 255, threshold a grey mask."
+            f"{pred.dtype} and {target.dtype}; divide a grey image by 255, threshold a grey mask."
         )
     if not pred.numel():
         return

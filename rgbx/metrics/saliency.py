@@ -54,7 +54,7 @@ class SaliencyScores(Metric):
     ``grey_levels(map)``. An image without object scores 0 in F, weighted F and overlap.
 
     Where the object lies in the last row or column PySODMetrics returns S = NaN; here the empty
-    quadrant counts nothing. A picture of one pixel has E of 0 or 1 instead of 0 or 2^52.
+    quadrant counts nothing. An image of one pixel has E of 0 or 1 instead of 0 or 2^52.
 
     Args:
         measures: What to compute, some of "S", "E", "F", "wF", "MAE", "overlap".

@@ -78,12 +78,12 @@ class Tally:
 
 
 def grey_levels(pred: Tensor, stretch: bool = True) -> Tensor:
-    """The 8-bit picture that stands for a float map: round(255 * map), halves to the even level.
+    """The 8-bit image that stands for a float map: round(255 * map), halves to the even level.
 
     With ``stretch`` every map is first stretched to its own minimum and maximum,
     (map - min) / (max - min), as the released code of the saliency papers does before it saves a
-    picture. Two kinds of map are not stretched here: constant ones, and those that hold nothing
-    but whole 255ths (to 1e-4 of a level), as they come from a picture already: rounding these
+    image. Two kinds of map are not stretched here: constant ones, and those that hold nothing
+    but whole 255ths (to 1e-4 of a level), as they come from an image already: rounding these
     a second time would only add an error.
 
     Args:
@@ -137,11 +137,11 @@ def _is_whole(map_: Tensor) -> bool:
 
 
 def level_values(levels: Tensor, stretch: bool) -> Tensor:
-    """The value in [0, 1] that every grey level of every picture stands for.
+    """The value in [0, 1] that every grey level of every image stands for.
 
     Args:
         levels: (B, H, W) uint8.
-        stretch: Take the darkest level of the picture to 0 and the brightest to 1, unless they
+        stretch: Take the darkest level of the image to 0 and the brightest to 1, unless they
             are the same; otherwise level / 255.
 
     Returns:

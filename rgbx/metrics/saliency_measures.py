@@ -116,7 +116,7 @@ def alignment(hits: Hits) -> Tensor:
     or not, object or not) has one alignment 2ab / (a^2 + b^2), with a one of 1 - p, -p and b one
     of 1 - g, -g, and counts ((alignment + 1) / 2)^2. Without any object pixel the share of pixels
     not chosen counts, without any background the share chosen. The sum is divided by
-    size - 1 (by 1 for a picture of one pixel), so a perfect map scores slightly more than 1.
+    size - 1 (by 1 for an image of one pixel), so a perfect map scores slightly more than 1.
 
     Source: Fan et al., "Enhanced-alignment Measure for Binary Foreground Map Evaluation",
     IJCAI 2018, Eq. 2 to 4.
@@ -177,9 +177,9 @@ def _object_part(tally: Tally, total: Tensor, ground: Tensor) -> Tensor:
     mean = total.sum(dim=1) / ground.clamp(min=1)
     own = mean.flatten()[tally.cell // 8 * 2 + tally.cell % 2]
     squares = tally.sums((tally.value - own).square()).sum(dim=1)
-    deviation = (squares / (ground - 1).clamp(min=1)).sqrt()
+    std = (squares / (ground - 1).clamp(min=1)).sqrt()
     mean = torch.stack([1 - mean[:, 0], mean[:, 1]], dim=1)
-    score = 2 * mean / (mean.square() + 1 + deviation + _EPS)
+    score = 2 * mean / (mean.square() + 1 + std + _EPS)
     return (score * ground).sum(dim=1) / ground.sum(dim=1)
 
 
@@ -223,12 +223,12 @@ def _sees_constant(tally: Tally, image: int, part: int, value: float) -> bool:
 
     The reference implementation takes a quadrant for constant only if the mean that numpy rounds
     equals the pixels. For 0 and 1 it always does; for other values that depends on the number of
-    pixels and the order in which numpy sums a part of a picture, so numpy is asked.
+    pixels and the order in which numpy sums a part of an image, so numpy is asked.
     """
     if value in (0.0, 1.0):
         return True
     top, left = int(tally.top[image]), int(tally.left[image])
     rows = slice(0, top) if part < 2 else slice(top, None)
     columns = slice(0, left) if part % 2 == 0 else slice(left, None)
-    picture = np.full(tuple(tally.maps.shape[1:]), value)
-    return bool(np.mean(picture[rows, columns]) == value)
+    panel = np.full(tuple(tally.maps.shape[1:]), value)
+    return bool(np.mean(panel[rows, columns]) == value)

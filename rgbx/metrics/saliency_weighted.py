@@ -22,7 +22,7 @@ def weighted_f(value: Tensor, target: Tensor, beta2: float = 1.0) -> Tensor:
     r"""Weighted F-measure of one map, (1 + beta^2) R P / (R + beta^2 P).
 
     The error of an object pixel, 1 - value, is replaced by its 7 x 7 Gaussian mean (sigma 5, 0
-    beyond the picture) where that is smaller; a background pixel within the window counts with
+    beyond the image) where that is smaller; a background pixel within the window counts with
     the error of its nearest object pixel. The error of a background pixel at distance d from the
     object is weighted by 2 - 0.5^(d/5).
 

@@ -258,7 +258,7 @@ class GradientSurgery(Cutting):
         return math.ceil((batches - done + waiting) / self.accumulate) if done < batches else 0
 
     def on_fit_end(self) -> None:
-        """Write the curves of cosines, conflicts and ratio beside the run's logs."""
+        """Write the curves of cosines, conflicts and ratio next to the run's logs."""
         super().on_fit_end()
         folder = self.trainer.log_dir if self.trainer.loggers else None
         trial = getattr(self.trainer, "fast_dev_run", False)

@@ -56,7 +56,7 @@ def move_boxes(box: Boxes, draws: Boxes, scale: float) -> Boxes:
         scale: of the noise.
 
     Returns:
-        (n, 4) corners, which may lie outside the picture.
+        (n, 4) corners, which may lie outside the image.
     """
     side = box[2:] - box[:2]
     centre = (box[:2] + box[2:]) / 2 + draws[:, :2] * scale * side / 2

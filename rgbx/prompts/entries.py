@@ -13,7 +13,7 @@ __all__ = ["Entry", "box_entry", "points_entry"]
 
 
 class Entry(NamedTuple):
-    """A prompt in pixels of its upright picture, and ``FILE line N`` for messages."""
+    """A prompt in pixels of its upright image, and ``FILE line N`` for messages."""
 
     prompt: Prompt
     where: str
@@ -52,7 +52,7 @@ def points_entry(points: Sequence[Sequence[float]], labels: Sequence[float], whe
     if foreign:
         raise DataError(
             f"{where}: label {foreign[0]:g} has no meaning; give 1 for a point on the object, 0 "
-            "for one beside it"
+            "for one next to it"
         )
     places = torch.tensor(points, dtype=torch.float32)
     marks = torch.tensor([int(label) for label in labels], dtype=torch.int64)

@@ -1,20 +1,20 @@
 """One's own prompts, from a JSON or CSV file.
 
-JSON maps the names of pictures to lists of prompts; ``labels`` may be left out and are 1 then::
+JSON maps the names of images to lists of prompts; ``labels`` may be left out and are 1 then::
 
     {"cat": [{"box": [12, 30, 200, 180]},
              {"points": [[100, 90], [20, 15]], "labels": [1, 0]}]}
 
 CSV has one of two heads. A row is one box, or one point; points of the same name and with the same
-entry in the column ``prompt`` make one prompt, and without that column all points of a picture do::
+entry in the column ``prompt`` make one prompt, and without that column all points of an image do::
 
     name,x_min,y_min,x_max,y_max          name,x,y,label,prompt
     cat,12,30,200,180                     cat,100,90,1,a
     cat,20,40,60,90                       cat,20,15,0,a
 
-Coordinates are pixels of the picture as viewers and labelling tools show it (turned by its EXIF
+Coordinates are pixels of the image as viewers and labelling tools show it (turned by its EXIF
 orientation), and must lie in it; what lies outside by less than a pixel, as other programs round,
-is moved to the border. Names are stems; a suffix of a picture (``cat.jpg``) is taken off. Commas in
+is moved to the border. Names are stems; a suffix of an image (``cat.jpg``) is taken off. Commas in
 names need quotes in CSV.
 """
 
@@ -35,7 +35,7 @@ from rgbx.text import printable, read_utf8
 
 __all__ = ["PromptFile", "read_prompts", "scale_prompt"]
 
-_PICTURES = frozenset(
+_IMAGES = frozenset(
     (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
 )
 
@@ -56,14 +56,14 @@ class PromptFile:
 
     @property
     def names(self) -> list[str]:
-        """Names of the pictures that have prompts."""
+        """Names of the images that have prompts."""
         return [name for name, found in self._entries.items() if found]
 
     def check_names(self, known: Iterable[str]) -> None:
-        """Refuse prompts for pictures that are not there.
+        """Refuse prompts for images that are not there.
 
         Raises:
-            DataError: names file, line and picture.
+            DataError: names file, line and image.
         """
         there = set(known)
         for name in self.names:
@@ -71,21 +71,21 @@ class PromptFile:
                 ends = [n for n in there if n.rpartition("/")[2] == name.rpartition("/")[2]]
                 also = [n for n in there if n.casefold() == name.casefold()]
                 near = ", ".join(printable(n) for n in sorted(also or ends)[:5])
-                hint = f"there is {near}" if near else "use the file name of a picture"
+                hint = f"there is {near}" if near else "use the file name of an image"
                 raise DataError(
-                    f"{self._entries[name][0].where}: there is no picture {name!r}; {hint} without "
+                    f"{self._entries[name][0].where}: there is no image {name!r}; {hint} without "
                     "its suffix"
                 )
 
     def prompts(self, name: str, size: tuple[int, int]) -> list[Prompt]:
-        """The prompts of one picture, in the file's order.
+        """The prompts of one image, in the file's order.
 
         Args:
-            name: stem of the picture.
-            size: (h, w) of the picture, upright.
+            name: stem of the image.
+            size: (h, w) of the image, upright.
 
         Raises:
-            DataError: a prompt lies a pixel or more outside the picture.
+            DataError: a prompt lies a pixel or more outside the image.
         """
         return [_inside(entry, name, size)[0] for entry in self._entries.get(name, [])]
 
@@ -119,12 +119,12 @@ def read_prompts(path: str | Path) -> PromptFile:
 
 
 def scale_prompt(prompt: Prompt, size: tuple[int, int], content: tuple[int, int]) -> Prompt:
-    """Move a box or points from a picture's pixels to the network's.
+    """Move a box or points from an image's pixels to the network's.
 
     Args:
-        prompt: in pixels of the picture.
-        size: (h, w) of the picture.
-        content: (h, w) that the picture fills in the network's input, from its upper left corner.
+        prompt: in pixels of the image.
+        size: (h, w) of the image.
+        content: (h, w) that the image fills in the network's input, from its upper left corner.
     """
     factors = torch.tensor([content[1] / size[1], content[0] / size[0]], dtype=torch.float32)
     moved = Prompt(**prompt)
@@ -136,9 +136,9 @@ def scale_prompt(prompt: Prompt, size: tuple[int, int], content: tuple[int, int]
 
 
 def _stem(name: str) -> str:
-    name = unicodedata.normalize("NFC", name)  # as the names of pictures
+    name = unicodedata.normalize("NFC", name)  # as the names of images
     suffix = Path(name).suffix
-    return name.removesuffix(suffix) if suffix.lower() in _PICTURES else name
+    return name.removesuffix(suffix) if suffix.lower() in _IMAGES else name
 
 
 def _inside(entry: Entry, name: str, size: tuple[int, int]) -> tuple[Prompt, bool]:
@@ -165,7 +165,7 @@ def _inside(entry: Entry, name: str, size: tuple[int, int]) -> tuple[Prompt, boo
         x, y = places[wrong.any(dim=1)][0].tolist()
         raise DataError(
             f"{entry.where}: ({x:g}, {y:g}) lies outside {name}, which is {size[1]} pixels wide "
-            f"and {size[0]} high; coordinates are x, y in pixels of the picture as shown"
+            f"and {size[0]} high; coordinates are x, y in pixels of the image as shown"
         )
     changed = Prompt(**entry.prompt)
     changed[kind] = moved.reshape(entry.prompt[kind].shape)

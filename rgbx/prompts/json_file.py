@@ -20,7 +20,7 @@ def read_json(path: Path, text: str) -> dict[str, list[Entry]]:
 
     Raises:
         DataError: it is no JSON, has another shape, or a prompt cannot work; the text names file
-            and line (of the picture's name).
+            and line (of the image's name).
     """
     try:
         content = json.loads(text, object_pairs_hook=partial(_unique, path, text))
@@ -62,7 +62,7 @@ def _find(text: str, name: str, start: int) -> int:
 def _entry(item: Any, where: str) -> Entry:
     if not isinstance(item, dict):
         raise DataError(f"{where}: a prompt is a mapping, as in {_SHAPE}")
-    # "mask" is the file that answered, as `rgbx predict` writes it beside every prompt
+    # "mask" is the file that answered, as `rgbx predict` writes it next to every prompt
     foreign = [key for key in item if key not in ("box", "points", "labels", "mask")]
     if foreign:
         raise DataError(f"{where}: {foreign[0]!r} is not known; give box, or points and labels")

@@ -85,7 +85,7 @@ def coarse_mask(
     """Spoil a mask at its border, as HQ-SAM does.
 
     The mask is resized to `size`; pixels that a detour through an eighth of that size (bilinear,
-    down and up) changes by 0.01 or more count as border; there, normal noise of deviation 1 is
+    down and up) changes by 0.01 or more count as border; there, normal noise of std 1 is
     added before the mask is cut at 0.5.
 
     Args:

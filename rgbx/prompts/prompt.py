@@ -21,7 +21,7 @@ class Prompt(TypedDict, total=False):
         kind: "box", "noisy_box", "point_K", "coarse_mask"; of one's own prompts "box" or "points".
         box: (4,) float32: x_min, y_min, x_max, y_max.
         points: (k, 2) float32: x, y.
-        labels: (k,) int64: 1 on the object, 0 beside it.
+        labels: (k,) int64: 1 on the object, 0 next to it.
         mask: (1, H/4, W/4) float32, as SAM's ``mask_inputs``.
     """
 

@@ -121,7 +121,7 @@ def _places(runs: Sequence[Run]) -> Iterator[tuple[str, str, list[Run]]]:
 def _groups(
     runs: Sequence[Run], dataset: str, split: str, metrics: Sequence[str]
 ) -> Iterator[tuple[list[Run], str]]:
-    """Runs of one protocol, and what to call them: others may not stand beside them."""
+    """Runs of one protocol, and what to call them: others may not stand next to them."""
     if not runs:
         return
     place = dataset if split == "test" else f"{dataset}, {split}"

@@ -13,7 +13,7 @@ from rgbx.report.find import Tested, Trained, find_sources
 from rgbx.report.gallery import make_gallery, worst
 from rgbx.report.images import ImageRow, read_images
 from rgbx.report.page import Page, RunCard, render_page
-from rgbx.report.pictures import palette
+from rgbx.report.panels import palette
 from rgbx.report.training import Log, read_log, read_training
 from rgbx.results import JoinedOptions, Run, joined_tables
 
@@ -27,7 +27,7 @@ class Options:
     Attributes:
         title: Of the page.
         images: At most so many images in the gallery, those with the lowest scores; 0 for none.
-        megabytes: What the pictures may take on the page.
+        megabytes: What the images may take on the page.
         published: Printed rows in the tables: "all", "own" or "none".
     """
 
@@ -135,7 +135,7 @@ def _results(tested: Sequence[Tested], notes: dict[str, list[str]]) -> list[Run]
 
 
 def _fill_tables(page: Page, runs: Sequence[Run], options: Options) -> None:
-    """Results beside published rows; runs of different protocols in tables of their own."""
+    """Results next to published rows; runs of different protocols in tables of their own."""
     if not runs:
         return
     try:
@@ -178,14 +178,14 @@ def _fill_gallery(page: Page, rows: Sequence[ImageRow], options: Options, progre
     page.gallery = make_gallery(chosen, int(options.megabytes * 1e6), progress)
     if page.gallery.missing:
         missing = list(page.gallery.missing)
-        files = "1 picture is" if len(missing) == 1 else f"{len(missing):,} pictures are"
+        files = "1 image is" if len(missing) == 1 else f"{len(missing):,} images are"
         page.gallery_notes.append(
             f"{files} missing or damaged, with a placeholder in the gallery: {missing[0]}"
             f"{', ...' if len(missing) > 1 else '.'}"
         )
     if page.gallery.left_out:
         page.gallery_notes.append(
-            f"{page.gallery.left_out:,} images have no pictures here, to keep the page below "
+            f"{page.gallery.left_out:,} images have no images here, to keep the page below "
             f"{options.megabytes:g} MB; --megabytes allows more."
         )
 
@@ -216,7 +216,7 @@ def _card(
 
 
 def _writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written before the pictures are made."""
+    """Refuse a folder that cannot be written before the images are made."""
     probe = folder / f".index.html.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)

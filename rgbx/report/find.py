@@ -18,7 +18,7 @@ __all__ = ["Tested", "Trained", "find_sources"]
 _NAMED = re.compile(r"(?P<name>[^=/\\]+)=(?P<place>.+)", re.DOTALL)
 _OF_RUNS = ("metrics.csv", "config.yaml", "hparams.yaml", "checkpoints")
 _OF_TESTS = ("test.json", "images.csv")
-#: what lies in such folders are pictures and weights, thousands of them
+#: what lies in such folders are images and weights, thousands of them
 _CLOSED = ("checkpoints", "masks", "maps", "overlays", "truth", "attention", "wandb")
 
 

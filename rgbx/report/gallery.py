@@ -1,4 +1,4 @@
-"""All images of all tests with their small pictures, within a budget of bytes."""
+"""All images of all tests with their small images, within a budget of bytes."""
 
 import base64
 import os
@@ -11,12 +11,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from rgbx.report.images import ImageRow
-from rgbx.report.pictures import Size, encode, error_map, photo, second, shown
+from rgbx.report.panels import Size, encode, error_map, photo, second, shown
 
 __all__ = ["CAPTIONS", "Gallery", "make_gallery", "worst"]
 
 CAPTIONS = ("input", "X", "prediction", "ground truth", "errors")
-MISSING = -1  # in place of a picture's number: its file is missing or damaged
+MISSING = -1  # in place of an image's number: its file is missing or damaged
 LEFT_OUT = -2  # the budget was used up
 
 _SIZES = tuple(
@@ -27,7 +27,7 @@ _PILOT = 16  # images that tell how large all will be
 _STEP = 64  # images made at one size
 _IN_TEXT = 4 / 3  # bytes of base64 for a byte
 
-Pictures = list[tuple[int, bytes | None]]  # caption, the coded picture or None
+Panels = list[tuple[int, bytes | None]]  # caption, the coded image or None
 
 
 @dataclass
@@ -36,14 +36,14 @@ class Gallery:
 
     Attributes:
         rows: The images.
-        pictures: For each of them (place in :data:`CAPTIONS`, number of the picture).
-        data: The pictures, coded as text, each once.
+        images: For each of them (place in :data:`CAPTIONS`, number of the image).
+        data: The images, coded as text, each once.
         missing: Files that are missing or damaged.
-        left_out: Number of images whose pictures the budget did not allow.
+        left_out: Number of images whose images the budget did not allow.
     """
 
     rows: list[ImageRow]
-    pictures: list[list[tuple[int, int]]] = field(default_factory=list)
+    panels: list[list[tuple[int, int]]] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
     missing: dict[Path, None] = field(default_factory=dict)
     left_out: int = 0
@@ -67,12 +67,12 @@ def worst(rows: Sequence[ImageRow], limit: int) -> list[ImageRow]:
 
 
 def make_gallery(rows: Sequence[ImageRow], budget: int, progress: bool = True) -> Gallery:
-    """Make the small pictures, as large as the budget allows.
+    """Make the small images, as large as the budget allows.
 
     Args:
         rows: The images.
-        budget: Bytes that the pictures may take on the page, as text. It is kept: images for which
-            nothing is left have no pictures.
+        budget: Bytes that the images may take on the page, as text. It is kept: images for which
+            nothing is left have no images.
         progress: Whether to show a bar.
     """
     gallery = Gallery(list(rows))
@@ -83,7 +83,7 @@ def make_gallery(rows: Sequence[ImageRow], budget: int, progress: bool = True) -
         makers = [_Maker(size) for size in _SIZES]
         bar = tqdm(
             total=len(rows),
-            desc="pictures",
+            desc="panels",
             disable=not progress or not rows,
             leave=False,
             mininterval=1,
@@ -91,12 +91,12 @@ def make_gallery(rows: Sequence[ImageRow], budget: int, progress: bool = True) -
         for start in range(0, len(rows), _STEP):
             part = rows[start : start + _STEP]
             if store.bytes >= budget:
-                gallery.pictures += [_none(row) for row in part]
+                gallery.panels += [_none(row) for row in part]
                 gallery.left_out += len(part)
                 continue
             made = pool.map(makers[place], part)
-            for row, pictures in zip(part, made, strict=True):
-                store.add(row, pictures, budget)
+            for row, panels in zip(part, made, strict=True):
+                store.add(row, panels, budget)
                 bar.update()
             done = min(start + _STEP, len(rows))
             ahead = store.bytes / done * len(rows)
@@ -106,25 +106,25 @@ def make_gallery(rows: Sequence[ImageRow], budget: int, progress: bool = True) -
 
 
 class _Store:
-    """Takes pictures in, equal ones once."""
+    """Takes images in, equal ones once."""
 
     def __init__(self, gallery: Gallery) -> None:
         self.bytes = 0
         self._gallery = gallery
         self._known: dict[bytes, int] = {}
 
-    def add(self, row: ImageRow, pictures: Pictures, budget: int) -> None:
-        """Add the pictures of one image, or none of them if they do not fit."""
-        new = {code for _, code in pictures if code is not None and code not in self._known}
+    def add(self, row: ImageRow, panels: Panels, budget: int) -> None:
+        """Add the images of one image, or none of them if they do not fit."""
+        new = {code for _, code in panels if code is not None and code not in self._known}
         needed = sum(len(base64.b64encode(code)) + 3 for code in new)
         if self.bytes + needed > budget:
-            self._gallery.pictures.append(_none(row))
+            self._gallery.panels.append(_none(row))
             self._gallery.left_out += 1
             return
         self.bytes += needed
         files = _files(row)
         found = []
-        for caption, code in pictures:
+        for caption, code in panels:
             if code is None:
                 self._gallery.missing.update(dict.fromkeys(_absent(files[caption])))
                 found.append((caption, MISSING))
@@ -133,17 +133,17 @@ class _Store:
                 self._known[code] = len(self._gallery.data)
                 self._gallery.data.append(base64.b64encode(code).decode())
             found.append((caption, self._known[code]))
-        self._gallery.pictures.append(found)
+        self._gallery.panels.append(found)
 
 
 def _files(row: ImageRow) -> list[tuple[Path | None, ...]]:
-    """The files that each picture is made of; all None where there is no such picture."""
+    """The files that each image is made of; all None where there is no such image."""
     both = (row.prediction, row.truth) if row.prediction and row.truth else (None,)
     return [(row.rgb,), (row.x,), (row.prediction,), (row.truth,), both]
 
 
 def _absent(files: Iterable[Path | None]) -> list[Path]:
-    """Files to blame for a picture that could not be made; the first if all are there."""
+    """Files to blame for an image that could not be made; the first if all are there."""
     known = [path for path in files if path is not None]
     return [path for path in known if not path.is_file()] or known[:1]
 
@@ -153,26 +153,26 @@ def _none(row: ImageRow) -> list[tuple[int, int]]:
 
 
 class _Maker:
-    """Makes the pictures of images; one that several share is made once."""
+    """Makes the images of images; one that several share is made once."""
 
     def __init__(self, size: Size) -> None:
         self._size = size
         self._made: dict[tuple[int, tuple[Path | None, ...]], bytes | None] = {}
 
-    def __call__(self, row: ImageRow) -> Pictures:
-        found: Pictures = []
+    def __call__(self, row: ImageRow) -> Panels:
+        found: Panels = []
         for caption, files in enumerate(_files(row)):
             if files[0] is None:
                 continue
             key = (caption, files)
             if key not in self._made:
-                picture = self._picture(caption, row)
-                code = None if picture is None else encode(picture, self._size.quality)
+                panel = self._panel(caption, row)
+                code = None if panel is None else encode(panel, self._size.quality)
                 self._made[key] = code
             found.append((caption, self._made[key]))
         return found
 
-    def _picture(self, caption: int, row: ImageRow) -> Image.Image | None:
+    def _panel(self, caption: int, row: ImageRow) -> Image.Image | None:
         side = self._size.side
         if caption == 0 and row.rgb:
             return photo(row.rgb, side)
@@ -191,7 +191,7 @@ def _first_size(pool: ThreadPoolExecutor, rows: Sequence[ImageRow], budget: int)
         return 0
     for place, size in enumerate(_SIZES):
         made = list(pool.map(_Maker(size), sample))
-        used = sum(len(code) for pictures in made for _, code in pictures if code is not None)
+        used = sum(len(code) for panels in made for _, code in panels if code is not None)
         if used * _IN_TEXT / len(sample) * len(rows) <= 0.9 * budget:
             return place
     return len(_SIZES) - 1

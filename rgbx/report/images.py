@@ -26,7 +26,7 @@ class ImageRow:
         subset: "day", "night", or empty.
         name: Of the image.
         kind: Of the prompt, or empty.
-        rgb: The visible picture.
+        rgb: The visible image.
         x: The second modality; None if there is none or it is unknown.
         prediction: What was predicted; None if it was not saved.
         truth: The ground truth in the form of the prediction; None if it was not saved.

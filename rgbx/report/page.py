@@ -15,12 +15,12 @@ from rgbx.report.bars import BarTable
 from rgbx.report.charts import Charts
 from rgbx.report.gallery import CAPTIONS, Gallery
 from rgbx.report.images import headline_of
-from rgbx.report.pictures import ERRORS
+from rgbx.report.panels import ERRORS
 from rgbx.results import HTML_STYLE, Table, kind_label, less_is_better, to_html, unit_of
 
 __all__ = ["Page", "RunCard", "render_page"]
 
-_CHUNK = 128  # pictures that the browser reads at a time
+_CHUNK = 128  # images that the browser reads at a time
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Page:
     Attributes:
         title: Of the page.
         cards: The runs.
-        tables: Results beside published rows.
+        tables: Results next to published rows.
         table_notes: What could not be joined.
         training: Training curves.
         thresholds: Curves by threshold.
@@ -137,9 +137,9 @@ def _entries(page: Page) -> dict[str, Any]:
             places["prompt"][row.kind],
             scores.index(name) if (name := headline_of(row.scores)) else -1,
             [_rounded(row.scores.get(score)) for score in scores],
-            pictures,
+            panels,
         ]
-        for row, pictures in zip(gallery.rows, gallery.pictures, strict=True)
+        for row, panels in zip(gallery.rows, gallery.panels, strict=True)
     ]
     return {
         "chunk": _CHUNK,

@@ -1,4 +1,4 @@
-"""From a finished test to ``test.json`` and to tables beside published numbers."""
+"""From a finished test to ``test.json`` and to tables next to published numbers."""
 
 from rgbx.results.ablation import AblationEntry, ablation_table, tables_named
 from rgbx.results.benchmark import benchmark_table, benchmark_tables, combined_tables

@@ -112,7 +112,7 @@ def ablation_table(
 def _units(
     published: Published | None, parts: Sequence[PublishedTable], columns: Sequence[JoinedColumn]
 ) -> list[Unit]:
-    """Of each column, beside what the paper prints for its split."""
+    """Of each column, next to what the paper prints for its split."""
     printed = [(published, part) for part in parts] if published else []
     return [unit_of(c.metric, [(p, t) for p, t in printed if t.split == c.split]) for c in columns]
 

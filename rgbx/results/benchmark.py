@@ -1,4 +1,4 @@
-"""A run beside the rows that papers print: one table per split, or all splits in one."""
+"""A run next to the rows that papers print: one table per split, or all splits in one."""
 
 from collections.abc import Sequence
 
@@ -200,6 +200,6 @@ def _heading(metric: str, subset: str) -> str:
 
 
 def _place(result: TestResult, split: str) -> str:
-    """Name of what was tested: a split called "test" needs its data set's name beside it."""
+    """Name of what was tested: a split called "test" needs its data set's name next to it."""
     named_set = len(result.numbers) > 1 and split != "test"
     return split if named_set else f"{result.data.dataset} {split}"

@@ -112,7 +112,7 @@ def columns_of(
 
 
 def comparisons_of(tables: Sequence[PublishedTable], runs: Sequence[Run]) -> list[PublishedTable]:
-    """Those of a paper's comparisons that belong beside the runs."""
+    """Those of a paper's comparisons that belong next to the runs."""
     wanted = {
         (run.result.data.dataset, split, run.result.data.supervision)
         for run in runs

@@ -111,7 +111,7 @@ def _columns(
 
 
 def _units(sources: Sources, columns: Sequence[JoinedColumn]) -> list[Unit]:
-    """Of each column, beside what papers print for its split."""
+    """Of each column, next to what papers print for its split."""
     places: dict[tuple[str, str], list[tuple[Published, PublishedTable]]] = {}
     for paper, table in sources:
         places.setdefault((table.dataset, table.split), []).append((paper, table))

@@ -1,4 +1,4 @@
-"""Tables of promptable segmentation: kinds of prompts beside each other, as papers print them."""
+"""Tables of promptable segmentation: kinds of prompts side by side, as papers print them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +16,7 @@ from rgbx.results.tables import MISSING, Row, Table
 
 __all__ = ["has_prompts", "kind_label", "prompt_tables"]
 
-_WIDEST = 9  # number columns beside method and source, within 80 characters
+_WIDEST = 9  # number columns next to method and source, within 80 characters
 _GENERAL = (
     "prompts",
     "confidence",
@@ -39,11 +39,11 @@ def kind_label(kind: str) -> str:
 
 
 def prompt_tables(result: TestResult, published: Published | None) -> list[Table]:
-    """This run beside published rows, kinds of prompts side by side; then data set by data set.
+    """This run next to published rows, kinds of prompts side by side; then data set by data set.
 
     The first tables are in the layout of the Stable-SAM paper's Table 2: under each kind of prompt
     its scores, for the mean of the data sets where the run has it, else for every split. Kinds that
-    the paper prints come first; what does not fit beside them makes another table, whose published
+    the paper prints come first; what does not fit next to them makes another table, whose published
     rows are those that have a number in it. With a mean, further tables of the same columns have a
     row for each data set.
 

@@ -151,7 +151,7 @@ class PublishedTable:
         decimals: Decimals as printed.
         rows: The methods.
         images: Images in the split, where known; a run on another number is not comparable.
-        supervision: Labels that the methods were trained on; shown beside runs on the same alone.
+        supervision: Labels that the methods were trained on; shown next to runs on the same alone.
         note: What a reader must know before comparing.
         source: Where the numbers are printed if it is not in a table of this paper.
         unit: Unit of the scores if it is not the paper's.

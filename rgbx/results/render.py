@@ -128,7 +128,7 @@ def _right(cell: Text, width: int) -> Text:
 def to_csv(table: Table) -> str:
     """Headings and rows as comma-separated values, without title, notes, marks and arrows.
 
-    A column with deviations ("77.61 ± 0.32") becomes two, the second named "... std".
+    A column with stds ("77.61 ± 0.32") becomes two, the second named "... std".
     """
     columns: list[list[str]] = []
     for place, heading in enumerate(table.full_headings):
@@ -138,7 +138,7 @@ def to_csv(table: Table) -> str:
         halves = [cell.partition(DEVIATION) if spread else (cell, "", "") for cell in cells]
         columns.append([name, *(mean for mean, _, _ in halves)])
         if spread:
-            columns.append([f"{name} std", *(deviation for _, _, deviation in halves)])
+            columns.append([f"{name} std", *(std for _, _, std in halves)])
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(zip(*columns, strict=True))
     return out.getvalue()

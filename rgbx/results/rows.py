@@ -17,7 +17,7 @@ Column: TypeAlias = tuple[str, str]  # metric, subset
 def comparison_of(
     result: TestResult, published: Published | None, split: str
 ) -> PublishedTable | None:
-    """The paper's comparison that a split of the run belongs beside, if there is one."""
+    """The paper's comparison that a split of the run belongs next to, if there is one."""
     if published is None:
         return None
     return published.comparison(result.data.dataset, split, result.data.supervision)
@@ -26,7 +26,7 @@ def comparison_of(
 def units_of(
     columns: Iterable[tuple[str, str]], result: TestResult, published: Published | None
 ) -> list[Unit]:
-    """The unit of each (split, metric) pair of a run, beside the numbers of its paper."""
+    """The unit of each (split, metric) pair of a run, next to the numbers of its paper."""
     units = []
     for split, metric in columns:
         table = comparison_of(result, published, split)

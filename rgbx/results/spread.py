@@ -24,7 +24,7 @@ def rate_over_seeds(rates: Sequence[float], unit: Unit) -> str:
         unit: Of the text: percent with two decimals, or fractions with three.
 
     Returns:
-        "77.61 ± 0.32", ".934 ± .002"; without deviation for one seed; "-" for none.
+        "77.61 ± 0.32", ".934 ± .002"; without std for one seed; "-" for none.
     """
     known = [rate for rate in rates if not math.isnan(rate)]
     if not known:
@@ -32,8 +32,8 @@ def rate_over_seeds(rates: Sequence[float], unit: Unit) -> str:
     mean = rate_text(statistics.fmean(known), unit)
     if len(known) == 1:
         return mean
-    deviation = statistics.stdev(known)
-    scaled = (100 * deviation, 2) if unit == "percent" else (deviation, 3)
+    std = statistics.stdev(known)
+    scaled = (100 * std, 2) if unit == "percent" else (std, 3)
     return f"{mean}{DEVIATION}{printed(scaled[0], unit, scaled[1])}"
 
 

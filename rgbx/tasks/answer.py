@@ -28,7 +28,7 @@ class Question:
 
 
 def made_up(model: RGBXModule, size: tuple[int, int], batch: int = 1) -> Question:
-    """Noise as pictures, and a box in the middle of each as its one prompt.
+    """Noise as images, and a box in the middle of each as its one prompt.
 
     Args:
         model: what it is for.
@@ -36,12 +36,12 @@ def made_up(model: RGBXModule, size: tuple[int, int], batch: int = 1) -> Questio
         batch: B.
     """
     height, width = size
-    pictures = [torch.randn(batch, 3, height, width) for _ in range(2 if model.needs_x else 1)]
+    images = [torch.randn(batch, 3, height, width) for _ in range(2 if model.needs_x else 1)]
     prompts: list[list[Prompt]] = []
     if isinstance(model, PromptableModule):
         box = torch.tensor([0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height])
         prompts = [[Prompt(kind="box", box=box)] for _ in range(batch)]
-    return Question(pictures[0], pictures[1] if model.needs_x else None, prompts)
+    return Question(images[0], images[1] if model.needs_x else None, prompts)
 
 
 def answer(model: RGBXModule, question: Question) -> Tensor | list[Tensor]:

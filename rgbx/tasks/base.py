@@ -60,7 +60,7 @@ class RGBXModule(Checkpointed):
         self.results: dict[str, dict[str, dict[str, Any]]] = {}
 
     def setup(self, stage: str) -> None:
-        """Refuse a picture size that the network cannot take before the first batch.
+        """Refuse an image size that the network cannot take before the first batch.
 
         Raises:
             RGBXError: names the next valid size.

@@ -1,4 +1,4 @@
-"""COCO instances asked for with noisy boxes: one encoder pass per picture, all boxes decoded."""
+"""COCO instances asked for with noisy boxes: one encoder pass per image, all boxes decoded."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from rgbx.data.decoding.files import look, read_rgb
 from rgbx.data.prompt_dataset import content_size
 from rgbx.data.source import Source
-from rgbx.data.transforms.jitter import resize_picture
+from rgbx.data.transforms.jitter import resize_image
 from rgbx.data.transforms.normalise import Triple
 from rgbx.errors import DataError, RGBXError
 from rgbx.metrics.coco import CocoResults
@@ -29,7 +29,7 @@ __all__ = ["CocoScores", "Range", "Score", "evaluate", "kind_of"]
 Range: TypeAlias = tuple[float, float]
 Score: TypeAlias = Literal["one", "pred_iou"]
 
-_TOGETHER = 16  # masks that are resized to the picture's size at once
+_TOGETHER = 16  # masks that are resized to the image's size at once
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def evaluate(
 ) -> CocoScores:
     """Ask for every instance with one box per range, and score the masks.
 
-    Annotations count in pixels of the pictures as viewers show them, turned by their EXIF
-    orientation. A picture is resized so that its longer side is `size`, and padded on the right and
-    below. A box is drawn in the picture's own pixels, by a generator seeded from (name, annotation,
+    Annotations count in pixels of the images as viewers show them, turned by their EXIF
+    orientation. An image is resized so that its longer side is `size`, and padded on the right and
+    below. A box is drawn in the image's own pixels, by a generator seeded from (name, annotation,
     range), so that every model sees the same. The predicted class is the true one.
 
     Args:
@@ -78,18 +78,18 @@ def evaluate(
         ranges: [low, high) of a noisy box's overlap with the true box.
         size: side of the network's input, a multiple of 16.
         score: confidence of a mask: 1 for all, or the IoU that SAM's own head predicts.
-        colours: mean and deviation of red, green and blue that the model was trained with, for
+        colours: mean and std of red, green and blue that the model was trained with, for
             values in [0, 1].
 
     Raises:
-        DataError: a picture cannot be read, or its size differs from the file's.
+        DataError: an image cannot be read, or its size differs from the file's.
         RGBXError: `score` is "pred_iou" and the model has no such head.
     """
     results = {kind_of(limits): CocoResults(instances) for limits in ranges}
     quality = _Quality(model) if score == "pred_iou" else None
     seen = outside = 0
     try:
-        for group in tqdm(instances, total=len(instances), desc=name, unit="picture"):
+        for group in tqdm(instances, total=len(instances), desc=name, unit="image"):
             prompts, strays = _draw(group, name, ranges)
             seen, outside = seen + len(group), outside + strays
             masks = _answer(model, group[0], prompts, size, colours)
@@ -113,7 +113,7 @@ def evaluate(
 def _draw(
     group: Sequence[CocoInstance], name: str, ranges: Sequence[Range]
 ) -> tuple[list[Prompt], int]:
-    """One box per range and instance in the picture's pixels, range by range; how many missed."""
+    """One box per range and instance in the image's pixels, range by range; how many missed."""
     prompts, strays = [], 0
     for limits in ranges:
         for one in group:
@@ -142,11 +142,11 @@ def _answer(
         shown = f" as its EXIF orientation ({entry}) turns it" if entry > 1 else ""
         raise DataError(
             f"{first.path} is {rgb.shape[0]} x {rgb.shape[1]}{shown}, but its annotations say "
-            f"{height} x {width}; give the pictures that the file was made for"
+            f"{height} x {width}; give the images that the file was made for"
         )
     frame = (side, side)
     content = content_size((height, width), frame, "pad")
-    pixels = _framed(resize_picture(rgb, content), frame, colours)
+    pixels = _framed(resize_image(rgb, content), frame, colours)
     embedding = model.embed(pixels.to(model.device))
     moved = [scale_prompt(prompt, (height, width), content) for prompt in prompts]
     logits = model.decode(embedding, moved, frame)
@@ -156,7 +156,7 @@ def _answer(
 def _framed(
     rgb: NDArray[np.uint8], frame: tuple[int, int], colours: tuple[Triple, Triple]
 ) -> Tensor:
-    """A picture (h, w, 3), normalised, in the upper left corner of the input (1, 3, H, W)."""
+    """An image (h, w, 3), normalised, in the upper left corner of the input (1, 3, H, W)."""
     mean, std = np.asarray(colours, np.float32)
     values = (rgb.astype(np.float32) / np.float32(255) - mean) / std
     framed = torch.zeros(1, 3, *frame)

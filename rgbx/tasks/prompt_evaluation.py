@@ -72,8 +72,8 @@ def masks_at(
     Args:
         logits: (N,1,h,w) at the decoder's own stride.
         frame: (H,W) of the network's input.
-        size: (height, width) of the picture.
-        padded: the picture lies in the upper left corner of the frame with its proportions kept,
+        size: (height, width) of the image.
+        padded: the image lies in the upper left corner of the frame with its proportions kept,
             and the padding is cut off; otherwise it fills the frame.
 
     Returns:

@@ -98,7 +98,7 @@ class PromptableModule(RGBXModule, ABC):
     # ------------------------------------------------------------------ what a paper adds
     @abstractmethod
     def embed(self, rgb: Tensor) -> Tensor:
-        """Image embeddings (B,C,h,w) of pictures (B,3,H,W)."""
+        """Image embeddings (B,C,h,w) of images (B,3,H,W)."""
 
     @abstractmethod
     def decode(self, embedding: Tensor, prompts: Sequence[Prompt], size: Sequence[int]) -> Tensor:

@@ -97,7 +97,7 @@ class SaliencyModule(RGBXModule, ABC):
         masks = batch["mask"]
         for prediction, mask in zip(self.maps(batch, [m.shape for m in masks]), masks, strict=True):
             labelled = mask != IGNORE
-            if not labelled.all():  # as a picture of one row: these measures know no neighbours
+            if not labelled.all():  # as an image of one row: these measures know no neighbours
                 prediction, mask = prediction[labelled][None], mask[labelled][None]
             if mask.numel():
                 for scores in (self.validation_scores, *self.validation_families):

@@ -1,6 +1,6 @@
-"""Lines over a common axis as one picture: precision-recall, scores by threshold, training losses.
+"""Lines over a common axis as one image: precision-recall, scores by threshold, training losses.
 
-Draws with matplotlib's objects alone: no window, no global figure, safe beside other plots.
+Draws with matplotlib's objects alone: no window, no global figure, safe next to other plots.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Pictures for people: coloured masks, overlays, panels with captions, legends.
+"""Images for people: coloured masks, overlays, panels with captions, legends.
 
 Pure numpy and PIL; knows nothing of data sets or models.
 """
@@ -78,7 +78,7 @@ def overlay(
     palette: Sequence[Colour],
     alpha: float = 0.5,
 ) -> NDArray[np.uint8]:
-    """Lay coloured ids over a picture; pixels of id 0 are left as they are.
+    """Lay coloured ids over an image; pixels of id 0 are left as they are.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -96,7 +96,7 @@ def overlay(
 def heat(
     rgb: NDArray[np.uint8], values: NDArray[np.floating], alpha: float = 0.7
 ) -> NDArray[np.uint8]:
-    """Lay a map of probabilities over a picture: nothing at 0, yellow at one half, red at 1.
+    """Lay a map of probabilities over an image: nothing at 0, yellow at one half, red at 1.
 
     Colour and opacity grow with the value, so that what the map leaves out stays as it is.
 
@@ -120,20 +120,20 @@ def draw_prompts(
 ) -> NDArray[np.uint8]:
     """Draw what a user pointed at: boxes as rectangles, points as rings, or crosses if negative.
 
-    Lines and rings grow with the picture, and have a dark or light edge to stand out.
+    Lines and rings grow with the image, and have a dark or light edge to stand out.
 
     Args:
         rgb: (H, W, 3) uint8.
-        prompts: in pixels of the picture; `box` (4,) x_min, y_min, x_max, y_max, or `points` (k, 2)
+        prompts: in pixels of the image; `box` (4,) x_min, y_min, x_max, y_max, or `points` (k, 2)
             x, y with `labels` (k,), 1 on the object and 0 off it. Others, such as masks, are not
-            drawn. What lies outside the picture is cut off.
+            drawn. What lies outside the image is cut off.
         colours: one for each prompt.
 
     Returns:
         (H, W, 3) uint8.
     """
-    picture = Image.fromarray(rgb)
-    draw = ImageDraw.Draw(picture)
+    panel = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(panel)
     unit = max(1, round(min(rgb.shape[:2]) / 200))
     for prompt, colour in zip(prompts, colours, strict=True):
         if "box" in prompt:
@@ -143,7 +143,7 @@ def draw_prompts(
         labels = prompt.get("labels", ())
         for (x, y), label in zip(prompt.get("points", ()), labels, strict=True):
             _draw_point(draw, (round(float(x)), round(float(y))), bool(label), colour, unit)
-    return np.asarray(picture)
+    return np.asarray(panel)
 
 
 def _draw_point(
@@ -163,19 +163,19 @@ def _draw_point(
 
 
 def fit(image: NDArray[np.uint8], cell: tuple[int, int]) -> Image.Image:
-    """Scale a picture into a cell, keeping its proportions.
+    """Scale an image into a cell, keeping its proportions.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
         cell: (height, width) in pixels; one of the two is reached.
 
     Returns:
-        An RGB picture.
+        An RGB image.
     """
-    picture = Image.fromarray(image).convert("RGB")
-    factor = min(cell[0] / picture.height, cell[1] / picture.width)
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    return picture.resize(size, Image.Resampling.BILINEAR)
+    panel = Image.fromarray(image).convert("RGB")
+    factor = min(cell[0] / panel.height, cell[1] / panel.width)
+    size = (max(1, round(panel.width * factor)), max(1, round(panel.height * factor)))
+    return panel.resize(size, Image.Resampling.BILINEAR)
 
 
 def panel(
@@ -184,16 +184,16 @@ def panel(
     columns: int,
     cell: tuple[int, int] = (180, 240),
 ) -> Image.Image:
-    """Arrange pictures in rows with a caption above each.
+    """Arrange images in rows with a caption above each.
 
     Args:
         images: (H, W) or (H, W, 3) uint8, of any sizes.
         titles: one caption for each; too long ones are cut.
-        columns: pictures per row.
-        cell: (height, width) in pixels into which each picture is fitted.
+        columns: images per row.
+        cell: (height, width) in pixels into which each image is fitted.
 
     Returns:
-        An RGB picture with ceil(n / columns) rows.
+        An RGB image with ceil(n / columns) rows.
     """
     gap, head = 6, 16
     rows = -(-len(images) // columns)
@@ -206,9 +206,9 @@ def panel(
         while title and draw.textlength(title, font) > cell[1]:
             title = title[:-1]
         draw.text((left, top), title, _INK, font)
-        picture = fit(image, cell)
-        centre = ((cell[1] - picture.width) // 2, (cell[0] - picture.height) // 2)
-        sheet.paste(picture, (left + centre[0], top + head + centre[1]))
+        panel = fit(image, cell)
+        centre = ((cell[1] - panel.width) // 2, (cell[0] - panel.height) // 2)
+        sheet.paste(panel, (left + centre[0], top + head + centre[1]))
     return sheet
 
 
@@ -223,10 +223,10 @@ def legend(class_names: Sequence[str], palette: Sequence[Colour]) -> Image.Image
     side, gap = 14, 6
     names = [printable(name) for name in class_names]
     widths = [side + 3 * gap + round(font.getlength(name)) for name in names]
-    picture = Image.new("RGB", (sum(widths) + gap, side + 2 * gap), _PAPER)
-    draw, left = ImageDraw.Draw(picture), gap
+    panel = Image.new("RGB", (sum(widths) + gap, side + 2 * gap), _PAPER)
+    draw, left = ImageDraw.Draw(panel), gap
     for name, colour, width in zip(names, palette, widths, strict=True):
         draw.rectangle((left, gap, left + side, gap + side), colour, _INK)
         draw.text((left + side + gap, gap - 1), name, _INK, font)
         left += width
-    return picture
+    return panel

@@ -10,18 +10,18 @@ from PIL import Image
 from rgbx.disk import write_image
 from rgbx.visualization.drawing import fit, panel
 
-__all__ = ["CELL", "Draw", "Picture", "Row", "Sheet", "sized"]
+__all__ = ["CELL", "Draw", "Image", "Row", "Sheet", "sized"]
 
-Picture = NDArray[np.uint8]
-Row = tuple[list[Picture], list[str]]  # pictures of the sheet from left to right, their titles
+ImageArray = NDArray[np.uint8]
+Row = tuple[list[ImageArray], list[str]]  # images of the sheet from left to right, their titles
 Draw = Callable[[], Row]  # draws a row, for those that come on the sheet
 
 ROWS = 8
-CELL = (180, 240)  # height and width of a picture on the page, in pixels
+CELL = (180, 240)  # height and width of an image on the page, in pixels
 
 
 class Sheet:
-    """Rows of pictures, spread over the splits and over the images of each."""
+    """Rows of images, spread over the splits and over the images of each."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Row]] = {}
@@ -30,7 +30,7 @@ class Sheet:
     def add(self, draw: Draw, split: str, size: int, splits: int) -> None:
         """Take the next image of a split, or pass it by; to be called for every image.
 
-        Rows are kept at the size that they will have: whole pictures would fill the memory.
+        Rows are kept at the size that they will have: whole images would fill the memory.
 
         Args:
             draw: called if the image is shown.
@@ -42,8 +42,8 @@ class Sheet:
         seen, rows = self._seen.get(split, 0), self._rows.setdefault(split, [])
         self._seen[split] = seen + 1
         if seen % max(1, size // quota) == 0 and len(rows) < quota:
-            pictures, titles = draw()
-            rows.append(([np.asarray(fit(picture, CELL)) for picture in pictures], titles))
+            panels, titles = draw()
+            rows.append(([np.asarray(fit(panel, CELL)) for panel in panels], titles))
 
     def save(self, path: Path, below: Image.Image | None = None) -> None:
         """Write the page, if there is anything on it.
@@ -55,9 +55,9 @@ class Sheet:
         rows = [row for split in self._rows.values() for row in split]
         if not rows:
             return
-        pictures = [picture for row, _ in rows for picture in row]
+        panels = [panel for row, _ in rows for panel in row]
         titles = [title for _, row in rows for title in row]
-        page = panel(pictures, titles, columns=len(rows[0][0]), cell=CELL)
+        page = panel(panels, titles, columns=len(rows[0][0]), cell=CELL)
         if below is not None:
             sheet = page
             size = (max(sheet.width, below.width), sheet.height + below.height)
@@ -67,8 +67,8 @@ class Sheet:
         write_image(page, path)
 
 
-def sized(image: Picture, shape: tuple[int, ...]) -> Picture:
-    """The picture at (h,w); a test mask may have a size of its own."""
+def sized(image: ImageArray, shape: tuple[int, ...]) -> ImageArray:
+    """The image at (h,w); a test mask may have a size of its own."""
     if image.shape[:2] == shape:
         return image
     resized = Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)

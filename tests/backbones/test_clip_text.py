@@ -19,7 +19,7 @@ from rgbx.backbones.weights import Weights, read_state
 from rgbx.errors import RGBXError, WeightsError
 
 SMALL = CLIPTextConfig(width=64, heads=1, layers=2, out_dim=32)
-TEMPLATES = ["a photo of a {class}.", "a thermal picture of the {class}."]
+TEMPLATES = ["a photo of a {class}.", "a thermal image of the {class}."]
 NAMES = ["car", "traffic_cone", "Unlabelled"]
 
 

@@ -101,11 +101,11 @@ def test_tables_and_output_without_a_neck(vit: ViT) -> None:
     rows = [len(block.attn.rel_pos_h) for block in vit.blocks]
     assert rows == [5, 5, 11]
     assert not list(vit.neck.parameters())
-    pictures = torch.randn(1, 3, 96, 48)
-    tokens = vit.embed(pictures)
+    images = torch.randn(1, 3, 96, 48)
+    tokens = vit.embed(images)
     for block in vit.blocks:
         tokens = block(tokens)
-    assert torch.equal(vit(pictures), tokens.permute(0, 3, 1, 2))
+    assert torch.equal(vit(images), tokens.permute(0, 3, 1, 2))
 
 
 def test_stochastic_depth_skips_whole_branches(vit: ViT) -> None:
@@ -204,7 +204,7 @@ def test_what_does_not_fit_is_listed(vit: ViT) -> None:
     assert plain_kind({"image_encoder.patch_embed.proj.weight": 0}) is None
 
 
-def test_random_weights_are_portable_and_see_smooth_pictures() -> None:
+def test_random_weights_are_portable_and_see_smooth_images() -> None:
     first, second = ViT(CONFIG), ViT(CONFIG)
     randomise_plain(first)
     torch.manual_seed(99)

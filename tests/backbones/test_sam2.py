@@ -106,13 +106,13 @@ def test_large_is_what_the_authors_of_samsod_built_on() -> None:
 
 def test_images_are_encoded_as_by_the_package(tiny: SAM2) -> None:
     """The neck's position encoding is left out; nothing else may differ."""
-    pictures = torch.randn(2, 3, 96, 160)
+    images = torch.randn(2, 3, 96, 160)
     encoder = tiny.image_encoder
     with torch.no_grad():
-        found = encoder(pictures)["backbone_fpn"]
+        found = encoder(images)["backbone_fpn"]
         placeholder = encoder.neck.position_encoding
         encoder.neck.position_encoding = PositionEmbeddingSine(64, warmup_cache=False)
-        expected = encoder(pictures)
+        expected = encoder(images)
         encoder.neck.position_encoding = placeholder
     assert [tuple(level.shape[1:]) for level in found] == [(64, 24, 40), (64, 12, 20), (64, 6, 10)]
     for level, other in zip(found, expected["backbone_fpn"], strict=True):
@@ -204,8 +204,8 @@ def test_random_is_loud_and_repeatable() -> None:
 
 
 @pytest.mark.filterwarnings(RANDOM)
-def test_random_trunk_passes_pictures_on() -> None:
-    """Two smooth pictures stay apart at every level, and a shift of the scene shifts the maps."""
+def test_random_trunk_passes_images_on() -> None:
+    """Two smooth images stay apart at every level, and a shift of the scene shifts the maps."""
     sam2 = build_sam2("tiny")
     y, x = torch.meshgrid(torch.arange(128), torch.arange(128), indexing="ij")
     disc = ((x - 40) ** 2 + (y - 40) ** 2 < 400).float().expand(3, -1, -1)

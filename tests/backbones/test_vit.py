@@ -28,10 +28,10 @@ def perturb(module: nn.Module) -> None:
 @pytest.mark.parametrize("size", [(256, 256), (64, 64), (96, 160), (320, 176), (480, 640)])
 def test_equals_the_package_at_any_size(vit, size, official_encoder) -> None:
     perturb(vit)
-    pictures = torch.randn(2, 3, *size)
+    images = torch.randn(2, 3, *size)
     with torch.no_grad():
-        expected = official_encoder(vit, *size)(pictures)
-        found = vit(pictures)
+        expected = official_encoder(vit, *size)(images)
+        found = vit(images)
     assert found.shape == (2, 64, size[0] // 16, size[1] // 16)
     assert torch.allclose(found, expected, atol=2e-5)
 
@@ -42,12 +42,12 @@ def test_equals_the_package_at_1024_for_vit_b(official_encoder) -> None:
     perturb(vit)
     assert vit.pos_embed.abs().max() > 0.05
     assert all(block.attn.rel_pos_h.abs().max() > 0.05 for block in vit.blocks)
-    pictures = torch.randn(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        found = vit(pictures)
+        found = vit(images)
         encoder = official_encoder(vit, 1024, 1024)
         del vit
-        expected = encoder(pictures)
+        expected = encoder(images)
     assert expected.std() > 0.3
     assert (found - expected).abs().max() < 1e-4
 
@@ -56,14 +56,14 @@ def test_equals_the_package_at_1024_for_vit_b(official_encoder) -> None:
 def test_gradients_equal_the_package(vit, size, official_encoder) -> None:
     perturb(vit)
     encoder = official_encoder(vit, *size)
-    pictures = torch.randn(1, 3, *size)
+    images = torch.randn(1, 3, *size)
     slope = torch.randn(1, 64, size[0] // 16, size[1] // 16)
     gradients = []
     for module in (vit, encoder):
-        leaf = pictures.clone().requires_grad_()
+        leaf = images.clone().requires_grad_()
         module(leaf).backward(slope)
         named = {n: p.grad for n, p in module.named_parameters() if n != "pos_embed"}
-        gradients.append({**named, "picture": leaf.grad})
+        gradients.append({**named, "image": leaf.grad})
     ours, theirs = join_qkv(gradients[0]), gradients[1]
     assert ours.keys() == theirs.keys()
     for name, expected in theirs.items():
@@ -72,21 +72,21 @@ def test_gradients_equal_the_package(vit, size, official_encoder) -> None:
 
 
 def test_composition_is_open(vit: ViT) -> None:
-    pictures = torch.randn(1, 3, 96, 128)
-    tokens = vit.patch_embed(pictures) + vit.position(6, 8)
+    images = torch.randn(1, 3, 96, 128)
+    tokens = vit.patch_embed(images) + vit.position(6, 8)
     for block in vit.blocks:
         tokens = vit.run_block(block, tokens)
     assert tokens.shape == (1, 6, 8, 64)
-    assert torch.equal(vit.project(tokens), vit(pictures))
+    assert torch.equal(vit.project(tokens), vit(images))
 
 
 def test_checkpointing_changes_no_bit(vit: ViT) -> None:
-    pictures = torch.randn(1, 3, 96, 128)
+    images = torch.randn(1, 3, 96, 128)
     gradients = []
     for checkpoint in (False, True):
         vit.checkpoint_blocks = checkpoint
         vit.zero_grad()
-        vit(pictures).square().sum().backward()
+        vit(images).square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in vit.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
@@ -110,10 +110,10 @@ def test_refuses_other_sizes(vit: ViT, size: tuple[int, int], valid: str) -> Non
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_stays_close(vit: ViT, dtype: torch.dtype) -> None:
-    pictures = torch.randn(1, 3, 96, 128)
-    exact = vit(pictures)
+    images = torch.randn(1, 3, 96, 128)
+    exact = vit(images)
     with torch.autocast("cpu", dtype=dtype):
-        rough = vit(pictures)
+        rough = vit(images)
     rough.float().square().mean().backward()
     assert (rough.float() - exact).abs().max() < 0.1 * exact.abs().max()
     assert all(torch.isfinite(p.grad).all() and p.grad.any() for p in vit.parameters())

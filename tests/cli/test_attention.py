@@ -1,4 +1,4 @@
-"""What the plug-in changes: the numbers behind the picture, and the picture."""
+"""What the plug-in changes: the numbers behind the image, and the image."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
 from rgbx.callbacks.attention import explain
-from rgbx.callbacks.attention_figure import CELL, Explanation, attention_picture
+from rgbx.callbacks.attention_figure import CELL, Explanation, attention_panel
 from rgbx.callbacks.image import BatchImage, images_of, splits_of
 from rgbx.callbacks.prompted import first_prompt
 from rgbx.data import HQSeg44K, PromptFolder
@@ -49,10 +49,10 @@ def explanation(**changes) -> Explanation:
     return Explanation(**{**parts, **changes})
 
 
-def cells(picture: Image.Image, height: int) -> list[np.ndarray]:
-    """The six pictures of a panel, whose first is that of the prompt."""
-    width = (picture.width - GAP) // 3 - GAP
-    pixels = np.asarray(picture).astype(int)
+def cells(panel: Image.Image, height: int) -> list[np.ndarray]:
+    """The six images of a panel, whose first is that of the prompt."""
+    width = (panel.width - GAP) // 3 - GAP
+    pixels = np.asarray(panel).astype(int)
     return [
         pixels[top : top + height, left : left + width]
         for top in (GAP + HEAD, 2 * GAP + 2 * HEAD + height)
@@ -60,8 +60,8 @@ def cells(picture: Image.Image, height: int) -> list[np.ndarray]:
     ]
 
 
-def test_six_pictures_above_without_and_below_with_the_plug_in(tmp_path):
-    drawn = attention_picture(image_of(tmp_path), BOX, explanation(), "title")
+def test_six_panels_above_without_and_below_with_the_plug_in(tmp_path):
+    drawn = attention_panel(image_of(tmp_path), BOX, explanation(), "title")
     height, width = 240, CELL[1]  # 300 x 600 in a cell of 400 x 480
     assert drawn.size == (3 * (width + GAP) + GAP, 2 * (height + HEAD + GAP) + GAP)
     prompt, before, mask_before, places, after, mask_after = cells(drawn, height)
@@ -87,10 +87,10 @@ def test_padding_is_cut_off(tmp_path):
     after[4:] = 1 / 32
     image = image_of(tmp_path, mode="pad")
     shown = explanation(after=after, logits_after=np.where(np.arange(16) < 8, 1.0, -1.0)[:, None])
-    drawn = cells(attention_picture(image, BOX, shown, ""), 240)
+    drawn = cells(attention_panel(image, BOX, shown, ""), 240)
     assert (drawn[4][:200] == 64).all()
     mask = drawn[5]
-    assert (mask[:200] != 128).any(axis=-1).all(), "the upper half of the input is the picture"
+    assert (mask[:200] != 128).any(axis=-1).all(), "the upper half of the input is the image"
     # 8 to 40 of 64 pixels are 60 to 300 of 480, both ways
     assert drawn[0][60, 100].tolist() == [255, 220, 0]
 
@@ -98,7 +98,7 @@ def test_padding_is_cut_off(tmp_path):
 def test_no_attention_at_all(tmp_path):
     nothing = np.zeros((8, 8))
     shown = explanation(before=nothing, after=nothing)
-    drawn = cells(attention_picture(image_of(tmp_path), BOX, shown, ""), 240)
+    drawn = cells(attention_panel(image_of(tmp_path), BOX, shown, ""), 240)
     assert (drawn[1] == 64).all() and (drawn[4] == 64).all()
 
 
@@ -109,9 +109,9 @@ def test_large_grids_are_thinned_out(tmp_path):
     shown = explanation(
         before=weights, after=weights, locations=np.stack((x + 0.0, y + 0.0), axis=-1)
     )
-    place = cells(attention_picture(image_of(tmp_path, (400, 400)), BOX, shown, ""), 400)[3]
+    place = cells(attention_panel(image_of(tmp_path, (400, 400)), BOX, shown, ""), 400)[3]
     drawn = (place != 64).any(axis=-1)
-    # at most 16 x 16 dots of radius 4; of all 64 x 64, little of the picture would be left
+    # at most 16 x 16 dots of radius 4; of all 64 x 64, little of the image would be left
     assert 0.02 < drawn.mean() < 0.16
 
 

@@ -120,7 +120,7 @@ def test_a_missing_partner(fails, broken):
     assert "1 samples of train cannot be used" in message
 
 
-def test_a_three_channel_picture(fails, broken):
+def test_a_three_channel_image(fails, broken):
     path = broken / "images" / f"{first(broken)}.png"
     Image.open(path).convert("RGB").save(path)
     assert "cannot be used" in fails(*fit(broken))
@@ -267,7 +267,7 @@ def test_class_values_of_the_configuration_are_not_replaced_in_silence(rgbx, mfn
 def test_check_data_finds_everything_at_once(rgbx, broken, capsys, tmp_path):
     names = (broken / "train.txt").read_text().split()
     (broken / "labels" / f"{names[0]}.png").unlink()
-    (broken / "images" / f"{names[1]}.png").write_bytes(b"not a picture")
+    (broken / "images" / f"{names[1]}.png").write_bytes(b"not an image")
     turned = broken / "labels" / f"{names[2]}.png"
     Image.fromarray(np.array(Image.open(turned)).T.copy()).save(turned)
     argv = ["--data.class_path", "MFNet", "--data.root", str(broken), "--output", "out"]

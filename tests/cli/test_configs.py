@@ -232,7 +232,7 @@ def test_mca_sams_settings_are_in_the_files(config):
     assert cosine["init_args"]["final"] * adamw["lr"] == pytest.approx(1e-7)
     assert data["size"] == [1024, 1024] and data["choose_on_test"] is False
     trainer = values["trainer"]
-    assert trainer["devices"] * data["batch_size"] == 8  # 4 GPUs with 2 pictures each
+    assert trainer["devices"] * data["batch_size"] == 8  # 4 GPUs with 2 images each
     assert trainer["max_epochs"] == {"cod10k": 20, "istd": 90, "kvasir": 120}[task]
 
 

@@ -27,18 +27,18 @@ SIDE = 30
 
 
 def squares(folder: Path, file: str = "instances.json", **changes: object) -> Path:
-    """Three pictures of unlike proportions, each with a white and a bright square."""
+    """Three images of unlike proportions, each with a white and a bright square."""
     folder.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
     for i, (height, width) in enumerate(SIZES):
-        picture = np.full((height, width, 3), 30, dtype=np.uint8)
+        image = np.full((height, width, 3), 30, dtype=np.uint8)
         for k, (x, y) in enumerate([(0, 0), (width - SIDE - 3, height - SIDE - 2)]):
-            picture[y : y + SIDE, x : x + SIDE] = 255 - 40 * k
+            image[y : y + SIDE, x : x + SIDE] = 255 - 40 * k
             corners = [x, y, x + SIDE, y, x + SIDE, y + SIDE, x, y + SIDE]
             annotation = {"segmentation": [corners], "bbox": [x, y, SIDE, SIDE]}
             common = {"id": len(annotations) + 1, "image_id": i, "category_id": 1 + k}
             annotations.append(annotation | common | {"iscrowd": 0, "area": SIDE**2})
-        Image.fromarray(picture).save(folder / f"{i}.png")
+        Image.fromarray(image).save(folder / f"{i}.png")
         images.append({"id": i, "file_name": f"{i}.png", "height": height, "width": width})
     categories = [{"id": 1, "name": "white"}, {"id": 2, "name": "bright"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
@@ -49,7 +49,7 @@ def squares(folder: Path, file: str = "instances.json", **changes: object) -> Pa
 class Toy(PromptableModule):
     """Answers with what is bright in the surroundings of a box, or with the box itself.
 
-    Its embedding is the picture, its logits have the size of the frame.
+    Its embedding is the image, its logits have the size of the frame.
     """
 
     def __init__(self, sees: bool) -> None:
@@ -108,7 +108,7 @@ def test_answering_with_the_box_has_the_overlap_of_its_range(instances):
     assert 0.3 - 1e-9 <= numbers["noisy_box_0.62-0.64/AP"] < 0.35
 
 
-def test_one_encoder_pass_per_picture_with_proportions_kept(instances):
+def test_one_encoder_pass_per_image_with_proportions_kept(instances):
     model = Toy(sees=True)
     evaluate(model, instances, "toy", RANGES, 128)
     assert [len(prompts) for _, prompts in model.frames] == [4, 4, 4]  # 2 objects x 2 ranges
@@ -127,7 +127,7 @@ def test_one_encoder_pass_per_picture_with_proportions_kept(instances):
             assert ((prompt["box"] >= 0) & (prompt["box"] <= limits)).all()
 
 
-def test_pictures_are_normalised_as_the_model_was_trained(instances):
+def test_images_are_normalised_as_the_model_was_trained(instances):
     model = Toy(sees=True)
     evaluate(model, instances, "toy", RANGES[:1], 128, "one", ((0.5, 0.25, 0.0), (0.5, 0.25, 1.0)))
     corner = model.frames[0][0][0, :, 0, 0]  # white
@@ -171,7 +171,7 @@ def test_boxes_depend_on_data_set_annotation_and_range_alone(tmp_path, instances
     assert sorted(other) == sorted(first)
 
 
-def test_pictures_of_another_size_than_annotated_are_refused(tmp_path, instances):
+def test_images_of_another_size_than_annotated_are_refused(tmp_path, instances):
     Image.new("RGB", (10, 20)).save(tmp_path / "0.png")
     with pytest.raises(DataError, match=r"0\.png is 20 x 10, but its annotations say 80 x 120"):
         evaluate(Toy(sees=True), instances, "toy", RANGES, 64)
@@ -237,7 +237,7 @@ def test_checkpoint_is_loaded(rgbx, tmp_path, capsys):
 def test_sginw_is_the_mean_of_25_sets(rgbx, tmp_path, capsys):
     for name in SGINW:
         file = squares(tmp_path / "SGinW" / name / "valid", "_annotations_min1cat.coco.json")
-        if name != "Cows":  # one picture each is enough
+        if name != "Cows":  # one image each is enough
             content = json.loads(file.read_text())
             content["annotations"] = content["annotations"][:1]
             file.write_text(json.dumps(content))

@@ -1,4 +1,4 @@
-"""`rgbx export` on a run: the file beside it, what is printed, and mistakes in one sentence."""
+"""`rgbx export` on a run: the file next to it, what is printed, and mistakes in one sentence."""
 
 import re
 
@@ -65,7 +65,7 @@ def test_onnx_beside_the_run(rgbx, trained, capsys):
         r"largest difference to the model, by ONNX Runtime: (\S+) of (\S+)", said
     )
     assert float(difference[1]) < 1e-4 * float(difference[2])
-    assert "The size of the pictures is fixed, 64 x 96 (height x width)" in said
+    assert "The size of the images is fixed, 64 x 96 (height x width)" in said
     onnx.checker.check_model(str(path), full_check=True)
     assert shapes(path)["rgb"] == ["batch", 3, 64, 96]
     entry = stored(path)

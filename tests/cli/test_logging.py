@@ -1,4 +1,4 @@
-"""W&B and TensorBoard: the run's configuration, and pictures of validation predictions."""
+"""W&B and TensorBoard: the run's configuration, and images of validation predictions."""
 
 import io
 import json
@@ -19,14 +19,14 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rgbx.callbacks.run_loggers import arrange_loggers, own_wandb_run, wandb_beside
-from rgbx.callbacks.validation_images import IMAGES, ValidationPictures
+from rgbx.callbacks.validation_images import IMAGES, ValidationImages
 from rgbx.cli.config.parsed import parse_fit
 from rgbx.errors import RGBXError
 from rgbx.models import SAMSOD
 from tests.cli.conftest import CONFIGS, tiny
 
 SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "1"]
-KEY = "val/pictures"
+KEY = "val/images"
 _BLOCK, _HEAD = 32 * 1024, 7
 _LOGGERS = "lightning.pytorch.loggers"
 
@@ -58,16 +58,16 @@ def wandb_config(records: list) -> dict:
     return found
 
 
-def wandb_pictures(records: list) -> list[dict]:
-    """For each validation what was logged of its pictures, and the step."""
+def wandb_images(records: list) -> list[dict]:
+    """For each validation what was logged of its images, and the step."""
     found = []
     for record in records:
         items = {
             (tuple(i.nested_key) or (i.key,)): json.loads(i.value_json) for i in record.history.item
         }
-        pictures = {key[1]: value for key, value in items.items() if key[0] == KEY}
-        if pictures:
-            found.append(pictures | {"step": items[("trainer/global_step",)]})
+        images = {key[1]: value for key, value in items.items() if key[0] == KEY}
+        if images:
+            found.append(images | {"step": items[("trainer/global_step",)]})
     return found
 
 
@@ -80,15 +80,15 @@ def decoded(event) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB"))
 
 
-def panels(picture: np.ndarray, count: int) -> list[np.ndarray]:
-    """The pictures side by side, their captions left out."""
-    width = (picture.shape[1] - 6) // count
-    return [picture[24:-8, 6 + i * width : (i + 1) * width] for i in range(count)]
+def panels(image: np.ndarray, count: int) -> list[np.ndarray]:
+    """The images side by side, their captions left out."""
+    width = (image.shape[1] - 6) // count
+    return [image[24:-8, 6 + i * width : (i + 1) * width] for i in range(count)]
 
 
 @pytest.fixture
 def semantic(rgbx, mfnet_root, tmp_path):
-    """A short run of TASeg, logged by W&B offline beside its configuration's loggers."""
+    """A short run of TASeg, logged by W&B offline next to its configuration's loggers."""
     argv = tiny("tasseg_mfnet.yaml", mfnet_root, *SHORT, "--data.eval_batch_size", "3")
     argv += ["--model.optimizer.lr", "0.05", "--model.schedule.warmup_epochs", "0"]
     wandb = ["--trainer.logger", "WandbLogger", "--trainer.logger.offline", "true"]
@@ -116,7 +116,7 @@ def test_one_option_logs_to_wandb_and_loses_nothing_else(semantic):
     assert yaml.safe_load(text.removeprefix("```yaml\n").removesuffix("\n```")) == saved
 
     # every validation shows the same four images, the same in both places
-    logged = wandb_pictures(records)
+    logged = wandb_images(records)
     names = logged[0]["captions"]
     assert [p["count"] for p in logged] == [4, 4] and [p["step"] for p in logged] == [1, 2]
     assert logged[1]["captions"] == names and len(set(names)) == 4
@@ -128,10 +128,10 @@ def test_one_option_logs_to_wandb_and_loses_nothing_else(semantic):
         events = board.Images(f"{KEY}/{name}")
         assert [event.step for event in events] == [1, 2]
         pair = [np.asarray(Image.open(media / path).convert("RGB")) for path in (first, second)]
-        for picture, event in zip(pair, events, strict=True):
-            np.testing.assert_array_equal(picture, decoded(event))
-        before, after = (panels(picture, 4) for picture in pair)
-        for place in (0, 1, 3):  # picture, X and ground truth stay, the prediction moves on
+        for image, event in zip(pair, events, strict=True):
+            np.testing.assert_array_equal(image, decoded(event))
+        before, after = (panels(image, 4) for image in pair)
+        for place in (0, 1, 3):  # image, X and ground truth stay, the prediction moves on
             np.testing.assert_array_equal(before[place], after[place])
         assert (before[2] != before[3]).any() and before[0].std() > 5 < before[1].std()
         moved.append((before[2] != after[2]).any())
@@ -146,7 +146,7 @@ def test_salient_objects_and_online_by_one_line(rgbx, vt5000_root, tmp_path, mon
     assert rgbx("fit", *argv, "--trainer.logger=WandbLogger", "--trainer.logger.project=own") == 0
     records = wandb_records(tmp_path)
     assert [r.run.project for r in records if r.run.project] == ["own"]
-    (logged,) = wandb_pictures(records)
+    (logged,) = wandb_images(records)
     board = tensorboard(tmp_path / "runs")
     assert logged["count"] == len(board.Tags()["images"]) == 4
     for tag in board.Tags()["images"]:
@@ -193,20 +193,20 @@ def stand_in(**changes):
     ids=["all", "two processes", "one batch", "no validation", "other process", "check"],
 )
 def test_at_most_eight_images_spread_over_the_set(changes, positions):
-    callback = ValidationPictures()
+    callback = ValidationImages()
     for _ in range(2):
         callback.on_validation_start(stand_in(**changes), None)
         assert callback._positions == positions and len(positions) <= IMAGES
 
 
-def test_without_a_logger_for_pictures_there_is_no_callback(rgbx, mfnet_root, tmp_path):
+def test_without_a_logger_for_images_there_is_no_callback(rgbx, mfnet_root, tmp_path):
     csv, board = CSVLogger(tmp_path), TensorBoardLogger(tmp_path)
     model = SAMSOD(encoder="tiny")
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     for loggers, expected in ((csv, False), ([csv, board], True), (False, False)):
         trainer = Trainer(logger=loggers, **quiet)
-        assert ValidationPictures.have_a_place(trainer, model) is expected
-    assert ValidationPictures.have_a_place(Trainer(logger=WandbLogger(), **quiet), model)
+        assert ValidationImages.have_a_place(trainer, model) is expected
+    assert ValidationImages.have_a_place(Trainer(logger=WandbLogger(), **quiet), model)
 
 
 @pytest.mark.parametrize(

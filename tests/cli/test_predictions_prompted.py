@@ -32,7 +32,7 @@ def prompts() -> list[dict]:
 
 
 class Folder(PromptFolder):
-    """Pictures on disk, and given batches."""
+    """Images on disk, and given batches."""
 
     def __init__(self, root: Path, mode: str, splits: tuple[str, ...] = ("test",)) -> None:
         super().__init__(str(root), size=NETWORK, resize_mode=mode, num_workers=0)
@@ -97,7 +97,7 @@ def stripes(count: int, size) -> torch.Tensor:
 def run(tmp_path):
     """``run(stage, mode, splits) -> folder`` with what the writer left."""
     for name, (height, width) in SIZES.items():
-        path = tmp_path / "pictures" / f"{name}.png"
+        path = tmp_path / "images" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(path)
 
@@ -109,7 +109,7 @@ def run(tmp_path):
             enable_checkpointing=False,
             callbacks=[PredictionWriter(tmp_path / stage)],
         )
-        getattr(trainer, stage)(Toy(), Folder(tmp_path / "pictures", mode, splits))
+        getattr(trainer, stage)(Toy(), Folder(tmp_path / "images", mode, splits))
         return tmp_path / stage
 
     return run
@@ -140,7 +140,7 @@ def test_a_mask_for_every_prompt_in_their_order(run):
         ("pad", {"1#Bag#2 x": (60 / 64, 40 / 43), "day/0001": (48 / 32, 96 / 64)}),
     ],
 )
-def test_the_list_has_prompts_in_the_pictures_pixels_with_their_masks(run, mode, scales):
+def test_the_list_has_prompts_in_the_images_pixels_with_their_masks(run, mode, scales):
     folder = run("predict", mode)
     listed = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
     assert list(listed) == [*SIZES, "no prompts"] and listed["no prompts"] == []
@@ -164,7 +164,7 @@ def test_overlays_show_masks_and_prompts_in_one_colour_each(run):
     for column, index in ((2, 0), (7, 1), (22, 2)):
         assert np.abs(shown[5, column] - half[index]).max() <= 1
     assert shown[5, 40].tolist() == [90, 90, 90]
-    left, top, right, bottom = 6, 24, 30, 72  # the box in the picture's pixels
+    left, top, right, bottom = 6, 24, 30, 72  # the box in the image's pixels
     for y, x in ((top, 18), (bottom, 18), (48, left), (48, right)):
         assert shown[y, x].tolist() == colours[0].tolist()
     # by prompt_colours the cross is as the ring
@@ -200,7 +200,7 @@ def test_masks_of_a_test_by_split_and_kind(run):
     written = np.asarray(Image.open(folder / "masks/COIFT/day/0001_point_1.png"))
     np.testing.assert_array_equal(written, np.where(stripes(2, (96, 48))[1], 255, 0))
     sheet = np.asarray(Image.open(folder / "sheet.png"))
-    # picture, two kinds, ground truth; all pictures of both splits
+    # image, two kinds, ground truth; all images of both splits
     assert sheet.shape == (4 * (180 + 16 + 6) + 6, 4 * (240 + 6) + 6, 3)
     box, point, truth = (sheet[22 : 22 + 180, i * 246 + 6 : (i + 1) * 246] for i in (1, 2, 3))
     # 40 x 60 shown as 160 x 240, with the tight box of a full mask, and a point
@@ -216,7 +216,7 @@ def test_one_test_split_needs_no_folder_of_its_own(run):
 
 @pytest.mark.parametrize("mode", ["squash", "pad"])
 @pytest.mark.parametrize("size", [(40, 60), (96, 48), (64, 64), (3, 200)])
-def test_the_frame_covers_the_picture(mode, size):
+def test_the_frame_covers_the_image(mode, size):
     frame = Frame(size, (64, 64), mode)
     height, width = frame.content
     corner = frame.points(np.array([[0.0, 0.0], [width, height]]))

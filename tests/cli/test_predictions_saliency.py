@@ -46,21 +46,21 @@ def _map(x: torch.Tensor, size) -> torch.Tensor:
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """Two test sets; the pictures of a set differ in size, names repeat between the sets."""
+    """Two test sets; the images of a set differ in size, names repeat between the sets."""
     rng = np.random.default_rng(0)
     for split, sizes in SIZES.items():
         for index, (height, width) in enumerate(sizes):
             y, x = np.mgrid[:height, :width]
             disc = np.hypot(y - height / 2, x - width / 2) < height / 3
-            pictures = {
+            panels = {
                 "RGB": rng.integers(0, 255, (height, width, 3), np.uint8),
                 "T": np.where(disc, 200, 30).astype(np.uint8),
                 "GT": np.where(disc, 255, 0).astype(np.uint8),
             }
-            for part, picture in pictures.items():
+            for part, panel in panels.items():
                 path = tmp_path / "RGBT" / "Test" / split / part / f"{index}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(path)
+                Image.fromarray(panel).save(path)
     return tmp_path / "RGBT"
 
 
@@ -88,7 +88,7 @@ def run(root, tmp_path):
 
 
 def _expected(data: VT5000, split: str, index: int) -> np.ndarray:
-    """The map of one picture, rounded to 8 bits, computed without the writer."""
+    """The map of one image, rounded to 8 bits, computed without the writer."""
     batch = list(DataLoader(data.dataset(split), collate_fn=lambda samples: samples))[index][0]
     values = _map(batch["x"], batch["mask"].shape).numpy()
     return np.floor(values * 255 + 0.5).astype(np.uint8)
@@ -108,7 +108,7 @@ def test_maps_of_several_test_sets_read_back(run):
             assert {30, 200} <= set(np.unique(written).tolist())  # X is not stretched
 
 
-def test_overlays_are_heat_over_the_picture(run, root):
+def test_overlays_are_heat_over_the_panel(run, root):
     folder, _ = run("test")
     rgb = np.asarray(Image.open(root / "Test/VT821/RGB/1.png"))
     grey = np.asarray(Image.open(folder / "maps/VT821/1.png"))

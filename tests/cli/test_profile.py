@@ -125,7 +125,7 @@ def test_every_kind_of_model_is_asked_what_it_answers(config, options, x):
 
 
 def test_prompts_are_part_of_the_count():
-    """Of a picture with one box: encoder and decoder."""
+    """Of an image with one box: encoder and decoder."""
     options = ["--config", str(CONFIGS / "stable_sam_hqseg44k_vit_b.yaml")]
     built = Built(options, weights=False, device="meta")
     gmac = _operations(built).macs / 1e9
@@ -162,7 +162,7 @@ def test_mistakes_are_one_sentence(rgbx, capfd, options, sentence):
     assert len([line for line in err if "warning" not in line]) == 1
 
 
-def test_a_picture_that_is_too_large_is_one_sentence():
+def test_a_image_that_is_too_large_is_one_sentence():
     options = ["--config", DEMO, "--data.size", "[64, 64]"]
     with pytest.raises(RGBXError, match="not enough memory: lower --batch or --size"):
         measuring._measure(Request(options, None, batch=10**9, passes=3), threads=1)

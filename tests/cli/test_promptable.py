@@ -16,7 +16,7 @@ from tests.cli.test_ddp import fit
 
 CONFIG = CONFIGS / "demo/stable_sam.yaml"
 KINDS = ("box", "noisy_box", "point_1", "point_3")
-NAMES = ("1#Bag#2", "a picture", "plain")
+NAMES = ("1#Bag#2", "an image", "plain")
 
 
 def options(root: Path) -> list[str]:
@@ -44,10 +44,10 @@ def trained(tmp_path_factory, hqseg_root) -> Path:
 
 
 @pytest.fixture
-def pictures(hqseg_root, tmp_path) -> Path:
-    """Three pictures of one's own, 100 to 120 pixels wide and 80 high, without masks."""
+def images(hqseg_root, tmp_path) -> Path:
+    """Three images of one's own, 100 to 120 pixels wide and 80 high, without masks."""
     rng = np.random.default_rng(0)
-    folder = tmp_path / "my pictures"
+    folder = tmp_path / "my images"
     folder.mkdir()
     for i, name in enumerate(NAMES):
         values = rng.integers(0, 255, (80, 100 + 10 * i, 3), np.uint8)
@@ -56,14 +56,14 @@ def pictures(hqseg_root, tmp_path) -> Path:
 
 
 @pytest.fixture
-def predict(rgbx, trained, pictures):
+def predict(rgbx, trained, images):
     """``predict(file name, text, *extra) -> exit status``; the output is in ``out``."""
 
     def call(name: str, text: str, *extra: str) -> int:
-        (pictures / name).write_text(text, encoding="utf-8")
+        (images / name).write_text(text, encoding="utf-8")
         return rgbx(
             *("predict", "--config", CONFIG, "--ckpt_path", trained, "--output", "out"),
-            *("--data", "PromptFolder", "--data.root", pictures, "--data.size", "[64, 64]"),
+            *("--data", "PromptFolder", "--data.root", images, "--data.size", "[64, 64]"),
             *("--data.num_workers", "0", *extra),
         )
 
@@ -124,7 +124,7 @@ def test_what_predict_wrote_can_be_asked_again(predict):
 
 
 @pytest.mark.parametrize("mode", ["squash", "pad"])
-def test_prompts_of_ones_own_from_json(predict, trained, pictures, capsys, mode):
+def test_prompts_of_ones_own_from_json(predict, trained, images, capsys, mode):
     extra = ["--data.resize_mode", mode, "--visualize_attention", "true"]
     assert predict("prompts.json", json.dumps(ASKED), *extra) == 0
     written = {p.relative_to("out").as_posix() for p in Path("out").rglob("*.png")}
@@ -142,7 +142,7 @@ def test_prompts_of_ones_own_from_json(predict, trained, pictures, capsys, mode)
             for key, value in prompt.items():
                 np.testing.assert_allclose(found[key], value, atol=0.01)
     # the files are what the model answers in Python
-    data = PromptFolder(str(pictures), size=(64, 64), resize_mode=mode, num_workers=0)
+    data = PromptFolder(str(images), size=(64, 64), resize_mode=mode, num_workers=0)
     data.setup("predict")
     batch = next(iter(data.predict_dataloader()))
     model = StableSAM.load_from_checkpoint(trained, map_location="cpu").eval()
@@ -162,16 +162,16 @@ def test_prompts_of_ones_own_from_json(predict, trained, pictures, capsys, mode)
 @pytest.mark.parametrize(
     ("text", "masks"),
     [
-        ("name,x_min,y_min,x_max,y_max\na picture,1,2,50,60\na picture.png,5,5,110,80\n", 2),
-        ("name,x,y,label,prompt\na picture,30,30,1,a\na picture,40,30,0,a\na picture,9,9,1,b\n", 2),
-        ("name,x,y,label\na picture,30,30,1\na picture,40,30,0\n", 1),
+        ("name,x_min,y_min,x_max,y_max\na image,1,2,50,60\na image.png,5,5,110,80\n", 2),
+        ("name,x,y,label,prompt\na image,30,30,1,a\na image,40,30,0,a\na image,9,9,1,b\n", 2),
+        ("name,x,y,label\na image,30,30,1\na image,40,30,0\n", 1),
     ],
     ids=["boxes", "points-grouped", "points"],
 )
-def test_prompts_of_ones_own_from_csv(predict, tmp_path, pictures, text, masks):
-    assert predict("boxes.csv", text, "--data.prompts", str(pictures / "boxes.csv")) == 0
+def test_prompts_of_ones_own_from_csv(predict, tmp_path, images, text, masks):
+    assert predict("boxes.csv", text, "--data.prompts", str(images / "boxes.csv")) == 0
     assert len(list(Path("out/masks").glob("*.png"))) == masks
-    assert Path("out/overlays/a picture.png").is_file() and not Path("out/attention").exists()
+    assert Path("out/overlays/an image.png").is_file() and not Path("out/attention").exists()
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_prompts_of_ones_own_from_csv(predict, tmp_path, pictures, text, masks):
         ("prompts.json", '{"plain": [{"box": [1, 2, 130, 20]}]}', "(130, 20) lies outside plain"),
         ("prompts.json", '{"plain": [{"points": [[5, 81]]}]}', "120 pixels wide and 80 high"),
         ("prompts.json", '{"plain": [{"box": [9, 9, 9, 20]}]}', "has no area"),
-        ("prompts.json", '{"plian": [{"box": [1, 2, 3, 4]}]}', "there is no picture 'plian'"),
+        ("prompts.json", '{"plian": [{"box": [1, 2, 3, 4]}]}', "there is no image 'plian'"),
         ("prompts.csv", "name,x,y,lable\nplain,1,2,1\n", "line 1: column 'lable' is not known"),
         ("prompts.csv", "name,x,y,label\nplain,1,two,1\n", "line 2: y is 'two', not a number"),
         ("prompts.json", "{}", "holds no prompt"),

@@ -46,7 +46,7 @@ def test_a_run_leaves_the_curves_of_its_surgery(trained):
     assert {"surgery.csv", "surgery.png", "metrics.csv"} <= {p.name for p in run.iterdir()}
     rows = list(csv.DictReader((run / "surgery.csv").open()))
     last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
-    assert len(rows) == last["global_step"] == 9  # 7 of 8 pictures train
+    assert len(rows) == last["global_step"] == 9  # 7 of 8 images train
     assert list(rows[0])[1:] == [
         *("rgb/cos_rgb_fusion", "rgb/conflict", "x/cos_x_fusion", "x/conflict"),
         *("decoder/cos_fusion_rgb", "decoder/cos_fusion_x", "decoder/cos_rgb_x"),
@@ -124,7 +124,7 @@ def test_the_python_forward_gives_the_maps_of_the_command_line(trained, rgbx, vt
     assert np.abs(stored - wanted.numpy()).max() <= 0.5 / 255 + 1e-6
 
 
-def test_pictures_of_ones_own_need_no_class_names(trained, rgbx, vt5000_root, folder_root, recwarn):
+def test_images_of_ones_own_need_no_class_names(trained, rgbx, vt5000_root, folder_root, recwarn):
     best = run_folder(trained) / "checkpoints/best.ckpt"
     argv = tiny(CONFIG, vt5000_root, "--ckpt_path", str(best), "--output", "out")
     argv += ["--data", "FolderRGBX", "--data.root", str(folder_root), "--data.soft_masks", "false"]

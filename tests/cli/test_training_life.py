@@ -205,18 +205,18 @@ def test_python_forward_equals_the_command_line(trained):
 
 def test_predict_on_a_folder_without_labels_or_classes(trained, rgbx, folder_root, tmp_path):
     best = run_folder(trained) / "checkpoints/best.ckpt"
-    pictures = tmp_path / "mine"
+    images = tmp_path / "mine"
     for part in ("rgb", "x"):
-        (pictures / part).mkdir(parents=True)
+        (images / part).mkdir(parents=True)
         for path in sorted((folder_root / "test" / part).iterdir())[:2]:
-            (pictures / part / path.name).write_bytes(path.read_bytes())
-    argv = tiny("tasseg_mfnet.yaml", pictures, "--data", "FolderRGBX", "--data.root", str(pictures))
+            (images / part / path.name).write_bytes(path.read_bytes())
+    argv = tiny("tasseg_mfnet.yaml", images, "--data", "FolderRGBX", "--data.root", str(images))
     assert rgbx("predict", *argv, "--ckpt_path", str(best), "--output", "out") == 0
-    names = {p.stem for p in (pictures / "rgb").iterdir()}
+    names = {p.stem for p in (images / "rgb").iterdir()}
     assert {p.stem for p in Path("out/masks").iterdir()} == names
     assert {p.stem for p in Path("out/overlays").iterdir()} == names
     mask = Image.open(next(Path("out/masks").iterdir()))
-    assert mask.size == Image.open(next((pictures / "rgb").iterdir())).size
+    assert mask.size == Image.open(next((images / "rgb").iterdir())).size
     assert mask.getpalette()[3:6] == [64, 0, 128]  # MFNet's colour of a car, from the checkpoint
 
 

@@ -81,7 +81,7 @@ def test_workers_draw_the_same_noise(mfnet_root):
     assert torch.equal(*batches)
 
 
-def test_promptable_pictures_become_noise_too(hqseg_root, tmp_path, put):
+def test_promptable_images_become_noise_too(hqseg_root, tmp_path, put):
     noisy = HQSeg44K(str(hqseg_root), size=(64, 64), num_workers=0, blank="rgb", blank_with="noise")
     noisy.setup("fit")
     a, b = noisy._sets["train"][0, 1], noisy._sets["train"][0, 2]

@@ -1,4 +1,4 @@
-"""``rgbx check-data --statistics true``: class shares, ENet weights, means and deviations."""
+"""``rgbx check-data --statistics true``: class shares, ENet weights, means and stds."""
 
 import json
 
@@ -35,12 +35,12 @@ def printed(tmp_path, capsys):
 
 def test_moments_are_those_of_all_pixels_together():
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((4, 7), (9, 3), (1, 1))]
-    pixels = np.concatenate([p.reshape(-1, 3) for p in pictures]) / 255
+    images = [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((4, 7), (9, 3), (1, 1))]
+    pixels = np.concatenate([p.reshape(-1, 3) for p in images]) / 255
     for change in (lambda p: p, lambda p: p.astype(np.float32) / np.float32(255)):
         moments = Moments()
-        for picture in pictures:
-            moments.add(change(picture))
+        for image in images:
+            moments.add(change(image))
         assert moments.count == 28 + 27 + 1
         np.testing.assert_allclose(moments.mean, pixels.mean(axis=0), atol=1e-7)
         np.testing.assert_allclose(moments.std, pixels.std(axis=0), atol=1e-7)
@@ -71,11 +71,11 @@ def test_statistics_of_generated_scenes(mfnet_root, printed):
         np.testing.assert_allclose([*found["rgb_mean"], *found["x_mean"]], mean / 255, atol=1e-6)
         np.testing.assert_allclose([*found["rgb_std"], *found["x_std"]], std / 255, atol=1e-6)
         red, green, blue = (f"{v:.5f}" for v in mean[:3])
-        assert f"rgb of {split}, 0 to 255: mean [{red}, {green}, {blue}], deviation [" in text
+        assert f"rgb of {split}, 0 to 255: mean [{red}, {green}, {blue}], std [" in text
         shares = MFNet(str(mfnet_root)).class_frequencies(split)
         assert tuple(found["class_frequencies"].values()) == pytest.approx(shares)
         assert list(found["class_frequencies"]) == list(MFNet.class_names)
-    assert f"x of test, 0 to 1: mean [{mean[3] / 255:.6f}], deviation [{std[3] / 255:.6f}]" in text
+    assert f"x of test, 0 to 1: mean [{mean[3] / 255:.6f}], std [{std[3] / 255:.6f}]" in text
 
 
 def test_weights_of_mfnet_come_out_of_its_shares(tmp_path, put, printed):
@@ -84,10 +84,10 @@ def test_weights_of_mfnet_come_out_of_its_shares(tmp_path, put, printed):
     assert ids.size == 100000
     for folder, array in (("images", np.zeros((250, 400, 4), np.uint8)), ("labels", ids)):
         for stem in ("1D", "2D", "3D"):
-            picture = np.array(array, np.uint8).reshape(250, 400, *array.shape[2:])
+            image = np.array(array, np.uint8).reshape(250, 400, *array.shape[2:])
             if folder == "images":
-                picture[0, 0] = ord(stem[0])  # no image twice, which would be a problem
-            put(tmp_path / "d" / folder / f"{stem}.png", picture)
+                image[0, 0] = ord(stem[0])  # no image twice, which would be a problem
+            put(tmp_path / "d" / folder / f"{stem}.png", image)
     for split, stem in (("train", "1D"), ("val", "2D"), ("test", "3D")):
         (tmp_path / "d" / f"{split}.txt").write_text(stem)
     text, _ = printed("--data", "MFNet", "--data.root", str(tmp_path / "d"), "--statistics")

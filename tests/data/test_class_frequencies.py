@@ -107,7 +107,7 @@ class Unlabelled(FolderRGBX):
         return None
 
 
-def test_records_without_masks_name_the_picture(tmp_path, put):
+def test_records_without_masks_name_the_image(tmp_path, put):
     masks_of(tmp_path, put, [np.zeros((4, 4))])
     with pytest.raises(DataError, match=r"rgb/0\.png has no mask.* give masks, or class weights"):
         Unlabelled(str(tmp_path), class_names=NAMES, val_share=0.0).class_frequencies()

@@ -24,7 +24,7 @@ def names(data, split):
 
 @pytest.fixture
 def plain(put):
-    """Write pictures and white masks of given stems, 32 x 48."""
+    """Write images and white masks of given stems, 32 x 48."""
 
     def write(folder, stems, rgb="Imgs", mask="GT", value=255):
         for stem in stems:
@@ -125,13 +125,13 @@ def test_cod10k_as_published_leaves_noncam_out(tmp_path, plain, inner):
             shutil.copy(path, edge / path.name)
     data = module(tmp_path, val_share=0.25)
     assert data.test_splits == ("COD10K",)
-    with pytest.warns(UserWarning, match="5 pictures of train are left out, .*NonCAM") as caught:
+    with pytest.warns(UserWarning, match="5 images of train are left out, .*NonCAM") as caught:
         assert len(names(data, "train")) == 3
     assert sum("NonCAM" in str(w.message) for w in caught) == 1
     text = f"{OTHER.format(7, 1)}, {OTHER.format(7, 2)}, {OTHER.format(7, 3)} and 2 more"
     assert any(text in str(w.message) for w in caught)
     assert len(names(data, "val")) == 1
-    with pytest.warns(UserWarning, match="5 pictures of COD10K are left out"):
+    with pytest.warns(UserWarning, match="5 images of COD10K are left out"):
         assert names(data, "COD10K") == [CAM.format(1, 11 + i) for i in range(4)]
     assert data.expected["train"] == 3040 - 760
 
@@ -182,7 +182,7 @@ def test_a_test_set_by_itself(tmp_path, plain):
         data.setup("fit")
 
 
-def test_pictures_of_ones_own_are_predicted(tmp_path, plain):
+def test_images_of_ones_own_are_predicted(tmp_path, plain):
     plain(tmp_path, "ab", "images", None)
     assert names(module(tmp_path), "predict") == ["a", "b"]
 
@@ -197,7 +197,7 @@ def test_choosing_on_the_test_sets(cod_root, tmp_path):
         names(module(train, choose_on_test=True), "val")
 
 
-def test_two_leaked_pictures_can_be_dropped(tmp_path, plain):
+def test_two_leaked_images_can_be_dropped(tmp_path, plain):
     leaked = ["COD10K-CAM-1-Aquatic-3-Crab-32", "COD10K-CAM-2-Terrestrial-23-Cat-1506"]
     plain(tmp_path / "TrainDataset", [*leaked, "a", "b"])
     plain(tmp_path / "TestDataset" / "COD10K", leaked)
@@ -258,7 +258,7 @@ def test_unknown_sets_options_and_roots(tmp_path, plain):
         module(tmp_path, test_sets=["NC4K"]).setup("test")
     with pytest.raises(DataError, match="no does not exist; set data"):
         module(tmp_path / "no").setup("fit")
-    with pytest.raises(DataError, match="has no pictures; set data"):
+    with pytest.raises(DataError, match="has no images; set data"):
         module(tmp_path).setup("predict")
     with pytest.raises(DataError, match="has no folder of masks"):
         names(module(plain(tmp_path / "TrainDataset", "ab", mask=None).parent), "train")

@@ -46,9 +46,9 @@ def test_alpha_is_dropped_and_a_palette_gives_its_colours(tmp_path, put):
     two = Image.fromarray(GREY).convert("LA")
     two.save(tmp_path / "two.png")
     np.testing.assert_array_equal(read_colour(tmp_path / "two.png")[..., 2] * 255, GREY)
-    picture = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
-    picture.putpalette([0, 0, 0, 200, 10, 10, 10, 200, 10])
-    picture.save(tmp_path / "p.png")
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
+    image.putpalette([0, 0, 0, 200, 10, 10, 10, 200, 10])
+    image.save(tmp_path / "p.png")
     assert (read_colour(tmp_path / "p.png")[1, 0] * 255).round().tolist() == [10, 200, 10]
 
 
@@ -101,6 +101,6 @@ def test_grey_reading_points_to_the_option(tmp_path, put):
 def test_constant_and_broken_files(tmp_path, put):
     with pytest.warns(UserWarning, match="some X images are constant"):
         read_colour(put(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8)))
-    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "b.png").write_bytes(b"no image")
     with pytest.raises(SampleError, match=r"b\.png: the image cannot be read"):
         read_colour(tmp_path / "b.png")

@@ -173,15 +173,15 @@ def test_another_size_is_resized(tmp_path, put):
         strict.read(data.find_records("train")[0])
 
 
-def test_real_thermal_pictures_in_false_colours(samples, tmp_path, put):
-    """TNO's thermal pictures, coloured as VT5000's are."""
+def test_real_thermal_panels_in_false_colours(samples, tmp_path, put):
+    """TNO's thermal images, coloured as VT5000's are."""
     bar = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_JET)[:, 0, ::-1]
     for path in sorted((samples / "tno_saliency" / "thermal").iterdir())[:6]:
         thermal = np.asarray(Image.open(path).convert("L"))
         put(tmp_path / "Train" / "T" / f"{path.stem}.jpg", bar[thermal], quality=95)
         for part, name in (("rgb", "RGB"), ("gt", "GT")):
-            picture = Image.open(samples / "tno_saliency" / part / path.name).convert("L")
-            put(tmp_path / "Train" / name / f"{path.stem}.png", picture)
+            panel = Image.open(samples / "tno_saliency" / part / path.name).convert("L")
+            put(tmp_path / "Train" / name / f"{path.stem}.png", panel)
     data = VT5000(str(tmp_path), size=(64, 64), num_workers=0, x_channels=3, enhance=False)
     data.setup("fit")
     x = torch.stack([data._sets["train"][i, 0]["x"] for i in range(len(data._sets["train"]))])

@@ -8,8 +8,8 @@ from rgbx.data.transforms.enhance import RANGES, draw_factors, enhance_grey, enh
 
 PLAIN = Statistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.0, 1.0)
 RNG = np.random.default_rng(0)
-PICTURE = RNG.integers(0, 256, (24, 32, 3), np.uint8)
-GREY = np.repeat(PICTURE[..., :1], 3, axis=2)
+IMAGE = RNG.integers(0, 256, (24, 32, 3), np.uint8)
+GREY = np.repeat(IMAGE[..., :1], 3, axis=2)
 
 
 def test_factors_fill_the_ranges_of_the_paper_evenly():
@@ -34,11 +34,11 @@ def test_rgb_and_x_draw_independently_and_repeatably():
 @pytest.mark.parametrize("seed", range(5))
 def test_rgb_is_changed_as_pil_does(seed):
     factors = draw_factors(seed, 0)
-    image = Image.fromarray(PICTURE)
+    image = Image.fromarray(IMAGE)
     for kind, factor in zip(("Brightness", "Contrast", "Color", "Sharpness"), factors, strict=True):
         image = getattr(ImageEnhance, kind)(image).enhance(factor)
-    np.testing.assert_array_equal(enhance_rgb(PICTURE, factors), np.asarray(image))
-    np.testing.assert_array_equal(enhance_rgb(PICTURE, (1, 1, 1, 1)), PICTURE)
+    np.testing.assert_array_equal(enhance_rgb(IMAGE, factors), np.asarray(image))
+    np.testing.assert_array_equal(enhance_rgb(IMAGE, (1, 1, 1, 1)), IMAGE)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -60,9 +60,9 @@ def test_constant_x_does_not_crash():
     assert np.isfinite(enhance_grey(np.zeros((8, 8), np.float32), (1.5, 0.5, 1, 3))).all()
 
 
-def test_geometry_and_mask_are_untouched_and_both_pictures_change():
-    mask = (PICTURE[..., 0] > 127).astype(np.uint8)
-    raw = Raw(PICTURE, (PICTURE[..., 1] / 255).astype(np.float32), mask)
+def test_geometry_and_mask_are_untouched_and_both_images_change():
+    mask = (IMAGE[..., 0] > 127).astype(np.uint8)
+    raw = Raw(IMAGE, (IMAGE[..., 1] / 255).astype(np.float32), mask)
     still = TrainTransform((24, 32), PLAIN, 0, (1, 1), 0)
     shaken = TrainTransform((24, 32), PLAIN, 0, (1, 1), 0, enhance=True)
     for seed in range(5):

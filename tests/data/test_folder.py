@@ -52,7 +52,7 @@ def test_known_folder_names_and_lists(tmp_path, pairs, rgb, x, mask):
     (tmp_path / "val.txt").unlink()
     assert sorted(names(data, "train") + names(data, "val")) == ["a", "b"]
     (tmp_path / "test.txt").unlink()
-    with pytest.raises(DataError, match=r"has no test\.txt beside its other lists"):
+    with pytest.raises(DataError, match=r"has no test\.txt next to its other lists"):
         names(data, "test")
 
 
@@ -143,8 +143,8 @@ def test_real_folders_are_read(samples, folder, count, options):
     assert len(records) == count
     raw = data.read(records[0])
     assert raw.x.shape == raw.rgb.shape[:2] and 0 <= raw.x.min() < raw.x.max() <= 1
-    with Image.open(records[0].rgb) as picture:
-        assert raw.rgb.shape == (picture.height, picture.width, 3)
+    with Image.open(records[0].rgb) as image:
+        assert raw.rgb.shape == (image.height, image.width, 3)
     if options.get("binary"):
         labelled = [data.read(r) for s in data.splits for r in data.find_records(s)]
         assert len(labelled) == count

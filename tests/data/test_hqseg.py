@@ -110,8 +110,8 @@ def test_four_test_sets_at_original_size_with_prompt_masks(hqseg_root):
         assert len(loader) == 2
         for batch in loader:
             (size,), (path,) = batch["size"], batch["path"]
-            with Image.open(path) as picture:
-                assert size == (picture.height, picture.width)
+            with Image.open(path) as image:
+                assert size == (image.height, image.width)
             assert batch["mask"].shape == (1, *size) and batch["mask"].dtype == torch.int64
             assert set(batch["mask"].unique().tolist()) == {0, 1}
             assert batch["prompt_mask"].shape == (1, 1, 64, 64)
@@ -162,7 +162,7 @@ def test_low_shot_subsets_are_fixed_and_nested(hqseg_root):
     assert names(low_shot=4) == names(low_shot=4, seed=9)
     assert set(names(low_shot=2)) < set(names(low_shot=4)) < set(names())
     assert module(hqseg_root, low_shot=220).expected["train"] == 220
-    with pytest.raises(DataError, match="has 8 training pictures, so low_shot cannot be 220"):
+    with pytest.raises(DataError, match="has 8 training images, so low_shot cannot be 220"):
         names(low_shot=220)
     with pytest.raises(RGBXError, match="low_shot 0 leaves nothing"):
         module(hqseg_root, low_shot=0)
@@ -197,7 +197,7 @@ def test_objects_that_fade_away_are_kept_visible(tmp_path, put):
 
 
 def flat(put, root, masks, size=(40, 50)):
-    """ECSSD with these masks (None for none), pictures of noise."""
+    """ECSSD with these masks (None for none), images of noise."""
     rng = np.random.default_rng(0)
     for i, mask in enumerate(masks):
         put(root / f"cascade_psp/ecssd/{i}.jpg", rng.integers(0, 256, (*size, 3), np.uint8))
@@ -212,7 +212,7 @@ def square(size=(40, 50)):
     return mask
 
 
-def test_pictures_without_a_mask_are_left_out_with_a_count(tmp_path, put):
+def test_images_without_a_mask_are_left_out_with_a_count(tmp_path, put):
     flat(put, tmp_path, [square(), None, square(), None])
     with pytest.warns(UserWarning, match=r"2 samples of train left out \(2 missing\)"):
         records = module(tmp_path).find_records("train")
@@ -249,7 +249,7 @@ def test_only_empty_masks(tmp_path, put):
         data._sets["train"][0, 1]
 
 
-def test_full_one_pixel_and_tiny_pictures_train(tmp_path, put):
+def test_full_one_pixel_and_tiny_images_train(tmp_path, put):
     full, single = np.full((40, 50), 255, np.uint8), np.zeros((40, 50), np.uint8)
     single[20, 30] = 255
     data = module(flat(put, tmp_path, [full, single]), occlusion=1.0)

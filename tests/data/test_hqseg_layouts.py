@@ -53,7 +53,7 @@ def test_also_below_data_and_in_other_letter_cases(hqseg_root, tmp_path):
     assert data.train_sets == tuple(TRAIN) and data.test_splits == tuple(TEST)
 
 
-def test_pictures_and_masks_in_one_folder_pair_by_stem(tmp_path, tree, put):
+def test_images_and_masks_in_one_folder_pair_by_stem(tmp_path, tree, put):
     tree(tmp_path, "cascade_psp/ecssd", "cascade_psp/ecssd", ["a", "b.1", "c d#2"])
     put(tmp_path / "cascade_psp/ecssd/alone.png", np.zeros((8, 8), np.uint8))
     (tmp_path / "cascade_psp/ecssd/Thumbs.db").write_bytes(b"x")

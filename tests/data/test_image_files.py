@@ -71,8 +71,8 @@ def test_three_different_channels_are_averaged_with_a_warning(tmp_path, put):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1"])
 def test_rgb_from_any_mode_is_three_bytes(tmp_path, mode):
-    picture = Image.fromarray(np.dstack([RAMP, RAMP, RAMP])).convert(mode)
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(np.dstack([RAMP, RAMP, RAMP])).convert(mode)
+    image.save(tmp_path / "a.png")
     rgb = read_rgb(tmp_path / "a.png")
     assert rgb.shape == (3, 4, 3) and rgb.dtype == np.uint8
 
@@ -84,9 +84,9 @@ def test_rgb_drops_alpha_without_blending(tmp_path, put):
 
 def test_palette_mask_gives_ids_not_brightness(tmp_path):
     ids = np.array([[0, 1], [2, 1]], dtype=np.uint8)
-    picture = Image.fromarray(ids, mode="P")
-    picture.putpalette([0, 0, 0, 200, 10, 10, 10, 200, 10])
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(ids, mode="P")
+    image.putpalette([0, 0, 0, 200, 10, 10, 10, 200, 10])
+    image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_ids(tmp_path / "a.png"), ids)
 
 
@@ -94,7 +94,7 @@ def test_ids_from_equal_channels_and_refused_from_colours(tmp_path, put):
     ids = np.array([[0, 1], [2, 1]], dtype=np.uint8)
     np.testing.assert_array_equal(read_ids(put(tmp_path / "a.png", np.dstack([ids] * 3))), ids)
     path = put(tmp_path / "b.png", np.dstack([ids, ids, ids + 1]))
-    with pytest.raises(SampleError, match=r"b\.png: the mask is a colour picture") as caught:
+    with pytest.raises(SampleError, match=r"b\.png: the mask is a colour image") as caught:
         read_ids(path)
     assert caught.value.kind == "channels"
 

@@ -44,7 +44,7 @@ ELSEWHERE = {
     ),  # which files
     *("layout", "protocol", "split", "drop_leaked", "scribbles", "prompts", "folders"),
     "ignore_ids",  # of masks: what is scored
-    *("class_names", "palette"),  # kept beside the inputs
+    *("class_names", "palette"),  # kept next to the inputs
 }
 
 

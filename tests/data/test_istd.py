@@ -20,7 +20,7 @@ def names(data, split):
     return [r.name for r in data.find_records(split)]
 
 
-def test_pictures_and_masks_without_shadow_free_ones(istd_root):
+def test_images_and_masks_without_shadow_free_ones(istd_root):
     data = module(istd_root, batch_size=4)
     assert data.class_names == ("background", "shadow") and data.test_splits == ("test",)
     for stage in ("fit", "test", "predict"):
@@ -100,7 +100,7 @@ def test_every_nesting_is_found(istd_root, tmp_path, steps):
 
 
 def test_wrong_counts_are_warnings(istd_root):
-    text = "12 training pictures, those held out included; 1330 are usual"
+    text = "12 training images, those held out included; 1330 are usual"
     with pytest.warns(UserWarning, match=text):
         names(module(istd_root), "train")
     with pytest.warns(UserWarning, match="ISTD: test has 4 samples, 540 are usual"):
@@ -113,19 +113,19 @@ def test_wrong_counts_are_warnings(istd_root):
 
 
 def test_the_usual_counts_warn_of_nothing(tmp_path):
-    """1330 pictures of scenes of very different size, as in the real set; files are links."""
+    """1330 images of scenes of very different size, as in the real set; files are links."""
     folder = tmp_path / "train"
     for part in ("train_A", "train_B"):
         (folder / part).mkdir(parents=True)
-    picture = folder / "picture.png"
-    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(picture)
+    image = folder / "image.png"
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(image)
     rng, total, scene = np.random.default_rng(0), 0, 0
     while total < 1330:
         scene += 1
         for shadow in range(min(int(rng.integers(1, 24)), 1330 - total)):
             total += 1
             for part in ("train_A", "train_B"):
-                (folder / part / f"{scene}-{shadow + 1}.png").hardlink_to(picture)
+                (folder / part / f"{scene}-{shadow + 1}.png").hardlink_to(image)
     data = module(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -144,12 +144,12 @@ def test_only_one_part_on_disk(istd_root, tmp_path):
     with pytest.raises(DataError, match="has no folder of masks"):
         module(root).setup("fit")
     assert len(names(module(root), "predict")) == 12
-    with pytest.raises(DataError, match=r"has no folder train with pictures \(train_A\)"):
+    with pytest.raises(DataError, match=r"has no folder train with images \(train_A\)"):
         module(tmp_path).setup("fit")
 
 
 def test_real_triples_and_other_shadows(samples, tmp_path):
-    """Masks with 68 grey values, of RGBA and RGB, as PNG and JPEG; pictures of six sizes."""
+    """Masks with 68 grey values, of RGBA and RGB, as PNG and JPEG; images of six sizes."""
     for split in ("train", "test"):
         for kind in ("istd", "shadow_misc"):
             for old, new in (("rgb", f"{split}_A"), ("gt", f"{split}_B")):

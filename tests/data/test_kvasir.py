@@ -25,7 +25,7 @@ def names(data, split):
 
 @pytest.fixture
 def polyps(put):
-    """Write pictures and masks of given stems, 32 x 48, as JPEG or another kind."""
+    """Write images and masks of given stems, 32 x 48, as JPEG or another kind."""
 
     def write(folder, stems, rgb="images", mask="masks", kind=".jpg"):
         white = np.full((32, 48, 3), 255, np.uint8)
@@ -104,7 +104,7 @@ def test_three_lists(tmp_path, polyps):
     assert data.split == "lists" and data.choice == "its val list"
     assert [names(data, s) for s in data.splits] == [["a", "b", "c"], ["d"], ["e", "f"]]
     assert data.split_note == "divided by train.txt (3), val.txt (1), test.txt (2)"
-    with pytest.warns(UserWarning, match="its lists name 6 pictures, 1000 are usual"):
+    with pytest.warns(UserWarning, match="its lists name 6 images, 1000 are usual"):
         names(data, "train")
     none_cut = module(tmp_path, val_share=0.0)
     assert none_cut.splits == ("train", "val", "test")
@@ -194,10 +194,10 @@ def test_the_smaller_set_is_recognised(tmp_path, polyps):
     polyps(tmp_path, [f"{i:03d}" for i in range(196)])
     data = module(tmp_path, val_share=0.0)
     remarks = data.remarks("train", data.scan("train").records)
-    assert len(remarks) == 1 and "196 pictures are those of Kvasir-Sessile" in remarks[0]
+    assert len(remarks) == 1 and "196 images are those of Kvasir-Sessile" in remarks[0]
 
 
-def test_picture_and_mask_of_different_size(kvasir_root, tmp_path, put):
+def test_image_and_mask_of_different_size(kvasir_root, tmp_path, put):
     root = shutil.copytree(kvasir_root, tmp_path / "copy")
     stems = names(module(root), "test")
     masks = root / "Kvasir-SEG" / "masks"

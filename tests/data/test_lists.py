@@ -147,7 +147,7 @@ def test_names_with_line_ends_and_endless_cells_in_csv(tmp_path):
 def test_prompts_for_a_name_that_several_folders_have(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("name,x,y,label\n1,1,2,1\n")
-    with pytest.raises(DataError, match=r"no picture '1'; there is train/1, val/1"):
+    with pytest.raises(DataError, match=r"no image '1'; there is train/1, val/1"):
         read_prompts(path).check_names(["val/1", "train/1", "train/2"])
 
 

@@ -1,4 +1,4 @@
-"""Means and deviations of rgb and x as options: their values, their mistakes, their arithmetic."""
+"""Means and stds of rgb and x as options: their values, their mistakes, their arithmetic."""
 
 import numpy as np
 import pytest

@@ -59,7 +59,7 @@ ORIENTATIONS = [
 
 
 @pytest.fixture
-def pictures(tmp_path, put):
+def images(tmp_path, put):
     """Twenty rails, each in three orientations, one brighter and one of another size."""
     paths, truth = {}, {}
     for scene in range(20):
@@ -79,8 +79,8 @@ def pictures(tmp_path, put):
     return paths, truth
 
 
-def test_copies_are_found_by_content_alone(pictures):
-    paths, truth = pictures
+def test_copies_are_found_by_content_alone(images):
+    paths, truth = images
     found = families(paths, progress=False)
     for a in paths:
         for b in paths:
@@ -96,7 +96,7 @@ def test_real_surfaces_that_look_alike_are_not_merged(samples):
     assert len(set(found.values())) >= len(paths) - 1
 
 
-def test_constant_and_broken_pictures_are_families_of_their_own(tmp_path, put):
+def test_constant_and_broken_images_are_families_of_their_own(tmp_path, put):
     paths = {s: put(tmp_path / f"{s}.png", np.full((20, 20, 3), 9, np.uint8)) for s in "ab"}
     (tmp_path / "c.png").write_bytes(b"")
     found = families({**paths, "c": tmp_path / "c.png"}, progress=False)
@@ -129,12 +129,10 @@ def test_siblings_are_never_in_both_parts(neu_rsdds_root, seed):
     assert (len(train), len(val), len(test)) == (4, 4, 4)
     family = lambda stem: (int(stem) - 1) // 4  # noqa: E731
     assert {family(n) for n in train} == {0, 1} - {family(n) for n in val}
-    assert (
-        data.choice == f"a seeded 10 % of train (seed {seed}), copies of one picture kept together"
-    )
+    assert data.choice == f"a seeded 10 % of train (seed {seed}), copies of one image kept together"
 
 
-def test_pictures_are_read_once_for_their_families(neu_rsdds_root, monkeypatch):
+def test_images_are_read_once_for_their_families(neu_rsdds_root, monkeypatch):
     data = module(neu_rsdds_root)
     first = names(data, "train")
     monkeypatch.setattr("rgbx.data.splits.siblings._read_thumbnail", None)
@@ -177,7 +175,7 @@ def test_without_test_masks(copy):
     data.setup("predict")
     assert data.split_sizes == {"train": 4, "val": 4, "predict": 12}
     assert "mask" not in next(iter(data.predict_dataloader()))
-    text = r"has test pictures but no test masks \(GT_test, or test/gt\)"
+    text = r"has test images but no test masks \(GT_test, or test/gt\)"
     with pytest.raises(DataError, match=text):
         data.setup("test")
     with pytest.raises(DataError, match=text):
@@ -216,7 +214,7 @@ def test_masks_of_every_coding(copy, put, high):
     np.testing.assert_array_equal(module(copy).read_mask(path), mask)
 
 
-def test_real_masks_with_made_pictures(samples, tmp_path, put):
+def test_real_masks_with_made_images(samples, tmp_path, put):
     """The one part of the set that is at hand: twelve original 1-bit masks of as many sizes."""
     for path in (samples / "neu_rsdds_gt_only" / "gt").iterdir():
         mask = np.asarray(Image.open(path))
@@ -236,7 +234,7 @@ def test_real_masks_with_made_pictures(samples, tmp_path, put):
 
 
 def test_wrong_root(tmp_path):
-    with pytest.raises(DataError, match=r"has no train pictures with depth; set data\.root"):
+    with pytest.raises(DataError, match=r"has no train images with depth; set data\.root"):
         names(module(tmp_path), "train")
     with pytest.raises(DataError, match="does not exist"):
         names(module(tmp_path / "no"), "test")

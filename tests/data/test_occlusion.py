@@ -26,7 +26,7 @@ OTHER = scene(RED, BLUE, 80, 100, (10, 60, 20, 90))
 
 
 def frame(raw):
-    """Another picture at the target's size, its object in the middle."""
+    """Another image at the target's size, its object in the middle."""
     assert raw is OTHER
     return scene(RED, BLUE)
 
@@ -37,7 +37,7 @@ def draws(count, target=TARGET):
 
 
 def mode_of(result):
-    """Told by the ground around the object: grey is the target's picture, blue the other's."""
+    """Told by the ground around the object: grey is the target's image, blue the other's."""
     if result is TARGET:
         return "kept"
     return "hidden" if tuple(result.rgb[0, 0]) == GREY else "hides"

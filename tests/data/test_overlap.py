@@ -20,8 +20,8 @@ def split_root(tmp_path, put):
     rng = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2), ("test", 2)):
         for i in range(count):
-            picture = np.repeat(np.repeat(rng.integers(0, 256, (8, 12, 3)), 4, 0), 4, 1)
-            put(tmp_path / split / "rgb" / f"{i}.png", picture.astype(np.uint8))
+            image = np.repeat(np.repeat(rng.integers(0, 256, (8, 12, 3)), 4, 0), 4, 1)
+            put(tmp_path / split / "rgb" / f"{i}.png", image.astype(np.uint8))
             put(tmp_path / split / "mask" / f"{i}.png", np.full((32, 48), i % 3, np.uint8))
     return tmp_path
 
@@ -78,10 +78,10 @@ def test_links_and_renamed_copies_are_found(tmp_path, put):
 def test_leaks_of_published_lists_are_named_only(tmp_path, put):
     rng = np.random.default_rng(0)
     leaked = "COD10K-CAM-1-Aquatic-3-Crab-32"
-    picture = rng.integers(0, 256, (32, 48, 3), np.uint8)
+    image = rng.integers(0, 256, (32, 48, 3), np.uint8)
     for folder in ("TrainDataset", "TestDataset/COD10K"):
         for name in (leaked, f"{folder[:5]}1", f"{folder[:5]}2"):
-            own = picture if name == leaked else rng.integers(0, 256, (32, 48, 3), np.uint8)
+            own = image if name == leaked else rng.integers(0, 256, (32, 48, 3), np.uint8)
             put(tmp_path / folder / "Imgs" / f"{name}.png", own)
             put(tmp_path / folder / "GT" / f"{name}.png", np.eye(32, 48, dtype=np.uint8) * 255)
     report = check(COD(str(tmp_path), val_share=0), progress=False)
@@ -90,8 +90,8 @@ def test_leaks_of_published_lists_are_named_only(tmp_path, put):
 
 
 def test_near_duplicates_are_listed(split_root, tmp_path, capsys):
-    picture = Image.open(split_root / "train/rgb/2.png")
-    turned = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((60, 40))
+    image = Image.open(split_root / "train/rgb/2.png")
+    turned = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((60, 40))
     turned.save(split_root / "test/rgb/0.png")
     Image.new("L", (60, 40)).save(split_root / "test/mask/0.png")
     own = [

@@ -12,7 +12,7 @@ SIZE = (48, 80)
 
 @pytest.fixture
 def fill(put):
-    """Write pictures, and masks unless told otherwise, of 48 x 80."""
+    """Write images, and masks unless told otherwise, of 48 x 80."""
 
     def write(root, names, images="im", masks="gt", suffix=".png"):
         rng = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def predict(root, **options):
     return list(data.predict_dataloader())
 
 
-def test_prompts_beside_plain_pictures(tmp_path, fill):
+def test_prompts_beside_plain_images(tmp_path, fill):
     fill(tmp_path, ["cat", "dog #1", "bird"], ".", None, ".jpg")
     prompts = {
         "dog #1.jpg": [{"box": [8, 6, 40, 24]}, {"points": [[40, 12]], "labels": [0]}],
@@ -96,7 +96,7 @@ def test_prompts_beside_plain_pictures(tmp_path, fill):
     assert padded["prompts"][0][1]["points"][0].tolist() == pytest.approx([32, 9.5], abs=0.2)
 
 
-def test_prompts_in_csv_elsewhere_and_pictures_in_folders(tmp_path, fill):
+def test_prompts_in_csv_elsewhere_and_images_in_folders(tmp_path, fill):
     fill(tmp_path / "test", ["a", "b"])
     fill(tmp_path / "train", ["c"])
     path = tmp_path / "clicks.csv"
@@ -109,7 +109,7 @@ def test_prompts_in_csv_elsewhere_and_pictures_in_folders(tmp_path, fill):
     ("text", "message"),
     [
         ("name,x,y,lable\ncat,1,2,1\n", "prompts.csv line 1: column 'lable' is not known"),
-        ("name,x,y,label\ncow,1,2,1\n", "prompts.csv line 2: there is no picture 'cow'"),
+        ("name,x,y,label\ncow,1,2,1\n", "prompts.csv line 2: there is no image 'cow'"),
         ("name,x,y,label\n", "prompts.csv holds no prompt"),
         (
             "name,x_min,y_min,x_max,y_max\ncat,3,3,3,9\n",
@@ -117,14 +117,14 @@ def test_prompts_in_csv_elsewhere_and_pictures_in_folders(tmp_path, fill):
         ),
     ],
 )
-def test_mistakes_are_found_before_the_first_picture(tmp_path, fill, text, message):
+def test_mistakes_are_found_before_the_first_image(tmp_path, fill, text, message):
     fill(tmp_path, ["cat"], ".", None)
     (tmp_path / "prompts.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         module(tmp_path).setup("predict")
 
 
-def test_a_prompt_outside_its_picture(tmp_path, fill):
+def test_a_prompt_outside_its_image(tmp_path, fill):
     fill(tmp_path, ["cat"], ".", None)
     (tmp_path / "prompts.csv").write_text("name,x,y,label\ncat,81,5,1\n")
     with pytest.raises(

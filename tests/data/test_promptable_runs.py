@@ -1,4 +1,4 @@
-"""Promptable data in Lightning, and on real pictures."""
+"""Promptable data in Lightning, and on real images."""
 
 import runpy
 from pathlib import Path
@@ -72,7 +72,7 @@ def real_root(samples, tmp_path_factory):
     return root
 
 
-def test_real_pictures_hold_out_every_fourth(real_root):
+def test_real_images_hold_out_every_fourth(real_root):
     data = HQSeg44K(str(real_root), size=(256, 256), num_workers=0)
     assert data.test_splits == ("DIS",)
     train, test = ({r.name for r in data.find_records(s)} for s in ("train", "DIS"))
@@ -115,7 +115,7 @@ def test_real_test_masks_and_prompts(real_root):
         assert float(small.mean()) == pytest.approx(float(mask.double().mean()), abs=0.02)
 
 
-def test_real_pictures_pass_check_data(real_root, tmp_path, capsys):
+def test_real_images_pass_check_data(real_root, tmp_path, capsys):
     arguments = ["--data", "HQSeg44K", "--data.root", str(real_root), "-o", str(tmp_path)]
     assert check_data(arguments) == 0
     assert "no problem found" in capsys.readouterr().out

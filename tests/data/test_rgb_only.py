@@ -72,7 +72,7 @@ def test_known_faults_are_named(run, cod_root, tmp_path, put):
     found = report["splits"]["COD10K"]
     assert status == 1 and len(report["breaking"]) == 2
     assert found["problems"] == {"swapped": 1, "size": 1} and found["pairs"] == 2
-    assert "1 pictures of COD10K are left out" in text and "NonCAM in the name" in text
+    assert "1 images of COD10K are left out" in text and "NonCAM in the name" in text
     assert sum("masks of COD10K are all black, as those" in w for w in report["warnings"]) == 1
 
 

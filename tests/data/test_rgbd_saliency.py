@@ -116,7 +116,7 @@ def test_resized_pack_is_noticed(tmp_path, put):
     for stem in "abc":
         for part in ("RGB", "depth", "GT"):
             put(tmp_path / "train" / part / f"{stem}.png", np.eye(256, dtype=np.uint8) * 255)
-    with pytest.warns(UserWarning, match="all training pictures have 256 x 256 pixels"):
+    with pytest.warns(UserWarning, match="all training images have 256 x 256 pixels"):
         names(module(tmp_path), "train")
     for part in ("RGB", "depth", "GT"):
         put(tmp_path / "train" / part / "d.png", np.eye(255, dtype=np.uint8) * 255)

@@ -122,13 +122,13 @@ def test_known_faults_break_with_one_line_each(run, vt5000_root, tmp_path, put):
 
 
 def test_resized_pack_is_a_warning(run, tmp_path, put):
-    picture = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    image = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
     for split, stem in (("train", "a"), ("train", "b"), ("test/SIP", "c")):
         for part in ("RGB", "depth", "GT"):  # no image twice, which would be a problem
-            put(tmp_path / "pack" / split / part / f"{stem}.png", np.roll(picture, ord(stem)))
+            put(tmp_path / "pack" / split / part / f"{stem}.png", np.roll(image, ord(stem)))
     status, _, report = run("RGBDSaliency", tmp_path / "pack")
     assert status == 0
-    assert sum("all training pictures have 256 x 256 pixels" in w for w in report["warnings"]) == 1
+    assert sum("all training images have 256 x 256 pixels" in w for w in report["warnings"]) == 1
 
 
 def test_copy_without_test_masks_can_be_checked(neu_rsdds_root, tmp_path):

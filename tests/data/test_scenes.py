@@ -33,7 +33,7 @@ def test_scene_is_a_function_of_its_generator():
     assert a.rgb.shape == (*SIZE, 3) and a.x.shape == SIZE and a.rgb.dtype == np.uint8
 
 
-def contrast(picture, ids, value):
+def contrast(panel, ids, value):
     """Difference between an object's mean and the mean of the ring around it."""
     inside = ids == value
     grown = np.zeros_like(inside)
@@ -41,7 +41,7 @@ def contrast(picture, ids, value):
         for dx in range(-5, 6):
             grown |= np.roll(inside, (dy, dx), (0, 1))
     ring = grown & (ids == 0)
-    return abs(float(picture[inside].mean()) - float(picture[ring].mean()))
+    return abs(float(panel[inside].mean()) - float(panel[ring].mean()))
 
 
 def test_each_camera_misses_some_objects():
@@ -88,11 +88,9 @@ def test_rails_need_both_cameras():
     inside = np.array([mask.mean() / 255 for _, _, mask in rails])
     assert (inside > 0.003).all() and 0.03 < inside.mean() < 0.3
     for k, hidden_in in enumerate(("rgb", "depth")):
-        pictures = [r[k] if k else r[0].mean(axis=2) for r in rails]
+        panels = [r[k] if k else r[0].mean(axis=2) for r in rails]
         scale = 0.2 if k else 6
-        seen = [
-            contrast(p, mask // 255, 1) for p, (_, _, mask) in zip(pictures, rails, strict=True)
-        ]
+        seen = [contrast(p, mask // 255, 1) for p, (_, _, mask) in zip(panels, rails, strict=True)]
         assert (np.array(seen) < scale).sum() >= 5, hidden_in
 
 

@@ -26,7 +26,7 @@ def copy(scribble_root, tmp_path):
     return shutil.copytree(scribble_root, tmp_path / "copy")
 
 
-def test_two_pictures_label_is_gt_inside_mask(tmp_path, put):
+def test_two_images_label_is_gt_inside_mask(tmp_path, put):
     gt, known = put(tmp_path / "gt/a.png", GT), put(tmp_path / "mask/a.png", KNOWN)
     np.testing.assert_array_equal(read_scribble(gt, known), EXPECTED)
     np.testing.assert_array_equal(
@@ -38,12 +38,12 @@ def test_two_pictures_label_is_gt_inside_mask(tmp_path, put):
 
 
 @pytest.mark.parametrize("inner", ["", "scribble", "gt"])
-def test_one_picture_of_0_1_2(tmp_path, put, inner):
+def test_one_image_of_0_1_2(tmp_path, put, inner):
     one = np.array([[1, 0, 2, 0], [0, 1, 2, 0]], np.uint8)
     path = put(tmp_path / inner / "a.png", one)
     np.testing.assert_array_equal(read_scribble(path, path), EXPECTED)
     coding, mask, labelled = find_scribbles(tmp_path)
-    assert coding == "one picture of 0, 1, 2" and mask == labelled == {"a": path}
+    assert coding == "one image of 0, 1, 2" and mask == labelled == {"a": path}
 
 
 def test_both_codings_of_the_same_strokes_agree(scribble_root):
@@ -76,7 +76,7 @@ def test_values_never_mix_when_resized(scribble_root):
         assert set(batch["mask"].unique().tolist()) <= {0, 1, 255}
 
 
-def test_scribbles_with_their_own_pictures(copy):
+def test_scribbles_with_their_own_images(copy):
     train = copy / "VT5000" / "VT5000_clear" / "Train"
     for part in ("RGB", "T"):
         (train / part).rename(copy / "scribbles" / part)
@@ -85,9 +85,7 @@ def test_scribbles_with_their_own_pictures(copy):
     data.setup("fit")
     assert data.split_sizes == {"train": 7, "val": 1}
     shutil.rmtree(copy / "scribbles" / "RGB")
-    with pytest.raises(
-        DataError, match=r"The training pictures of the scribbles in .* are missing"
-    ):
+    with pytest.raises(DataError, match=r"The training images of the scribbles in .* are missing"):
         module(copy, copy / "scribbles").setup("fit")
 
 
@@ -149,9 +147,9 @@ def test_sizes_must_agree(tmp_path, put):
 
 def test_scribbles_drawn_for_real_masks(samples, tmp_path):
     masks = samples / "tno_saliency" / "gt"
-    write_scribbles(masks, tmp_path / "one", one_picture=True)
+    write_scribbles(masks, tmp_path / "one", one_image=True)
     coding, index, _ = find_scribbles(tmp_path / "one")
-    assert coding == "one picture of 0, 1, 2" and len(index) == 20
+    assert coding == "one image of 0, 1, 2" and len(index) == 20
     for stem, path in index.items():
         labels = read_scribble(path, path)
         full = np.asarray(Image.open(masks / f"{stem}.bmp"))

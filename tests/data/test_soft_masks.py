@@ -42,7 +42,7 @@ def test_bilinear_resize_is_pils():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_soft_mask_moves_with_the_pictures(seed):
+def test_soft_mask_moves_with_the_images(seed):
     """rgb, x and mask show the same ramp, so they stay equal wherever the view goes."""
     ramp = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (64, 1))
     ramp *= np.linspace(0.2, 1, 64, dtype=np.float32)[:, None]

@@ -39,7 +39,7 @@ def test_same_seed_same_files(tmp_path):
 
 
 @pytest.mark.parametrize("name", THIN_SHAPES)
-def test_every_shape_fits_into_its_picture(name):
+def test_every_shape_fits_into_its_image(name):
     from PIL import Image, ImageDraw
 
     from rgbx.data.synthetic.thin_shapes import Pencil

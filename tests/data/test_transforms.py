@@ -15,7 +15,7 @@ SIZE = (64, 96)
 
 
 def marked(height: int = 64, width: int = 96) -> Raw:
-    """A picture whose rgb, x and mask all say where each pixel came from."""
+    """An image whose rgb, x and mask all say where each pixel came from."""
     rows, columns = np.mgrid[:height, :width]
     right = (columns >= width // 2).astype(np.uint8)
     lower = (rows >= height // 2).astype(np.uint8)

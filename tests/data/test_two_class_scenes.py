@@ -75,7 +75,7 @@ def test_polyps_are_lumps_in_the_colour_of_the_mucosa():
         rgb, mask = make_polyp(SIZE, rng)
         inside = mask > 0
         assert set(np.unique(mask)) == {0, 255} and 0.01 < inside.mean() < 0.4
-        assert rgb[0].max() < 30 and not mask[0].any(), "the border of the picture is black"
+        assert rgb[0].max() < 30 and not mask[0].any(), "the border of the image is black"
         body, around = mean_inside_and_around(rgb, inside)
         assert body.argmax() == 0, "reddish"
         distances.append(np.abs(body - around).max())
@@ -94,7 +94,7 @@ def test_boxes_of_polyps_fit_their_masks(tmp_path):
         assert (box["ymin"], box["ymax"]) == (rows.min(), rows.max())
         assert (box["xmin"], box["xmax"]) == (columns.min(), columns.max())
         sizes.add(mask.shape)
-    assert len(sizes) > 1, "pictures differ in size"
+    assert len(sizes) > 1, "images differ in size"
 
 
 @pytest.mark.parametrize("layout", ["cod", "istd", "kvasir"])
@@ -109,7 +109,7 @@ def test_same_seed_same_files(tmp_path, layout):
     assert not other & {(tmp_path / "a" / f).read_bytes() for f in files if "GT" not in str(f)}
 
 
-def test_pictures_of_a_scene_share_their_ground(tmp_path):
+def test_images_of_a_scene_share_their_ground(tmp_path):
     WRITERS["istd"](tmp_path, {"train": 8, "test": 4}, (48, 64))
     folder = tmp_path / "ISTD_Dataset" / "train"
     names = sorted(p.stem for p in (folder / "train_A").iterdir())

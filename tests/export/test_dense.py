@@ -47,7 +47,7 @@ class Made:
     before: dict[str, torch.Tensor]
     files: dict[str, Path]
 
-    def pictures(self, batch):
+    def images(self, batch):
         generator = torch.Generator().manual_seed(batch)
         names = ("rgb", "x") if self.model.needs_x else ("rgb",)
         return {name: torch.randn(batch, 3, *SIZE, generator=generator) for name in names}
@@ -70,24 +70,24 @@ def made(request, tmp_path_factory):
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
 def test_the_file_computes_what_the_model_does(made, name):
     for batch in (1, 5):
-        pictures = made.pictures(batch)
-        expected, found = made.expected(**pictures), answer(made.files[name], **pictures)
+        images = made.images(batch)
+        expected, found = made.expected(**images), answer(made.files[name], **images)
         assert found.shape == expected.shape == (batch, expected.shape[1], *SIZE)
         assert expected.std() > 1e-3
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
 
 
-def test_a_picture_does_not_depend_on_its_neighbours(made):
-    pictures = made.pictures(3)
-    one = {name: picture[1:2] for name, picture in pictures.items()}
+def test_a_image_does_not_depend_on_its_neighbours(made):
+    images = made.images(3)
+    one = {name: image[1:2] for name, image in images.items()}
     path = made.files["model.onnx"]
     torch.testing.assert_close(
-        answer(path, **pictures)[1:2], answer(path, **one), atol=2e-5, rtol=1e-5
+        answer(path, **images)[1:2], answer(path, **one), atol=2e-5, rtol=1e-5
     )
 
 
 def test_names_shapes_and_the_free_batch(made):
-    expected = {name: ["batch", 3, *SIZE] for name in made.pictures(1)}
+    expected = {name: ["batch", 3, *SIZE] for name in made.images(1)}
     classes = getattr(made.model, "num_classes", 1)
     found = shapes(made.files["model.onnx"])
     assert found == expected | {"logits": ["batch", classes, *SIZE]}
@@ -101,7 +101,7 @@ def test_what_a_file_says_of_itself(made, name):
     assert said["size"] == [64, 96]
     assert said["rgb_mean"] == [0.4, 0.5, 0.6]
     assert said["class_names"] == ["background", "salient"]
-    assert list(said["inputs"]) == list(made.pictures(1))
+    assert list(said["inputs"]) == list(made.images(1))
     assert said["inputs"]["rgb"]["shape"] == ["batch", 3, 64, 96]
     says_nothing_of_us(made.files[name])
 

@@ -73,7 +73,7 @@ def test_full_mask_has_its_boundary_at_the_border():
 
 
 @pytest.mark.parametrize("size", [(7, 30), (30, 7), (3, 3), (1, 1)])
-def test_pictures_no_larger_than_the_square_are_all_boundary(size):
+def test_images_no_larger_than_the_square_are_all_boundary(size):
     masks = torch.ones(2, *size, dtype=torch.bool)
     assert torch.equal(boundary(masks, 4), masks)
     assert erode(masks, 4).numel() == 0

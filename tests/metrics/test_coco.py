@@ -28,7 +28,7 @@ def pixels(x: int, y: int, width: int = 10, height: int = 10) -> np.ndarray:
 
 
 def write(folder: Path, annotations: list[dict], images: int = 2, **changes: object) -> Path:
-    """An annotation file, and its pictures beside it (empty files: nothing here opens them)."""
+    """An annotation file, and its images next to it (empty files: nothing here opens them)."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"pic#{i}.png" for i in range(images)]
     for name in names:
@@ -62,7 +62,7 @@ def instances(tmp_path) -> CocoInstances:
     return CocoInstances(write(tmp_path, ANNOTATIONS), tmp_path)
 
 
-def test_instances_are_read_picture_by_picture_without_crowds(instances):
+def test_instances_are_read_image_by_image_without_crowds(instances):
     groups = list(instances)
     assert [[one.id for one in group] for group in groups] == [[100, 101], [102]]
     assert (len(instances), instances.image_count) == (2, 2)
@@ -166,8 +166,8 @@ def test_evaluation_prints_nothing(instances, capsys):
 @pytest.mark.parametrize(
     ("image", "mask", "text"),
     [
-        (7, pixels(0, 0), "no picture 7"),
-        (0, pixels(0, 0).T, r"Picture 0 is 40 x 60: .* got bool \(60, 40\)"),
+        (7, pixels(0, 0), "no image 7"),
+        (0, pixels(0, 0).T, r"Image 0 is 40 x 60: .* got bool \(60, 40\)"),
         (0, pixels(0, 0).astype(float), "got float64"),
     ],
 )
@@ -178,10 +178,10 @@ def test_wrong_predictions_are_refused(instances, image, mask, text):
     assert len(results) == 0
 
 
-def test_missing_pictures_are_counted(tmp_path):
+def test_missing_images_are_counted(tmp_path):
     path = write(tmp_path, ANNOTATIONS)
     (tmp_path / "pic#1.png").unlink()
-    with pytest.raises(DataError, match=r"^1 of the 2 pictures that .* first pic#1.png; give the"):
+    with pytest.raises(DataError, match=r"^1 of the 2 images that .* first pic#1.png; give the"):
         CocoInstances(path, tmp_path)
 
 
@@ -344,7 +344,7 @@ def test_a_predicted_class_that_the_file_has_not_is_refused(instances):
         CocoResults(instances).add(0, 9, pixels(0, 0))
 
 
-def test_annotations_of_unknown_pictures_are_refused(tmp_path):
+def test_annotations_of_unknown_images_are_refused(tmp_path):
     path = write(tmp_path, [{"image_id": 9, **square(1, 1)}])
     with pytest.raises(DataError, match="annotation 100: its image_id is 9, "):
         CocoInstances(path, tmp_path)

@@ -92,7 +92,7 @@ def test_empty_and_full_masks(value, target, hard, soft_iou):
 
 
 class Reference:
-    """PySODMetrics under our names: hard on the map as it is, swept on the 8-bit picture."""
+    """PySODMetrics under our names: hard on the map as it is, swept on the 8-bit image."""
 
     def __init__(self) -> None:
         sod = pytest.importorskip("py_sod_metrics")

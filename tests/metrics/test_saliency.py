@@ -97,7 +97,7 @@ def test_grey_levels_stretch_before_they_round_halves_to_even():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_maps_read_from_a_picture_keep_their_levels(dtype):
+def test_maps_read_from_a_image_keep_their_levels(dtype):
     levels = torch.arange(10, 201, dtype=torch.uint8).reshape(1, 1, -1)
     map_ = levels.to(dtype) / 255
     assert torch.equal(grey_levels(map_), levels)
@@ -130,7 +130,7 @@ def test_stretching_changes_no_score_of_a_map_that_was_stretched():
 
 @pytest.mark.parametrize("column", [False, True])
 def test_an_empty_quadrant_counts_nothing(column):
-    # The object fills the end of a row: the two lower quadrants and one beside it are empty.
+    # The object fills the end of a row: the two lower quadrants and one next to it are empty.
     pred, target = torch.tensor([[0.0, 0.2, 0.4, 1.0]]), torch.tensor([[0, 0, 0, 1]])
     if column:
         pred, target = pred.T, target.T
@@ -162,7 +162,7 @@ def test_degenerate_masks():
     ("value", "mask", "s", "mean_e"),
     [(1.0, 1, 1.0, 1.0), (0.0, 1, 0.0, 1 / 256), (0.0, 0, 1.0, 255 / 256), (1.0, 0, 0.0, 0.0)],
 )
-def test_a_picture_of_one_pixel(value, mask, s, mean_e):
+def test_a_image_of_one_pixel(value, mask, s, mean_e):
     got = _score(torch.tensor([[value]]), torch.tensor([[mask]]))
     assert got["S"] == s
     assert got["meanE"] == pytest.approx(mean_e)
@@ -210,7 +210,7 @@ def test_weighted_f_equals_the_definition_pixel_by_pixel():
     assert weighted_f(value, target).item() == pytest.approx(expected.item(), abs=1e-7)
 
 
-def test_large_pictures_do_not_overflow_the_centroid():
+def test_large_images_do_not_overflow_the_centroid():
     # The moment of 3000 * 3000 pixels exceeds 2^31.
     target = torch.ones(3000, 3000, dtype=torch.bool)
     target[:, 0] = False

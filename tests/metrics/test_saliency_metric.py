@@ -168,7 +168,7 @@ PIXEL, MASK = [[0.5, 1.0]], [[0, 1]]
         ([[0.5, 1.0, 0.0]], MASK, r"same size, got shapes \(1, 3\) and \(1, 2\)"),
         ([0.5, 1.0], [0, 1], r"got shapes \(2,\) and \(2,\)"),
         ([[]], [[]], r"got shapes \(1, 0\) and \(1, 0\)"),
-        ([[3, 255]], MASK, "got torch.int64 and torch.int64; divide a grey picture by 255"),
+        ([[3, 255]], MASK, "got torch.int64 and torch.int64; divide a grey image by 255"),
         (PIXEL, [[0.0, 1.0]], "got torch.float32 and torch.float32"),
         ([[0.5, math.nan]], MASK, "Prediction holds NaN"),
         ([[-3.5, 7.0]], MASK, r"ranges from -3.5 to 7, outside \[0, 1\]; take the sigmoid"),

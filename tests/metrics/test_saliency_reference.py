@@ -1,4 +1,4 @@
-"""SaliencyScores equals PySODMetrics, picture by picture and on its own expected values."""
+"""SaliencyScores equals PySODMetrics, image by image and on its own expected values."""
 
 import json
 import math
@@ -69,17 +69,17 @@ def assert_equal_scores(got, expected):
             assert got[name] == pytest.approx(value, abs=TOLERANCE), name
 
 
-def check(pictures, masks):
-    """8-bit pictures and bool masks, one by one and as the mean over all."""
+def check(images, masks):
+    """8-bit images and bool masks, one by one and as the mean over all."""
     whole, reference = SaliencyScores(), Reference()
     skipped = False
-    for picture, mask in zip(pictures, masks, strict=True):
+    for image, mask in zip(images, masks, strict=True):
         single, expected = SaliencyScores(), Reference()
-        map_ = torch.from_numpy(picture).float() / 255
+        map_ = torch.from_numpy(image).float() / 255
         for scores in (single, whole):
             scores.update(map_, torch.from_numpy(mask))
         for theirs in (expected, reference):
-            theirs.step(picture, mask.astype(np.uint8) * 255)
+            theirs.step(image, mask.astype(np.uint8) * 255)
         assert_equal_scores(single.compute(), expected.compute())
         skipped |= math.isnan(expected.compute()["S"])
     got, expected = whole.compute(), reference.compute()
@@ -92,7 +92,7 @@ def check(pictures, masks):
 SIZES = [(48, 64), (37, 53), (1, 17), (23, 1), (2, 2), (1, 2)]
 
 
-def picture(kind, size, random):
+def image(kind, size, random):
     if kind == "smooth":
         noise = random.random(size).astype(np.float32)
         blurred = cv2.GaussianBlur(noise, (0, 0), 4)
@@ -129,19 +129,19 @@ def masks(size, random):
 def test_equals_the_reference(kind, size):
     random = np.random.default_rng(0)
     truths = list(masks(size, random))
-    check([picture(kind, size, random) for _ in truths], truths)
+    check([image(kind, size, random) for _ in truths], truths)
 
 
-def test_equals_the_reference_on_many_small_pictures():
+def test_equals_the_reference_on_many_small_images():
     random = np.random.default_rng(1)
     for _ in range(150):
         size = tuple(random.integers(2, 12, 2))
         kind = random.choice(["random", "few levels", "smooth"])
         truths = [random.random(size) < share for share in (0.05, 0.3, 0.9)]
-        check([picture(kind, size, random) for _ in truths], truths)
+        check([image(kind, size, random) for _ in truths], truths)
 
 
-def test_equals_the_reference_on_480_x_640_pictures():
+def test_equals_the_reference_on_480_x_640_images():
     random = np.random.default_rng(2)
     y, x = np.mgrid[:480, :640]
     disc = (y - 200) ** 2 / 90**2 + (x - 400) ** 2 / 140**2 < 1
@@ -208,7 +208,7 @@ def test_rounded_maps_equal_the_reference_without_stretch():
         assert_equal_scores(scores.compute(), reference.compute())
 
 
-def test_float_maps_equal_the_reference_on_the_8_bit_picture_of_the_released_code():
+def test_float_maps_equal_the_reference_on_the_8_bit_image_of_the_released_code():
     random = np.random.default_rng(5)
     scores, reference = SaliencyScores(), Reference()
     for mask in masks((41, 30), random):
@@ -271,7 +271,7 @@ def test_weighted_f_equals_the_reference_for_every_beta(samples, beta2):
     ]
     random = np.random.default_rng(6)
     pairs += [
-        [picture("smooth", mask.shape, random), mask.astype(np.uint8) * 255]
+        [image("smooth", mask.shape, random), mask.astype(np.uint8) * 255]
         for mask in masks((31, 40), random)
     ]
     for grey, mask in pairs:

@@ -1,4 +1,4 @@
-"""Two steps of MCA-SAM on four pictures; also taken by one of two processes."""
+"""Two steps of MCA-SAM on four images; also taken by one of two processes."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ class Losses(nn.Module):
 
 
 def two_steps(options: str, rank: int, world: int) -> list[dict]:
-    """Losses and gradients of two batches of four pictures, spread over the processes."""
+    """Losses and gradients of two batches of four images, spread over the processes."""
     before, module.colour_view = module.colour_view, lambda rgb, mean, std: rgb.flip(1)
     try:
         ours = Losses(model(**OPTIONS[options]).double().train())

@@ -36,7 +36,7 @@ def moved(module: nn.Module, scale: float = 0.05) -> nn.Module:
 
 
 def batch(count: int = 2, size: tuple[int, int] = (64, 96), seed: int = 0) -> dict:
-    """Smooth pictures with a darker box each."""
+    """Smooth images with a darker box each."""
     generator = torch.Generator().manual_seed(seed)
     rgb = F.interpolate(torch.randn(count, 3, 6, 6, generator=generator), size, mode="bilinear")
     mask = torch.zeros(count, *size, dtype=torch.long)
@@ -44,7 +44,7 @@ def batch(count: int = 2, size: tuple[int, int] = (64, 96), seed: int = 0) -> di
         top, left = 8 + 8 * (i % 3), 16 + 8 * (i % 4)
         mask[i, top : top + 24, left : left + 32] = 1
     rgb = rgb - 1.5 * mask[:, None]
-    return {"rgb": rgb, "mask": mask, "name": [f"picture {i}" for i in range(count)]}
+    return {"rgb": rgb, "mask": mask, "name": [f"image {i}" for i in range(count)]}
 
 
 def official_sam(state: dict) -> Sam:

@@ -86,7 +86,7 @@ def test_a_zero_sc_branch_adds_nothing_and_then_learns():
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 96), (112, 80)])
-def test_logits_have_the_size_of_the_picture(size):
+def test_logits_have_the_size_of_the_image(size):
     rgb = batch(1, size)["rgb"] if min(size) > 48 else torch.randn(1, 3, *size)
     with torch.no_grad():
         assert model().eval()(rgb).shape == (1, 1, *size)
@@ -151,7 +151,7 @@ def test_three_steps_leave_the_frozen_weights_bit_identical():
     assert "network.random_prompt.frequencies" in stored
 
 
-def test_four_pictures_are_learnt_and_all_losses_fall():
+def test_four_images_are_learnt_and_all_losses_fall():
     ours = model(token_weight=0.1, sample_weight=0.1, scale_factor=4)
     found = steps(ours, batch(4, (64, 64)), 100)
     first, last = found[0], found[-1]

@@ -87,7 +87,7 @@ def test_token_positions_are_drawn_per_image_and_step_without_replacement():
 
 def test_more_tokens_than_there_are_is_said_once():
     drawer = TokenContrast([(0, 0)], num_tokens=50)
-    with pytest.warns(UserWarning, match=r"num_tokens is 50, but a picture .* has 20 tokens"):
+    with pytest.warns(UserWarning, match=r"num_tokens is 50, but an image .* has 20 tokens"):
         assert drawer.draw(2, 20, torch.device("cpu")).tolist() == [list(range(20))] * 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -170,7 +170,7 @@ def test_descriptors_are_the_mean_of_the_branchs_output():
     assert torch.allclose(parts.sample.up(watch.pooled[2]), expected, atol=1e-12)
 
 
-def test_a_view_finds_itself_more_easily_than_another_picture():
+def test_a_view_finds_itself_more_easily_than_another_image():
     parts = generator()
     one, other = watched(parts, 4, seed=1), watched(parts, 4, seed=2)
     contrasted = SampleContrast([(0, 0)], 12, 0.1)
@@ -242,7 +242,7 @@ def test_views_change_colours_of_each_image_alone_and_keep_the_geometry():
     assert torch.equal(colour_view(rgb, MEAN, STD), views)
 
 
-def test_a_view_of_a_flipped_picture_is_the_flipped_view():
+def test_a_view_of_a_flipped_image_is_the_flipped_view():
     rgb = batch(2)["rgb"]
     for seed in range(4):
         torch.manual_seed(seed)
@@ -280,7 +280,7 @@ def test_two_processes_equal_one_on_the_joined_batch(ranks, options):
 def test_masks_with_unlabelled_pixels_are_refused():
     data = batch()
     data["mask"][1, 0, 0] = 255
-    with pytest.raises(RGBXError, match=r"mask of picture 1 holds 255 .*SAMSOD for scribbles"):
+    with pytest.raises(RGBXError, match=r"mask of image 1 holds 255 .*SAMSOD for scribbles"):
         model().measured_losses(data)
 
 

@@ -52,7 +52,7 @@ def test_on_hidden_tokens_the_second_view_runs_through_the_encoder(monkeypatch):
     seen, compare = [], ours.sample_contrast.forward
     ours.sample_contrast.forward = lambda g, a, b: seen.extend([a, b]) or compare(g, a, b)
     losses(ours)
-    for layer in range(4):  # the same picture: the same descriptors, also behind three blocks
+    for layer in range(4):  # the same image: the same descriptors, also behind three blocks
         assert torch.allclose(seen[0].pooled[layer], seen[1].pooled[layer], atol=1e-6)
 
 
@@ -146,8 +146,8 @@ def test_sample_views_are_made(monkeypatch, options, count):
     data = batch(4)
     losses(ours, data)
     assert len(views) == count
-    pictures = [data["rgb"], *views][-2:] if count else []
-    for watch, rgb in zip(seen, pictures, strict=True):
+    images = [data["rgb"], *views][-2:] if count else []
+    for watch, rgb in zip(seen, images, strict=True):
         parts = ours.network.generator
         with torch.no_grad():
             features = parts.features(ours.network.sam.image_encoder.patch_embed(rgb), rgb)
@@ -161,9 +161,9 @@ def test_foreground_pooling_sees_only_the_object(pool):
     mask = torch.zeros(2, 1, 64, 96)
     mask[:, :, 16:48, 32:64] = 1  # whole patches
     pooled = []
-    for picture in (rgb, torch.where(mask == 1, rgb, -rgb), torch.where(mask == 1, -rgb, rgb)):
+    for image in (rgb, torch.where(mask == 1, rgb, -rgb), torch.where(mask == 1, -rgb, rgb)):
         watch = ours._watch(mask, sample=True)
-        ours.network.look(picture, watch)
+        ours.network.look(image, watch)
         pooled.append(watch.pooled[2].detach())
     changes = [float((p - pooled[0]).abs().max()) for p in pooled]
     assert changes[2] > 1e-4  # the object

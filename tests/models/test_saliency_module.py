@@ -21,7 +21,7 @@ POLYP = tuple(OverlapScores().protocol())
 
 
 class Toy(SaliencyModule):
-    """Its logits are the first channel of rgb, so that every score can be computed beside it."""
+    """Its logits are the first channel of rgb, so that every score can be computed next to it."""
 
     needs_x = False
 
@@ -186,7 +186,7 @@ def test_validation_leaves_out_unlabelled_pixels_in_every_family():
     assert (logged["val/BER"], logged["val/mDice"], logged["val/mIoU"]) == (0, 1, 1)
 
 
-def test_pictures_come_back_at_their_own_size_whatever_is_scored():
+def test_images_come_back_at_their_own_size_whatever_is_scored():
     for size in ("original", "input"):
         module = Toy(scores=("polyp",), eval_size=size)
         module.evaluator = MapEvaluator(module.scoring, ("test",))

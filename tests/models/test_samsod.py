@@ -22,7 +22,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Pairs(torch.utils.data.Dataset):
-    """Pictures in which the brighter camera's blob is salient."""
+    """Images in which the brighter camera's blob is salient."""
 
     def __init__(self, count=8, size=(64, 96)):
         self.count, self.size = count, size
@@ -87,24 +87,24 @@ def fit(module, folder, **options):
     ],
 )
 def test_predictions_are_those_that_are_trained(options, names):
-    module, pictures = model(**options).eval(), batch()
+    module, panels = model(**options).eval(), batch()
     with torch.no_grad():
-        out = module(pictures["rgb"], pictures["x"])
-        total = module.logits(pictures["rgb"], pictures["x"])
+        out = module(panels["rgb"], panels["x"])
+        total = module.logits(panels["rgb"], panels["x"])
     assert list(out) == names
     assert all(z.shape == (2, 1, 64, 96) for z in out.values())
     torch.testing.assert_close(total, sum(out.values()))
 
 
 def test_one_stream_needs_one_camera():
-    pictures = batch()
+    panels = batch()
     with torch.no_grad():
-        model(modalities="rgb").eval()(pictures["rgb"])
+        model(modalities="rgb").eval()(panels["rgb"])
         with pytest.raises(RGBXError, match="SAMSOD needs the second modality"):
-            model().eval()(pictures["rgb"])
-    del pictures["x"]
+            model().eval()(panels["rgb"])
+    del panels["x"]
     with pytest.raises(RGBXError, match="SAMSOD needs a second modality, but 0 came without"):
-        model().training_losses(pictures)
+        model().training_losses(panels)
 
 
 def test_the_groups_are_the_papers():
@@ -121,16 +121,16 @@ def test_the_groups_are_the_papers():
 
 def test_surgery_sees_every_loss_gradient_and_their_sum_is_the_summed_loss():
     """Cut, walks and separate decodes against one ordinary backward pass, in float64."""
-    pictures = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in batch().items()}
+    panels = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in batch().items()}
     split = moved(model()).double().train()
     whole = moved(model(surgery=None)).double().train()
-    losses = split.training_losses(pictures)
+    losses = split.training_losses(panels)
     gradients = GroupedGradients(split.named_parameters(), split.groups)
     gradients.add(losses, cut=split._cut)
     assert gradients._walks == [("fusion",), ("rgb", "x")]
     gradients.reduce()
     gradients.merge({name: Sum()(gram) for name, gram in gradients.gramians().items()})
-    sum(whole.training_losses(pictures).values()).backward()
+    sum(whole.training_losses(panels).values()).backward()
     wanted = dict(whole.named_parameters())
     largest = 0.0
     for name, parameter in split.named_parameters():
@@ -141,18 +141,18 @@ def test_surgery_sees_every_loss_gradient_and_their_sum_is_the_summed_loss():
     # one row, by an ordinary backward pass through everything
     alone = moved(model(surgery=None)).double().train()
     params = [p for n, p in alone.named_parameters() if "rgb_adapters" in n]
-    row = torch.autograd.grad(alone.training_losses(pictures)["fusion"], params)
+    row = torch.autograd.grad(alone.training_losses(panels)["fusion"], params)
     rows = gradients.groups[0].rows(gradients.flat)
     torch.testing.assert_close(rows[1], torch.cat([g.flatten() for g in row]), rtol=0, atol=1e-12)
 
 
 def test_losses_are_the_structure_loss_of_every_prediction_at_mask_size():
-    module, pictures = moved(model(surgery=None)).train(), batch()
-    losses = module.training_losses(pictures)
-    logits = module.network(pictures["rgb"], pictures["x"])
+    module, panels = moved(model(surgery=None)).train(), batch()
+    losses = module.training_losses(panels)
+    logits = module.network(panels["rgb"], panels["x"])
     assert list(losses) == ["fusion", "rgb", "x"]
     for name, loss in losses.items():
-        wanted = saliency_loss(resize(logits[name], (64, 96)), pictures["mask"])
+        wanted = saliency_loss(resize(logits[name], (64, 96)), panels["mask"])
         torch.testing.assert_close(loss, wanted)
 
 
@@ -204,18 +204,18 @@ def test_training_moves_adapters_and_decoder_and_nothing_else(tmp_path, surgery)
 
 def test_terms_without_labels_are_added_to_every_prediction():
     """The coherence at a quarter of the sides, the smoothness at the whole size."""
-    pictures = batch()
-    pictures["mask"] = torch.full((2, 64, 96), 255)
-    pictures["mask"][:, 10:14, 20:40] = 1
-    plain = moved(model(surgery=None)).train().training_losses(pictures)
+    panels = batch()
+    panels["mask"] = torch.full((2, 64, 96), 255)
+    panels["mask"][:, 10:14, 20:40] = 1
+    plain = moved(model(surgery=None)).train().training_losses(panels)
     weights = {"lsc_weight": 0.5, "smoothness_weight": 0.25}
     module = moved(model(surgery=None, **weights)).train()
-    losses = module.training_losses(pictures)
+    losses = module.training_losses(panels)
     mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-    grey = luminance(pictures["rgb"] * std + mean).clamp(0, 1)
+    grey = luminance(panels["rgb"] * std + mean).clamp(0, 1)
     small = {"size": (16, 24), "mode": "bilinear", "align_corners": True}
-    colours = torch.nn.functional.interpolate(pictures["rgb"], **small)
-    for name, logits in module.network(pictures["rgb"], pictures["x"]).items():
+    colours = torch.nn.functional.interpolate(panels["rgb"], **small)
+    for name, logits in module.network(panels["rgb"], panels["x"]).items():
         saliency = resize(logits, (64, 96)).sigmoid()
         coherence = local_saliency_coherence(
             torch.nn.functional.interpolate(saliency, **small), colours
@@ -248,7 +248,7 @@ def test_training_with_these_terms_takes_steps(tmp_path, surgery):
 
 
 def rows_of_the_paper():
-    """Method -> model arguments, of the ablation tables that are printed beside results."""
+    """Method -> model arguments, of the ablation tables that are printed next to results."""
     return {
         row.method: {k: v for k, v in row.settings.items() if k != "encoder"}
         for table in load_published("samsod").ablations
@@ -273,11 +273,11 @@ def test_every_row_of_tables_ii_and_iii_trains_by_configuration_alone(tmp_path, 
 
 
 def test_evaluation_does_not_depend_on_the_batch():
-    module, pictures = moved(model()).eval(), batch(3)
+    module, panels = moved(model()).eval(), batch(3)
     with torch.no_grad():
-        together = module.logits(pictures["rgb"], pictures["x"])
+        together = module.logits(panels["rgb"], panels["x"])
         one_by_one = [
-            module.logits(pictures["rgb"][i : i + 1], pictures["x"][i : i + 1]) for i in range(3)
+            module.logits(panels["rgb"][i : i + 1], panels["x"][i : i + 1]) for i in range(3)
         ]
     torch.testing.assert_close(together, torch.cat(one_by_one), rtol=0, atol=2e-5)
 
@@ -296,9 +296,9 @@ def test_checkpoints_are_small_load_strictly_and_remember_the_surgery(tmp_path):
     loaded = SAMSOD.load_from_checkpoint(tmp_path / "run.ckpt", map_location="cpu").eval()
     assert (loaded.accumulate, loaded.clip) == (2, 1.0)
     assert loaded.surgery == {"class_path": "PCGrad", "init_args": {}}
-    pictures = batch()
+    panels = batch()
     with torch.no_grad():
-        ours, theirs = (m.eval()(pictures["rgb"], pictures["x"]) for m in (module, loaded))
+        ours, theirs = (m.eval()(panels["rgb"], panels["x"]) for m in (module, loaded))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     other = SAMSOD(encoder="tiny", adapter="vanilla")
     with pytest.raises(

@@ -39,7 +39,7 @@ def trained(**options) -> SAMSODNetwork:
     return net
 
 
-def pictures(batch: int = 2, size: Sequence[int] = (96, 160)) -> tuple[Tensor, Tensor]:
+def panels(batch: int = 2, size: Sequence[int] = (96, 160)) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(2)
     rgb, x = torch.randn(2, batch, 3, *size, generator=generator)
     return rgb + torch.linspace(-2, 2, batch)[:, None, None, None], x.abs()
@@ -67,7 +67,7 @@ def plain(model: SAM2, maps: list[Tensor]) -> Tensor:
 def test_starts_as_plain_sam2_on_the_sum_and_on_each(adapter, size) -> None:
     net, model = network(adapter=adapter), sam2()
     assert model.no_mem_embed.abs().max() > 0.05
-    rgb, x = pictures(size=size)
+    rgb, x = panels(size=size)
     with torch.no_grad():
         found = net(rgb, x)
         f_rgb, f_x = model.image_encoder.trunk(rgb), model.image_encoder.trunk(x)
@@ -84,7 +84,7 @@ def test_starts_as_plain_sam2_on_the_sum_and_on_each(adapter, size) -> None:
 def test_one_batch_equals_one_by_one(options) -> None:
     """Streams, decodes and images: together or alone, the numbers are the same."""
     net = trained(**options)
-    rgb, x = pictures(3)
+    rgb, x = panels(3)
     with torch.no_grad():
         together = net(rgb, x)
         for i in range(3):
@@ -110,7 +110,7 @@ def test_one_stream_is_its_share_of_both(name) -> None:
     state = {k: v for k, v in both.state_dict().items() if k in single.state_dict()}
     assert single.state_dict().keys() == state.keys() < both.state_dict().keys()
     single.load_state_dict(state)
-    images = dict(zip(("rgb", "x"), pictures(), strict=True))
+    images = dict(zip(("rgb", "x"), panels(), strict=True))
     with torch.no_grad():
         found = single(**{"rgb": None, "x": None, name: images[name]})
         expected = both(**images)[name]
@@ -123,7 +123,7 @@ def test_gradients_keep_to_their_groups() -> None:
     reach = {}
     for name in STREAMS:
         net.zero_grad(set_to_none=True)
-        net(*pictures())[name].sum().backward()
+        net(*panels())[name].sum().backward()
         with_gradient = {
             n for n, p in net.named_parameters() if p.grad is not None and p.grad.any()
         }
@@ -141,7 +141,7 @@ def test_steps_train_everything_trainable_and_nothing_else(options) -> None:
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
     for _ in range(3):
         optimizer.zero_grad()
-        sum((logits**2).mean() for logits in net(*pictures()).values()).backward()
+        sum((logits**2).mean() for logits in net(*panels()).values()).backward()
         optimizer.step()
     trainable = {n: p for n, p in net.named_parameters() if p.requires_grad}
     assert [n for n, p in trainable.items() if p.grad is None or not p.grad.any()] == []
@@ -173,7 +173,7 @@ def hooks(net: nn.Module) -> int:
 
 def test_nothing_is_left_behind_even_after_an_error() -> None:
     net = trained()
-    rgb, x = pictures()
+    rgb, x = panels()
     with torch.no_grad():
         expected = net(rgb, x)["fusion"]
     block = net.image_encoder.trunk.blocks[3]
@@ -195,7 +195,7 @@ def test_nothing_is_left_behind_even_after_an_error() -> None:
 
 def test_double_precision_agrees() -> None:
     net = trained(adapter="vanilla")  # without TopK, whose choice may turn on the last bit
-    rgb, x = pictures()
+    rgb, x = panels()
     with torch.no_grad():
         single = net(rgb, x)["fusion"]
         double = net.double()(rgb.double(), x.double())["fusion"]
@@ -205,7 +205,7 @@ def test_double_precision_agrees() -> None:
 
 def test_bfloat16_autocast_stays_close() -> None:
     net = trained()
-    rgb, x = pictures()
+    rgb, x = panels()
     with torch.no_grad():
         expected = net(rgb, x)["fusion"]
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -218,12 +218,12 @@ def test_bfloat16_autocast_stays_close() -> None:
 )
 def test_refuses_sizes_without_a_whole_stride_32_map(size, valid) -> None:
     with pytest.raises(RGBXError, match=f"multiples of 32; the next valid size is {valid}"):
-        network()(*pictures(1, size))
+        network()(*panels(1, size))
 
 
 def test_refuses_images_that_do_not_belong_together() -> None:
     net = network()
-    rgb, x = pictures(1)
+    rgb, x = panels(1)
     with pytest.raises(RGBXError, match="one is missing"):
         net(rgb, None)
     with pytest.raises(RGBXError, match=r"same shape, .*\(1, 3, 96, 160\) and \(1, 3, 96, 128\)"):

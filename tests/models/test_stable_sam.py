@@ -57,7 +57,7 @@ def training(count: int = 8, batch: int = 4, mixture=RTS, size=SIZE) -> DataLoad
 
 
 class Data(LightningDataModule):
-    """Two test splits and a part of one's own; pictures to predict."""
+    """Two test splits and a part of one's own; images to predict."""
 
     test_splits = ("DIS", "COIFT")
     subsets = ("even", "odd")
@@ -217,14 +217,12 @@ def test_baselines_move_what_they_should_even_with_weight_decay(tmp_path, option
 
 def test_pt_sam_starts_as_sam_and_moves_the_first_token_alone(wide):
     plain, tuned = model(encoder=wide), model(encoder=wide, train="token")
-    picture = scene(0)["rgb"][None]
+    image = scene(0)["rgb"][None]
     with torch.no_grad():
-        logits, _ = plain.network.decode(plain.embed(picture), all_forms(*SIZE), SIZE, plugin=False)
-        torch.testing.assert_close(
-            tuned.decode(tuned.embed(picture), all_forms(*SIZE), SIZE), logits
-        )
+        logits, _ = plain.network.decode(plain.embed(image), all_forms(*SIZE), SIZE, plugin=False)
+        torch.testing.assert_close(tuned.decode(tuned.embed(image), all_forms(*SIZE), SIZE), logits)
         tuned.network.mask_token.add_(1)
-        other = tuned.decode(tuned.embed(picture), all_forms(*SIZE), SIZE)
+        other = tuned.decode(tuned.embed(image), all_forms(*SIZE), SIZE)
     assert (other - logits).abs().max() > 0.01
     table = tuned.network.sam.mask_decoder.mask_tokens.weight
     assert not table.requires_grad and tuned.network.mask_token.shape == (1, 256)
@@ -287,11 +285,11 @@ def test_the_dense_loss_is_that_of_all_pixels():
 def test_half_precision_trains_and_stays_near(tmp_path):
     module = model()
     moved(module.plugin)
-    picture, forms = scene(3)["rgb"][None], all_forms(*SIZE)
+    image, forms = scene(3)["rgb"][None], all_forms(*SIZE)
     with torch.no_grad():
-        exact = module.decode(module.embed(picture), forms, SIZE)
+        exact = module.decode(module.embed(image), forms, SIZE)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            rough = module.decode(module.embed(picture), forms, SIZE)
+            rough = module.decode(module.embed(image), forms, SIZE)
     assert (rough - exact).abs().mean() < 0.1 * exact.abs().mean()
     fitted = trainer(tmp_path, precision="bf16-mixed")
     fitted.fit(module, training())
@@ -312,10 +310,10 @@ def test_a_checkpoint_of_the_real_plug_in_is_below_a_megabyte_and_comes_back(tmp
     stored = torch.load(tmp_path / "run.ckpt", weights_only=True)
     assert set(stored["state_dict"]) == trained_names(module)
     loaded = StableSAM.load_from_checkpoint(tmp_path / "run.ckpt", map_location="cpu").eval()
-    picture = scene(3)["rgb"][None]
+    image = scene(3)["rgb"][None]
     with torch.no_grad():
         ours, theirs = (
-            m.decode(m.embed(picture), all_forms(*SIZE), SIZE) for m in (module.eval(), loaded)
+            m.decode(m.embed(image), all_forms(*SIZE), SIZE) for m in (module.eval(), loaded)
         )
     assert torch.equal(ours, theirs)
     with pytest.raises(WeightsError, match="use_drp = True, the configuration asks for False"):
@@ -483,7 +481,7 @@ def test_a_test_step_returns_the_masks_of_each_kind(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["squash", "pad"])
-def test_prediction_answers_prompts_at_the_pictures_size(tmp_path, mode):
+def test_prediction_answers_prompts_at_the_images_size(tmp_path, mode):
     module, data = model(), Data()
     data.resize_mode = mode
     batch = next(iter(data.predict_dataloader()))
@@ -504,8 +502,8 @@ def test_prediction_answers_prompts_at_the_pictures_size(tmp_path, mode):
 # ---------------------------------------------------------------------- attention
 def test_attention_before_and_after_the_plug_in():
     module, prompt = model(), all_forms(*SIZE)[0]
-    picture = scene(0)["rgb"]
-    same = module.attention(picture, prompt)
+    image = scene(0)["rgb"]
+    same = module.attention(image, prompt)
     torch.testing.assert_close(same.before, same.after, rtol=0, atol=1e-6)
     assert not same.offsets.any()
     centres = torch.stack(
@@ -514,7 +512,7 @@ def test_attention_before_and_after_the_plug_in():
     )
     torch.testing.assert_close(same.locations, centres)
     moved(module.plugin)
-    other = module.attention(picture[None], prompt)
+    other = module.attention(image[None], prompt)
     torch.testing.assert_close(other.before, same.before)
     assert float(other.before.sum()) == pytest.approx(1, abs=1e-5)
     assert float(other.after.sum()) == pytest.approx(1, abs=1e-5)
@@ -523,7 +521,7 @@ def test_attention_before_and_after_the_plug_in():
         min=torch.tensor(7.5), max=torch.tensor([87.5, 55.5])
     )
     torch.testing.assert_close(other.locations, inside)
-    logits, alpha = module.network.decode(module.embed(picture[None]), [prompt], SIZE)
+    logits, alpha = module.network.decode(module.embed(image[None]), [prompt], SIZE)
     torch.testing.assert_close(other.alpha, alpha[0])
     torch.testing.assert_close(other.logits_after, logits)
     assert (other.logits_after - other.logits_before).abs().max() > 1e-3
@@ -533,15 +531,15 @@ def test_attention_before_and_after_the_plug_in():
 def test_attention_weights_are_those_of_sams_own_layer():
     """Values that are the cells' numbers come back as the attention's mean over heads."""
     module, prompt = model(), all_forms(*SIZE)[3]
-    picture = scene(1)["rgb"][None]
-    shown = module.attention(picture, prompt).before.flatten()
+    image = scene(1)["rgb"][None]
+    shown = module.attention(image, prompt).before.flatten()
     layer = module.network.sam.mask_decoder.transformer.layers[1].cross_attn_token_to_image
     kept: dict = {}
     handle = layer.register_forward_pre_hook(
         lambda _, args, kwargs: kept.update(kwargs), with_kwargs=True
     )
     with torch.no_grad():
-        module.network.decode(module.embed(picture), [prompt], SIZE, plugin=False)
+        module.network.decode(module.embed(image), [prompt], SIZE, plugin=False)
         handle.remove()
         heads, width = layer.num_heads, layer.internal_dim // layer.num_heads
         query = layer.q_proj(kept["q"])[0, 1].reshape(heads, width)
@@ -583,6 +581,6 @@ def test_options_that_cannot_work_are_refused_by_the_constructor(options, text):
         model(**options)
 
 
-def test_a_picture_of_another_size_is_refused():
+def test_a_image_of_another_size_is_refused():
     with pytest.raises(RGBXError, match="multiples of 16; the next valid size is 64 x 112"):
         model().embed(torch.zeros(1, 3, 64, 100))

@@ -20,9 +20,9 @@ def sam():
 
 @pytest.fixture(scope="module")
 def embedding(sam):
-    picture = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
+    panel = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return sam.image_encoder(picture)
+        return sam.image_encoder(panel)
 
 
 def count(module: torch.nn.Module) -> int:
@@ -351,8 +351,8 @@ def test_embeddings_of_any_shape_equal_the_packages_decoder_built_for_that_shape
     encoder = PromptEncoder(256, (height // 16, width // 16), size, 16)
     encoder.load_state_dict(sam.prompt_encoder.state_dict())
     network = StableSAMNetwork(sam, Plugin(256))
-    picture = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(6))
-    embedding = network.embed(picture)
+    panel = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(6))
+    embedding = network.embed(panel)
     forms = all_forms(height, width)
     with torch.no_grad():
         ours, _ = network.decode(embedding, forms, size)
@@ -392,10 +392,10 @@ def test_prompts_answered_together_equal_prompts_answered_alone(sam, embedding):
 
 def test_a_batch_of_images_with_one_prompt_each_equals_image_by_image(sam):
     network = StableSAMNetwork(sam, moved(Plugin(256)))
-    pictures = torch.randn(7, 3, 64, 96, generator=torch.Generator().manual_seed(7))
+    panels = torch.randn(7, 3, 64, 96, generator=torch.Generator().manual_seed(7))
     forms = all_forms(64, 96)
     with torch.no_grad():
-        embeddings = network.embed(pictures)
+        embeddings = network.embed(panels)
         together, _ = network.decode(embeddings, forms, (64, 96))
         alone = [network.decode(embeddings[i : i + 1], [forms[i]], (64, 96))[0] for i in range(7)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=2e-5)

@@ -120,24 +120,24 @@ def test_other_papers_keep_their_sizes():
 
 # ---------------------------------------------------------------------- predictions
 @pytest.mark.parametrize("size", [(64, 96), (70, 93), (16, 33)])
-def test_predictions_of_any_size_are_those_of_a_padded_picture(size):
+def test_predictions_of_any_size_are_those_of_a_padded_image(size):
     model = opened(saliency().eval())
-    pictures = batch(size)
+    images = batch(size)
     padded = [-(-side // 16) * 16 for side in size]
     grown = {
-        k: torch.nn.functional.pad(pictures[k], (0, padded[1] - size[1], 0, padded[0] - size[0]))
+        k: torch.nn.functional.pad(images[k], (0, padded[1] - size[1], 0, padded[0] - size[0]))
         for k in ("rgb", "x")
     }
     with torch.no_grad():
-        ours = model(pictures["rgb"], pictures["x"])
+        ours = model(images["rgb"], images["x"])
         whole = resize(model.network(grown["rgb"], grown["x"]), padded)
     assert ours.shape == (2, 1, *size)
     torch.testing.assert_close(ours, whole[..., : size[0], : size[1]])
 
 
 def test_one_channel_is_three_equal_ones():
-    model, pictures = opened(semantic().eval()), batch(channels=1)
-    rgb, x = pictures["rgb"], pictures["x"]
+    model, images = opened(semantic().eval()), batch(channels=1)
+    rgb, x = images["rgb"], images["x"]
     with torch.no_grad():
         one, three = model(rgb, x), model(rgb, x.repeat(1, 3, 1, 1))
         coloured = model(rgb, torch.cat([x, -x, x], 1))
@@ -146,8 +146,8 @@ def test_one_channel_is_three_equal_ones():
 
 
 def test_the_main_modality_is_what_the_vit_sees():
-    pictures = batch()
-    rgb, x = pictures["rgb"], pictures["x"]
+    images = batch()
+    rgb, x = images["rgb"], images["x"]
     for name, seen in (("rgb", 0), ("ir", 1)):
         model = semantic(main_modality=name).eval()
         with torch.no_grad():
@@ -161,7 +161,7 @@ def test_the_main_modality_is_what_the_vit_sees():
         assert not torch.equal(swapped(rgb, x), swapped(0 * rgb, x))
 
 
-def test_a_picture_of_one_camera_is_refused():
+def test_a_image_of_one_camera_is_refused():
     with pytest.raises(RGBXError, match="UniRGBIRSaliency needs the second modality"):
         saliency()(torch.zeros(1, 3, 32, 32))
     with pytest.raises(RGBXError, match="UniRGBIRSemantic needs a second modality, but 0 came"):
@@ -171,17 +171,17 @@ def test_a_picture_of_one_camera_is_refused():
 # ---------------------------------------------------------------------- losses
 def test_semantic_losses_are_those_of_five_heads_at_input_size():
     weights = [float(w) for w in OFFICIAL]
-    model, pictures = opened(semantic(class_weights=weights, drop_path=0.0)), batch((70, 93))
-    losses = model.train().training_losses(pictures)
+    model, images = opened(semantic(class_weights=weights, drop_path=0.0)), batch((70, 93))
+    losses = model.train().training_losses(images)
     model.eval()  # BatchNorm differs: taken from the batch again
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.train()
-    logits = model.network.all_logits(pictures["rgb"], pictures["x"])
+    logits = model.network.all_logits(images["rgb"], images["x"])
     assert [z.shape[-2:] for z in logits] == [(20, 24)] + [(5, 6)] * 4
     each = [
         weighted_cross_entropy(
-            resize(z, (80, 96))[..., :70, :93], pictures["mask"], torch.tensor(weights)
+            resize(z, (80, 96))[..., :70, :93], images["mask"], torch.tensor(weights)
         )
         for z in logits
     ]
@@ -193,10 +193,10 @@ def test_semantic_losses_are_those_of_five_heads_at_input_size():
 @pytest.mark.parametrize("count", [1, 2])
 def test_saliency_losses_are_three_with_weights_also_for_a_batch_of_one(count):
     model = saliency(bce_weight=2.0, ssim_weight=0.5, aux_weight=0.1, drop_path=0.0, norm="gn")
-    pictures = batch(count=count, masks="soft")
-    losses = opened(model).training_losses(pictures)
-    logits = [resize(z, (64, 96)) for z in model.network.all_logits(*model.inputs(pictures))]
-    mask = pictures["mask"]
+    images = batch(count=count, masks="soft")
+    losses = opened(model).training_losses(images)
+    logits = [resize(z, (64, 96)) for z in model.network.all_logits(*model.inputs(images))]
+    mask = images["mask"]
     torch.testing.assert_close(losses["bce"], 2 * binary_cross_entropy(logits[0], mask))
     torch.testing.assert_close(losses["iou"], iou(logits[0], mask))
     torch.testing.assert_close(losses["ssim"], 0.5 * ssim(logits[0], mask))
@@ -218,16 +218,16 @@ def test_hard_masks_are_the_soft_ones_and_scribbles_are_refused():
 
 
 def test_auxiliary_heads_run_in_training_only_and_only_with_a_weight():
-    model, pictures, calls = semantic(), batch(), []
+    model, images, calls = semantic(), batch(), []
     for head in model.network.auxiliary_heads:
         head.register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
-        model.eval()(pictures["rgb"], pictures["x"])
+        model.eval()(images["rgb"], images["x"])
         assert not calls
-        model.train().training_losses(pictures)
+        model.train().training_losses(images)
     assert len(calls) == 4
     without = semantic(aux_weight=0.0)
-    assert set(without.training_losses(pictures)) == {"ce"}
+    assert set(without.training_losses(images)) == {"ce"}
     assert not any("auxiliary" in name for name, _ in without.named_parameters())
 
 
@@ -329,11 +329,11 @@ def test_checkpoints_hold_what_was_trained_statistics_and_class_weights(trained)
     assert len(statistics) == 3 * (9 + 8 + 8)
     assert rest - statistics == {"class_weights"}
     loaded = UniRGBIRSemantic.load_from_checkpoint(path, map_location="cpu").eval()
-    pictures = batch()
+    images = batch()
     with torch.no_grad():
-        ours = model.eval()(pictures["rgb"], pictures["x"])
-        assert torch.equal(loaded(pictures["rgb"], pictures["x"]), ours)
-    assert loaded.training_losses(pictures)["ce"] > 0  # the weights are known
+        ours = model.eval()(images["rgb"], images["x"])
+        assert torch.equal(loaded(images["rgb"], images["x"]), ours)
+    assert loaded.training_losses(images)["ce"] > 0  # the weights are known
 
 
 def test_class_weights_are_counted_once_and_survive_a_resume(trained, tmp_path, mfnet_root, capsys):
@@ -394,22 +394,22 @@ def test_a_batch_of_one_with_batch_norm_is_announced(
 
 
 def test_batch_norm_of_one_value_per_channel_says_what_to_set():
-    pictures = batch((32, 32), count=1)  # a single cell in the coarsest level of the pool
+    images = batch((32, 32), count=1)  # a single cell in the coarsest level of the pool
     with pytest.raises(RGBXError, match=r"one value per channel.*set model.norm to gn"):
-        semantic().train().training_losses(pictures)
-    losses = semantic(norm="gn").train().training_losses(pictures)
+        semantic().train().training_losses(images)
+    losses = semantic(norm="gn").train().training_losses(images)
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
 def test_group_norm_learns_from_batches_of_one():
     model = saliency(norm="gn", drop_path=0.0).train()
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
-    pictures = batch(count=1, masks="soft")
-    pictures["mask"] = (pictures["x"][:, :1] * 0 + 1).triu()[..., :96]
+    images = batch(count=1, masks="soft")
+    images["mask"] = (images["x"][:, :1] * 0 + 1).triu()[..., :96]
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=4e-3)
     values = []
     for _ in range(8):
-        loss = sum(model.training_losses(pictures).values())
+        loss = sum(model.training_losses(images).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

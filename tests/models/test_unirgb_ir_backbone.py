@@ -190,8 +190,8 @@ def test_other_sizes_are_filled_up_with_zeros() -> None:
     backbone = fill(tiny_backbone())
     rgb, ir = torch.randn(2, 3, 50, 75), torch.randn(2, 1, 50, 75)
     padded = [torch.zeros(2, c, 64, 80) for c in (3, 1)]
-    for picture, frame in zip((rgb, ir), padded, strict=True):
-        frame[:, :, :50, :75] = picture
+    for image, frame in zip((rgb, ir), padded, strict=True):
+        frame[:, :, :50, :75] = image
     for a, b in zip(backbone(rgb, ir), backbone(*padded), strict=True):
         assert torch.equal(a, b)
 

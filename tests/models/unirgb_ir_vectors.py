@@ -68,5 +68,5 @@ def check(
 
 
 def _is_norm_weight(name: str, state: Mapping[str, Tensor]) -> bool:
-    """LayerNorm's and BatchNorm's weights are the only ones with one dimension, beside gamma."""
+    """LayerNorm's and BatchNorm's weights are the only ones with one dimension, next to gamma."""
     return name.endswith(".weight") and state[name].ndim == 1

@@ -64,7 +64,7 @@ class Summed(LightningModule):
 @pytest.mark.parametrize("surgery", ["Sum", None])
 @pytest.mark.parametrize(("accumulate", "clip"), [(1, None), (3, None), (1, 0.5), (3, 0.5)])
 def test_a_sum_of_gradients_equals_automatic_optimisation(tmp_path, surgery, accumulate, clip):
-    # 48 pictures in batches of 8: windows of 3 fill; Lightning divides short ones by 3
+    # 48 images in batches of 8: windows of 3 fill; Lightning divides short ones by 3
     ours = toy(surgery=surgery, accumulate=accumulate, clip=clip)
     run = fit(ours, tmp_path, count=48)
     theirs = toy()

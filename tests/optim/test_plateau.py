@@ -30,7 +30,7 @@ FORMS = {
         "optimizer": o,
         "lr_scheduler": {"scheduler": s, "monitor": "val/loss"},
     },
-    "beside it": lambda o, s: {"optimizer": o, "lr_scheduler": s, "monitor": "val/loss"},
+    "next to it": lambda o, s: {"optimizer": o, "lr_scheduler": s, "monitor": "val/loss"},
     "two lists": lambda o, s: ([o], [{"scheduler": s, "monitor": "val/loss"}]),
     "a list": lambda o, s: [
         {"optimizer": o, "lr_scheduler": {"scheduler": s, "monitor": "val/loss"}}
@@ -108,7 +108,7 @@ def test_the_module_keeps_its_own_way_to_make_optimisers(tmp_path):
     before = dict(vars(made))
     fit(made, tmp_path)
     assert ("configure_optimizers" in before) is ("configure_optimizers" in vars(made)) is False
-    own = module(FORMS["beside it"])
+    own = module(FORMS["next to it"])
     wanted = own.configure_optimizers
     fit(own, tmp_path, callbacks=[Values([1.0, 1.0])])
     assert own.configure_optimizers is wanted

@@ -43,7 +43,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(name, ranks, tmp_path)
     start = vector(module)
     module.accumulate, module.clip = accumulate, clip
     x, y = data(count).tensors
-    # rank 0 has the even pictures, rank 1 the odd ones: eight in a row are two times four
+    # rank 0 has the even images, rank 1 the odd ones: eight in a row are two times four
     batches = Batches([(x[i : i + 8], y[i : i + 8]) for i in range(0, count, 8)])
     run = trainer(tmp_path, max_epochs=epochs)
     run.fit(module, batches)

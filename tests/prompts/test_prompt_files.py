@@ -102,7 +102,7 @@ def test_mistakes_in_json(prompts, text, message):
         prompts(text, "prompts.json")
 
 
-def test_prompts_outside_the_picture(prompts):
+def test_prompts_outside_the_image(prompts):
     points = "name,x,y,label\na,199,99,1\nb,201,5,1\n"
     assert len(prompts(points).prompts("a", SIZE)) == 1
     with pytest.raises(
@@ -158,7 +158,7 @@ def test_a_box_with_no_area_left_inside_is_refused(prompts):
 def test_names_and_files_that_do_not_exist(prompts, tmp_path):
     found = prompts("name,x,y,label\ncat,1,2,1\ndog,1,2,1\n")
     found.check_names(["cat", "dog", "bird"])
-    with pytest.raises(DataError, match=r"prompts.csv line 3: there is no picture 'dog'"):
+    with pytest.raises(DataError, match=r"prompts.csv line 3: there is no image 'dog'"):
         found.check_names(["cat"])
     with pytest.raises(DataError, match="the prompts cannot be read"):
         read_prompts(tmp_path / "none.json")

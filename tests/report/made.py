@@ -47,10 +47,10 @@ def semantic_test(folder: Path, count: int = 4, size: int = 24, **changes) -> Pa
         rgb[..., 0], rgb[..., 1] = np.mgrid[:size, :size] * 10 % 256
         rgb[..., 2] = i % 256
         name = f"{i:05d}{'DN'[i % 2]}"
-        picture(folder / "data/rgb" / f"{name}.png", rgb)
-        picture(folder / "data/x" / f"{name}.png", rgb[..., 0])
-        picture(folder / "truth" / f"{name}.png", truth, PALETTE)
-        picture(folder / "masks" / f"{name}.png", found, PALETTE)
+        panel(folder / "data/rgb" / f"{name}.png", rgb)
+        panel(folder / "data/x" / f"{name}.png", rgb[..., 0])
+        panel(folder / "truth" / f"{name}.png", truth, PALETTE)
+        panel(folder / "masks" / f"{name}.png", found, PALETTE)
         rows.append(
             {
                 **{"split": "test", "subset": ("day", "night")[i % 2], "name": name},
@@ -96,12 +96,12 @@ def prompted_test(folder: Path) -> Path:
     rgb = np.full((20, 30, 3), 90, np.uint8)
     truth = np.zeros((20, 30), np.uint8)
     truth[5:15, 5:25] = 255
-    picture(folder / "data/a.png", rgb)
-    picture(folder / "truth/a.png", truth)
+    panel(folder / "data/a.png", rgb)
+    panel(folder / "truth/a.png", truth)
     row = {"split": "DIS", "subset": "", "name": "a", "rgb": folder / "data/a.png", "x": ""}
     row |= {"mask": "", "truth": "truth/a.png"}
     for kind in ("box", "point_1"):
-        picture(folder / f"masks/a_{kind}.png", truth)
+        panel(folder / f"masks/a_{kind}.png", truth)
         row[f"prediction/{kind}"] = f"masks/a_{kind}.png"
     row |= {"box/mIoU": 0.75, "box/mBIoU": 0.5}
     row |= {"point_1/mIoU": 0.25, "point_1/mBIoU": 0.125, "point_1/mSF": 0.5}
@@ -138,7 +138,7 @@ def trained_run(folder: Path, epochs: int = 3, of: int = 3, surgery: bool = Fals
     return folder
 
 
-def picture(path: Path, pixels: np.ndarray, palette: tuple[int, ...] = ()) -> Path:
+def panel(path: Path, pixels: np.ndarray, palette: tuple[int, ...] = ()) -> Path:
     """Write an image file, its folder too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)

@@ -100,7 +100,7 @@ def show_all(page, count: int) -> None:
     raise AssertionError("the gallery does not grow")
 
 
-def test_every_picture_loads(page):
+def test_every_panel_loads(page):
     page.select_option("select[name=run]", label="tasseg/version_0")
     show_all(page, COUNT)
     page.wait_for_function("[...document.images].every(image => image.complete)")
@@ -191,7 +191,7 @@ def test_light_and_dark(page):
     assert (light < 60 and ink > 180) if dark else (light > 230 and ink < 80)
 
 
-def test_a_picture_opens_large_and_leads_to_the_next(page):
+def test_a_panel_opens_large_and_leads_to_the_next(page):
     page.select_option("select[name=run]", label="tasseg/version_0")
     shown = names(page)
     page.locator("#entries img").first.click()

@@ -125,13 +125,13 @@ def test_a_run_cut_off_shows_what_is_there(tmp_path):
         assert any(words in note for note in notes) and words in text
 
 
-def test_a_missing_picture_has_a_placeholder_and_is_counted(tmp_path):
+def test_a_missing_panel_has_a_placeholder_and_is_counted(tmp_path):
     test = semantic_test(tmp_path / "r")
     for name in ("00000D", "00001N"):
         (test / f"data/rgb/{name}.png").unlink()
     text, _, notes = page(tmp_path, test)
-    assert len(notes) == 1 and notes[0].startswith("2 pictures are missing or damaged")
-    assert "00000D.png" in notes[0] and "2 pictures are missing" in text
+    assert len(notes) == 1 and notes[0].startswith("2 images are missing or damaged")
+    assert "00000D.png" in notes[0] and "2 images are missing" in text
     assert [entry[7][0][1] for entry in gallery(text)["entries"]][:2] == [-1, -1]
 
 

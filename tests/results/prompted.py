@@ -47,7 +47,7 @@ def prompted(
             "mBIoU": "of the boundaries",
             "mSF": "with their union",
             "prompts": "20 per image and kind (1 tight box)",
-            "input": "pictures of 1024 x 1024, squashed",
+            "input": "images of 1024 x 1024, squashed",
             "mean": "unweighted mean of the data sets",
             "alpha_1": "weight of the re-sampled features",
         },

@@ -36,7 +36,7 @@ def table() -> Table:
             Row((NASTY, "rgbx, 2 seeds", "50.00 ± 1.00", "-", "1.00"), best=(2,), second=(4,)),
             Row(("peer", "published", "40.0", ".02", "2.0"), (), (4,), (2,), True, True),
         ),
-        notes=(f"note {NASTY}", "mean ± deviation"),
+        notes=(f"note {NASTY}", "mean ± std"),
         text_columns=2,
         groups=("A", "A", "B_1"),
     )
@@ -74,7 +74,7 @@ def test_latex_float_is_balanced_and_shows_its_notes(table):
     plain = re.sub(r"\\[\\{}%&$#_]", "", body)
     assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
     assert not re.search(r"(?<!\\)[%#]", body) and body.isascii()
-    assert r"mean $\pm$ deviation\par" in body
+    assert r"mean $\pm$ std\par" in body
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicol" not in line]
     assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [4, 4, 4]
     assert r"\begin{table*}" in to_latex_float(table, wide=True)

@@ -233,11 +233,11 @@ def test_prompts_drawn_otherwise_are_refused():
 
 def test_a_difference_that_is_not_shown_is_no_obstacle():
     a = prompted()
-    protocol = {**a.protocol, "alpha_1": "something else", "input": "pictures of 512 x 512"}
+    protocol = {**a.protocol, "alpha_1": "something else", "input": "images of 512 x 512"}
     b = dataclasses.replace(prompted(encoder="vit_b"), protocol=protocol)
     notes = one(runs_of(a, b)).notes
-    assert "input: pictures of 512 x 512 (StableSAM (encoder vit_b))." in notes
-    assert "input: pictures of 1024 x 1024, squashed (StableSAM (encoder vit_l))." in notes
+    assert "input: images of 512 x 512 (StableSAM (encoder vit_b))." in notes
+    assert "input: images of 1024 x 1024, squashed (StableSAM (encoder vit_l))." in notes
 
 
 def test_groups_have_a_table_per_protocol():

@@ -95,7 +95,7 @@ def test_notes_say_the_protocol_and_where_rows_come_from(tables):
         "mBIoU: of the boundaries.",
         "mSF: with their union.",
         "prompts: 20 per image and kind (1 tight box).",
-        "input: pictures of 1024 x 1024, squashed.",
+        "input: images of 1024 x 1024, squashed.",
         "mean: unweighted mean of the data sets.",
     )
     assert "Tables 1, 2 and 10 of the Stable-SAM paper, not reproduced" in notes[6]

@@ -1,4 +1,4 @@
-"""The numbers that stand beside MCA-SAM: SAM-Adapter's tables, and what can be inferred."""
+"""The numbers that stand next to MCA-SAM: SAM-Adapter's tables, and what can be inferred."""
 
 import inspect
 

@@ -88,7 +88,7 @@ def refuse_without_prompts(model: RGBXModule, data: RGBXDataModule) -> None:
     if isinstance(model, PromptableModule) and not isinstance(data, PromptableDataModule):
         raise RGBXError(
             f"{type(model).__name__} answers prompts, and {type(data).__name__} has none: use "
-            "HQSeg44K, or PromptFolder for pictures of your own."
+            "HQSeg44K, or PromptFolder for images of your own."
         )
 
 
@@ -129,7 +129,7 @@ def one_device_no_logs(trainer: Any) -> None:
 
 
 def classes_from_checkpoint(data: Any, info: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """A folder of pictures has no classes of its own: take the checkpoint's.
+    """A folder of images has no classes of its own: take the checkpoint's.
 
     Args:
         data: ``data`` of the configuration.

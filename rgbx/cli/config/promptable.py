@@ -23,7 +23,7 @@ __all__ = ["build", "data_colours", "data_size"]
 
 
 def data_size(configs: Sequence[dict[str, Any]]) -> int | None:
-    """Longer side of the data's pictures in the last configuration that says so.
+    """Longer side of the data's images in the last configuration that says so.
 
     Raises:
         ConfigError: what it says is no height and width.

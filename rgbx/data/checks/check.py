@@ -14,7 +14,7 @@ from rgbx.data.base import RGBXDataModule
 from rgbx.data.checks.files import NOTES, add_x, audit_files, audit_mask
 from rgbx.data.checks.mixed import mixed_types
 from rgbx.data.checks.overlap import describe, near_duplicates, shared_images
-from rgbx.data.checks.report import Picture, Report, SplitReport
+from rgbx.data.checks.report import ImageArray, Report, SplitReport
 from rgbx.data.checks.split_statistics import SplitStatistics
 from rgbx.data.decoding.files import SampleError, Stored
 from rgbx.data.splits.frequencies import count_ids
@@ -44,7 +44,7 @@ def check(
         samples: number of samples per split kept for the contact sheet.
         progress: show a progress bar.
         alike: look for images of different splits that look the same.
-        statistics: add up means, deviations and class shares of the usable pairs.
+        statistics: add up means, stds and class shares of the usable pairs.
 
     Raises:
         RGBXError: the data module's own options do not suffice.
@@ -230,16 +230,16 @@ def _add_usable(
 def _row(
     data: RGBXDataModule,
     name: str,
-    rgb: Picture,
+    rgb: ImageArray,
     x: NDArray[np.float32] | None,
-    mask: Picture,
-) -> list[tuple[str, Picture]]:
+    mask: ImageArray,
+) -> list[tuple[str, ImageArray]]:
     """Small copies of one sample for the contact sheet."""
     factor = min(1.0, 320 / rgb.shape[1])
     size = (max(1, round(rgb.shape[0] * factor)), max(1, round(rgb.shape[1] * factor)))
     painted = overlay(rgb, mask, data.palette)
-    pictures = [resize_image(p.astype(np.float32), size) for p in (rgb, painted)]
-    visible, laid = (np.rint(p).astype(np.uint8) for p in pictures)
+    panels = [resize_image(p.astype(np.float32), size) for p in (rgb, painted)]
+    visible, laid = (np.rint(p).astype(np.uint8) for p in panels)
     shown = [(f"{name} rgb", visible), ("labels", laid)]
     if x is not None:
         shown.insert(1, ("x", np.rint(resize_image(x, size) * 255).astype(np.uint8)))
@@ -255,7 +255,7 @@ def contact_sheet(data: RGBXDataModule, report: Report) -> Image.Image | None:
     if not rows:
         return None
     columns = 3 if any(found.x_count for found in report.splits.values()) else 6
-    sheet = panel([picture for _, picture in rows], [title for title, _ in rows], columns)
+    sheet = panel([panel for _, panel in rows], [title for title, _ in rows], columns)
     names = legend(data.class_names, data.palette)
     whole = Image.new("RGB", (max(sheet.width, names.width), sheet.height + names.height), "white")
     whole.paste(sheet, (0, 0))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgbx.data.checks.mixed import type_of_floats
-from rgbx.data.checks.report import Picture, SplitReport
+from rgbx.data.checks.report import ImageArray, SplitReport
 from rgbx.data.decoding.files import Kind, look, read_pixels, read_raw, read_soft
 from rgbx.data.decoding.mask_files import is_jpeg
 from rgbx.data.source import Source
@@ -63,7 +63,7 @@ def add_x(report: SplitReport, x: NDArray[np.float32], path: Path) -> None:
     report.x_high = max(report.x_high, float(x.max()))
 
 
-def audit_mask(data: Source, report: SplitReport, path: Path, mask: Picture) -> None:
+def audit_mask(data: Source, report: SplitReport, path: Path, mask: ImageArray) -> None:
     """Note what is odd about a full mask (H, W) of ids."""
     if data.binary:
         _audit_two_class(report, path, mask)
@@ -73,7 +73,7 @@ def audit_mask(data: Source, report: SplitReport, path: Path, mask: Picture) -> 
         report.notes.append(Problem("inverted", str(path)))
 
 
-def _audit_two_class(report: SplitReport, path: Path, mask: Picture) -> None:
+def _audit_two_class(report: SplitReport, path: Path, mask: ImageArray) -> None:
     if not mask.any():
         report.notes.append(Problem("black", str(path)))
     elif mask.all():
@@ -87,7 +87,7 @@ def _audit_two_class(report: SplitReport, path: Path, mask: Picture) -> None:
             report.grey_masks[str(path)] = round(float(grey), 4)
 
 
-def _shows_inverted(path: Path, mask: Picture) -> bool:
+def _shows_inverted(path: Path, mask: ImageArray) -> bool:
     """A palette shows id 0 in white and id 1 in black."""
     if read_raw(path).ndim == 3 or not (mask == 0).any() or not (mask == 1).any():
         return False

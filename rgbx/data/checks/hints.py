@@ -59,13 +59,13 @@ def _has_two_parts(path: Path) -> bool:
 def size_error(
     path: Path, size: tuple[int, ...], record: Record, rgb_size: tuple[int, ...], hint: str
 ) -> SampleError:
-    """The error for a file whose size is not that of the visible picture.
+    """The error for a file whose size is not that of the visible image.
 
     Args:
         path: of the file.
         size: its height and width.
         record: its sample.
-        rgb_size: height and width of the visible picture.
+        rgb_size: height and width of the visible image.
         hint: what to do if the two are not just turned, after a semicolon.
     """
     (height, width), (rgb_height, rgb_width) = size, rgb_size

@@ -34,7 +34,9 @@ class Mixtures(NamedTuple):
 def mixed_types(
     data: "Source", types: Mapping[Path, Stored], part: Literal["rgb", "x"]
 ) -> Mixtures:
-    """Find types of files that are scaled by different rules (see `rgbx.data.decoding.files.to_unit`).
+    """Find types of files that are scaled by different rules.
+
+    The rules are those of `rgbx.data.decoding.files.to_unit`.
 
     Args:
         data: says how x is scaled; with `x_range` there is one rule for all types.

@@ -115,8 +115,8 @@ def near_duplicates(
 
     Args:
         splits: for each its images, and their thumbnails (N, 16, 16) as
-            `rgbx.data.splits.siblings.thumbnail` makes them. Size, brightness, contrast, rotation by a
-            right angle, and flips do not matter.
+            `rgbx.data.splits.siblings.thumbnail` makes them. Size, brightness, contrast, rotation
+            by a right angle, and flips do not matter.
 
     Returns:
         (split, image, other split, image), for each image of the one split the most similar one of

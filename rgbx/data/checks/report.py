@@ -14,7 +14,7 @@ from rgbx.data.splits.records import Problem, Record
 
 __all__ = ["Report", "SplitReport"]
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 
 @dataclass
@@ -38,8 +38,8 @@ class SplitReport:
         records: all samples, to find those that are in two splits.
         thumbnails: small grey copies of the visible images, where asked for, and their files.
         remarks: what is odd about the split as a whole.
-        rows: (title, picture) of a few samples: rgb, x, mask over rgb.
-        statistics: means, deviations and class shares of the usable pairs, where asked for.
+        rows: (title, image) of a few samples: rgb, x, mask over rgb.
+        statistics: means, stds and class shares of the usable pairs, where asked for.
     """
 
     pairs: int = 0
@@ -60,7 +60,7 @@ class SplitReport:
     x_types: dict[Path, Stored] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     thumbnails: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
-    rows: list[tuple[str, Picture]] = field(default_factory=list)
+    rows: list[tuple[str, ImageArray]] = field(default_factory=list)
     statistics: SplitStatistics | None = None
 
     @property

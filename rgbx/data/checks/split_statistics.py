@@ -1,4 +1,4 @@
-"""Means, deviations and class shares of a split, added up sample by sample."""
+"""Means, stds and class shares of a split, added up sample by sample."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["Moments", "SplitStatistics"]
 
 @dataclass
 class Moments:
-    """Mean and standard deviation of each channel over all pixels of all pictures.
+    """Mean and standard deviation of each channel over all pixels of all images.
 
     Args:
         count: pixels added so far.
@@ -23,9 +23,9 @@ class Moments:
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
 
-    def add(self, picture: NDArray[np.uint8] | NDArray[np.float32]) -> None:
-        """Add a picture (H, W) or (H, W, C): uint8 of 0 to 255, or floats in [0, 1]."""
-        pixels = picture.reshape(-1, 1 if picture.ndim == 2 else picture.shape[2])
+    def add(self, image: NDArray[np.uint8] | NDArray[np.float32]) -> None:
+        """Add an image (H, W) or (H, W, C): uint8 of 0 to 255, or floats in [0, 1]."""
+        pixels = image.reshape(-1, 1 if image.ndim == 2 else image.shape[2])
         if pixels.dtype == np.uint8:  # whole numbers: sums without any rounding
             levels = np.arange(256) / 255
             counts = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T])
@@ -55,7 +55,7 @@ class SplitStatistics:
         class_names: name of id 0, 1, ...
         samples: how many were added.
         counts: per id, labelled pixels.
-        rgb: of the visible pictures.
+        rgb: of the visible images.
         x: of the second modality as it is read (16 bits and floats after scaling to [0, 1]).
     """
 
@@ -71,7 +71,7 @@ class SplitStatistics:
         x: NDArray[np.float32] | None,
         counts: NDArray[np.int64] | None,
     ) -> None:
-        """Add a sample: its pictures, and the pixels of each id in its mask."""
+        """Add a sample: its images, and the pixels of each id in its mask."""
         self.samples += 1
         self.rgb.add(rgb)
         if x is not None:
@@ -86,7 +86,7 @@ class SplitStatistics:
         return tuple((self.counts / total).tolist()) if total else ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for report.json; means and deviations in [0, 1]."""
+        """Plain values for report.json; means and stds in [0, 1]."""
         shares = dict(zip(self.class_names, self.class_frequencies, strict=False))
         found: dict[str, Any] = {"samples": self.samples, "class_frequencies": shares}
         for name, moments in (("rgb", self.rgb), ("x", self.x)):

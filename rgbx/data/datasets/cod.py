@@ -20,28 +20,28 @@ _LEAKED = ("COD10K-CAM-1-Aquatic-3-Crab-32", "COD10K-CAM-2-Terrestrial-23-Cat-15
 
 
 class COD(TwoClassDataModule):
-    """Camouflaged objects: trained on COD10K and CAMO (4040 pictures), tested on up to 4 sets.
+    """Camouflaged objects: trained on COD10K and CAMO (4040 images), tested on up to 4 sets.
 
-    Each test set that is there is a test split: CAMO (250 pictures), CHAMELEON (76), COD10K (2026),
+    Each test set that is there is a test split: CAMO (250 images), CHAMELEON (76), COD10K (2026),
     NC4K (4121). Layouts, which may be mixed:
 
     * the usual packs, ``TrainDataset/{Imgs,GT}`` (COD10K's 3040 and CAMO's 1000 in one folder) and
       ``TestDataset/NAME/{Imgs,GT}``; also ``Image`` and ``Mask``, ``Train`` and ``Test``;
     * COD10K's own, ``{Train,Test}/{Image,GT_Object}``, in the root or in ``COD10K`` or
-      ``COD10K-v3`` below it. Pictures without a camouflaged object ("NonCAM" in the name) are left
+      ``COD10K-v3`` below it. Images without a camouflaged object ("NonCAM" in the name) are left
       out, and counted in a warning;
     * CAMO's own, ``Images/{Train,Test}`` with ``GT`` or with ``Train_gt`` and ``Test_gt``, in the
       root or in ``CAMO`` below it;
     * ``NAME-TR`` and ``NAME-TE``, or ``NAME`` for a test set, with ``Image`` and ``Mask`` inside.
 
-    Masks that are all black (NonCAM pictures under other names) are named in a warning. Files are
-    paired by stem. Two pictures of COD10K are in its training and in its test list; they stay
+    Masks that are all black (NonCAM images under other names) are named in a warning. Files are
+    paired by stem. Two images of COD10K are in its training and in its test list; they stay
     unless `drop_leaked`.
 
     Args:
         root: folder of the data sets.
         test_sets: names of the sets to test on; by default all that are there.
-        drop_leaked: leave the two pictures that are also tested on out of training.
+        drop_leaked: leave the two images that are also tested on out of training.
         choose_on_test: as `choose_on` with all test sets.
         **kwargs: options of `TwoClassDataModule`.
 
@@ -83,7 +83,7 @@ class COD(TwoClassDataModule):
         return {name: part for name, part in found.items() if part is not None}
 
     def scan_train(self) -> Scan:
-        """Pair the pictures of the training pack, or of the training sets that are there."""
+        """Pair the images of the training pack, or of the training sets that are there."""
         pack = self._folders.find_pack()
         found = self._train_parts() if pack is None else {"COD10K and CAMO": pack}
         if not found:
@@ -105,7 +105,7 @@ class COD(TwoClassDataModule):
         return scan
 
     def scan_test(self, name: str) -> Scan:
-        """Pair the pictures of one test set."""
+        """Pair the images of one test set."""
         found = self._folders.find_test(name)
         if found is None:
             raise self.missing(f"folder of the test set {name}")
@@ -113,7 +113,7 @@ class COD(TwoClassDataModule):
         return self._pair(found, name)
 
     def scan_predict(self) -> Mapping[str, Scan]:
-        """Every picture below the root, or those of `test_sets` if they are named."""
+        """Every image below the root, or those of `test_sets` if they are named."""
         found = {name: self._folders.find_test(name) for name in self.test_splits}
         for name in [name for name, part in found.items() if part is None]:
             raise self.missing(f"folder of the test set {name}")
@@ -132,12 +132,12 @@ class COD(TwoClassDataModule):
         return found.parts.scan(names=[name for name in names if name not in set(other)])
 
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
-        """Count NonCAM pictures that were left out, and name masks that are all black."""
+        """Count NonCAM images that were left out, and name masks that are all black."""
         said = []
         other = self._other.get(split, [])
         if other:
             said.append(
-                f"{self.root}: {len(other)} pictures of {split} are left out, as they show nothing "
+                f"{self.root}: {len(other)} images of {split} are left out, as they show nothing "
                 f"camouflaged (NonCAM in the name): {_some(other)}"
             )
         checked = tqdm(records, f"black masks in {split}?", leave=False)
@@ -145,7 +145,7 @@ class COD(TwoClassDataModule):
         if black:
             said.append(
                 f"{self.root}: {len(black)} masks of {split} are all black, as those of COD10K's "
-                f"NonCAM pictures are: {_some(black)}; take them out of the folder, they are no "
+                f"NonCAM images are: {_some(black)}; take them out of the folder, they are no "
                 "camouflaged objects"
             )
         return said

@@ -63,7 +63,7 @@ class CODFolders:
         divided = self._find(name, ("Test",), "-TE")
         if divided is not None:
             return divided
-        # CAMO's archive holds its training pictures too, so its folder is no test set by itself
+        # CAMO's archive holds its training images too, so its folder is no test set by itself
         whole = [f for base in self._bases() for f in self._named(base, name)]
         whole += [self.root] if self._is_root(name) else []
         return next((found for f in whole if (found := _whole(f)) is not None), None)
@@ -81,7 +81,7 @@ class CODFolders:
                 yield folder
 
     def _find(self, name: str, split: tuple[str, ...], suffix: str) -> Found | None:
-        """One part of a set that has training and test pictures."""
+        """One part of a set that has training and test images."""
         own = [f for base in self._bases() for f in self._named(base, name)]
         own += [inner for f in own for inner in self._named(f, name)]
         if self._is_root(name):
@@ -117,7 +117,7 @@ def _first(folders: Iterable[Path]) -> Found | None:
 
 
 def _whole(folder: Path) -> Found | None:
-    """A folder of pictures and masks that is not divided any further."""
+    """A folder of images and masks that is not divided any further."""
     parts = find_parts(folder, ())
     if parts is None or find_folder(parts.rgb, ("Train", "Test")) is not None:
         return None
@@ -132,5 +132,5 @@ def _camo(base: Path, split: str) -> Found | None:
         return None
     mask = find_folder(base, (f"{split}_gt", f"{split}_GT", *MASK))
     inner = None if mask is None else find_folder(mask, (split,))
-    # GT holds the masks of both parts, so only the pictures say what belongs to this one
+    # GT holds the masks of both parts, so only the images say what belongs to this one
     return Found(Parts(rgb, None, inner or mask), all_stems([index_images(rgb)]))

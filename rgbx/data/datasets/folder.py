@@ -49,18 +49,18 @@ class FolderRGBX(RGBXDataModule):
 
     8-bit `x` is divided by 255; 16-bit and float `x` is stretched per image, from its smallest to
     its largest valid value (0 and 65535 are none, see `x_invalid`), unless `x_range` is given (see
-    `rgbx.data.decoding.files.to_unit`). Both kinds in one folder are a problem without `x_range`. All files
-    are read upright, as their EXIF orientation says. A palette counts by its indices in class-id
-    masks, and by its colours in binary ones.
+    `rgbx.data.decoding.files.to_unit`). Both kinds in one folder are a problem without `x_range`.
+    All files are read upright, as their EXIF orientation says. A palette counts by its indices in
+    class-id masks, and by its colours in binary ones.
 
     Args:
         root: folder of the data set.
         class_names: name of id 0, 1, ...; needed unless only predicting.
         palette: colour of each id, 0 to 255; distinct colours are made if it is not given.
-        binary: masks are black-and-white pictures, bright = id 1 (above 128 of 255), not class ids;
+        binary: masks are black-and-white images, bright = id 1 (above 128 of 255), not class ids;
             class names are then ["background", "foreground"] unless given.
         soft_masks: keep the grey borders of binary masks in training.
-        resize_x: accept an `x` of another size and resize it to the visible picture.
+        resize_x: accept an `x` of another size and resize it to the visible image.
         x_range: stored values of `x` that become 0 and 1.
         invert_depth: turn `x` round (1 - x), where near is dark and a model was trained on bright.
         folders: names of the folders of rgb, x and mask where they have others, for instance
@@ -155,7 +155,7 @@ class FolderRGBX(RGBXDataModule):
     def _scan_split(self, folders: dict[str, Path], split: str) -> Scan:
         source = "train" if split == "val" and "val" not in folders else split
         if source not in folders:
-            raise DataError(f"{self.root} has no folder {source} beside its other splits")
+            raise DataError(f"{self.root} has no folder {source} next to its other splits")
         scan = self._listing(folders[source], split=split if "val" not in folders else "")
         others = unused_folders(self.root, folders.values())
         if not others:
@@ -174,7 +174,7 @@ class FolderRGBX(RGBXDataModule):
             return scan._replace(notes=(*notes, *remark, *passed_over(indices.values(), names)))
         source = "train" if split == "val" and "val" not in lists else split
         if source not in lists:
-            raise DataError(f"{self.root} has no {source}.txt beside its other lists")
+            raise DataError(f"{self.root} has no {source}.txt next to its other lists")
         names = read_list(lists[source], all_stems(indices.values()), aliases(indices))
         if source == "train" and "val" not in lists:
             names, remark = self._cut(names, split)

@@ -50,7 +50,7 @@ def find_indices(folder: Path, names: Names, labelled: bool) -> tuple[dict[str, 
     """
     places = {part: find_folder(folder, words) for part, words in names.items()}
     if places["rgb"] is None:
-        what = f"visible pictures ({', '.join(names['rgb'])})"
+        what = f"visible images ({', '.join(names['rgb'])})"
         raise DataError(f"{folder} has no folder of {what}{_instead(folder, ())}")
     _refuse_absent(folder, names, places, labelled)
     indices = {p: index_images(f, nested=True) for p, f in places.items() if f is not None}

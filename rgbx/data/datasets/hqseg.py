@@ -25,7 +25,7 @@ _SHOT_SEED = 0
 
 
 class HQSeg44K(PromptableDataModule):
-    """HQSeg-44K (Ke et al., 2023): 44,320 training pictures from six sources, 1,537 for test.
+    """HQSeg-44K (Ke et al., 2023): 44,320 training images from six sources, 1,537 for test.
 
     Layout (that of HQ-SAM, also below ``data/`` in the root)::
 
@@ -41,7 +41,7 @@ class HQSeg44K(PromptableDataModule):
         thin_object_detection/HRSOD/{images,masks_max255}          test HRSOD        287
         thin_object_detection/ThinObject5K/{images,masks}_test     test ThinObject   500
 
-    In ``cascade_psp``, ``NAME.jpg`` is the picture and ``NAME.png`` its mask. Also understood:
+    In ``cascade_psp``, ``NAME.jpg`` is the image and ``NAME.png`` its mask. Also understood:
     ``cascade_psp/fss/CLASS/``, HRSOD's ``masks`` (0 and 1), and ThinObject5K undivided, as
     ``{images,masks}`` with ``list/{train,test}.txt``. Sets that are absent are named in a warning;
     each test set that is there is a test split. There is no validation set: the paper trains for a
@@ -54,8 +54,8 @@ class HQSeg44K(PromptableDataModule):
         size: (height, width) of the network's input.
         mixture: weights of the kinds of prompts in training.
         occlusion: probability of synthetic occlusion in training.
-        low_shot: train on so many pictures only (the paper: 220 and 440), drawn from all training
-            pictures; the same ones for every `seed`, and fewer are part of more.
+        low_shot: train on so many images only (the paper: 220 and 440), drawn from all training
+            images; the same ones for every `seed`, and fewer are part of more.
         sets: names of the training sets wanted; by default all that are there.
         val_share: part of the training set held out for validation by `seed`; 0 for none.
         resize_mode: "squash" or "pad", see `PromptableDataModule`.
@@ -149,20 +149,20 @@ class HQSeg44K(PromptableDataModule):
     def _scan_predict(self) -> Scan:
         there = {n: p for n, p in (TRAIN | TEST).items() if find_part(self.root, p)}
         if not there:
-            raise self._missing("part of HQSeg-44K; for pictures of your own use PromptFolder")
+            raise self._missing("part of HQSeg-44K; for images of your own use PromptFolder")
         return self._scan_sets(there, labelled=False)
 
     def _few(self, scan: Scan) -> Scan:
-        """The low-shot part of the training pictures, in their order."""
+        """The low-shot part of the training images, in their order."""
         total = len(scan.records)
         assert self.low_shot is not None
         if self.low_shot > total:
             raise DataError(
-                f"{self.root} has {total} training pictures, so low_shot cannot be {self.low_shot}"
+                f"{self.root} has {total} training images, so low_shot cannot be {self.low_shot}"
             )
         order = np.random.default_rng([_SHOT_SEED, total]).permutation(total)
         chosen = sorted(order[: self.low_shot].tolist())
-        rank_zero_info(f"HQSeg44K: {self.low_shot} of {total} training pictures are used")
+        rank_zero_info(f"HQSeg44K: {self.low_shot} of {total} training images are used")
         return scan._replace(records=[scan.records[i] for i in chosen])
 
     def _missing(self, what: str) -> DataError:

@@ -122,7 +122,7 @@ def _walk(folder: Path, path: str) -> Path | None:
 
 
 def scan_part(found: Found, labelled: bool = True) -> Scan:
-    """Pair the files of a part; names of pictures in folders of their own are ``FOLDER/STEM``."""
+    """Pair the files of a part; names of images in folders of their own are ``FOLDER/STEM``."""
     if found.images != found.masks:
         return _pair(found, "", labelled)
     classes = subfolders(found.images)

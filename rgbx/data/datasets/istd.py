@@ -15,15 +15,15 @@ _TRAIN_COUNT, _TEST_COUNT = 1330, 540
 
 
 class ISTD(TwoClassDataModule):
-    """ISTD (Wang et al., 2018): 1330 training and 540 test pictures of cast shadows, 480 x 640.
+    """ISTD (Wang et al., 2018): 1330 training and 540 test images of cast shadows, 480 x 640.
 
     ``{train,test}/{train_A,train_B}`` (``test_A``, ``test_B``), in the root or in ``ISTD_Dataset``,
-    ``ISTD`` or ``ISTD+`` below it: A is the picture, B the mask of the shadow; C, the picture
+    ``ISTD`` or ``ISTD+`` below it: A is the image, B the mask of the shadow; C, the image
     without shadow, is not used. ``A`` and ``B``, and ``Image`` and ``Mask``, are accepted. Masks
     are grey at some borders.
 
-    Pictures are called N-M: shadow M in scene N. Where validation is cut from train, all pictures
-    of a scene stay together, as they differ in the shadow only. Prediction takes every picture.
+    Images are called N-M: shadow M in scene N. Where validation is cut from train, all images
+    of a scene stay together, as they differ in the shadow only. Prediction takes every image.
 
     Args:
         root: folder of the data set.
@@ -48,33 +48,33 @@ class ISTD(TwoClassDataModule):
         return super().choice + (", scenes kept together" if self.cut_share else "")
 
     def scan_train(self) -> Scan:
-        """Pair all training pictures with their shadow masks."""
+        """Pair all training images with their shadow masks."""
         return self._scan("train")
 
     def scan_test(self, name: str) -> Scan:
-        """Pair the test pictures with their shadow masks."""
+        """Pair the test images with their shadow masks."""
         return self._scan(name)
 
     def scan_predict(self) -> Mapping[str, Scan]:
-        """Every picture of train and test, or those of a root with pictures only."""
+        """Every image of train and test, or those of a root with images only."""
         found = {name: parts for name in ("train", "test") if (parts := self._find(name))}
         if not found and (here := self.parts(self.root)) is not None:
             found[self.root.name] = here
         return {name: parts.scan(labelled=False) for name, parts in found.items()}
 
     def families(self, scan: Scan) -> Mapping[Path, str]:
-        """The scene of each picture."""
+        """The scene of each image."""
         return {record.rgb: scene_of(record.name) for record in scan.records}
 
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
-        """Count the training pictures, those included that are held out."""
+        """Count the training images, those included that are held out."""
         if split != "train" or "train" in self.expected:
             return []
         total = len(self.scan_train().records)
         if total == _TRAIN_COUNT:
             return []
         return [
-            f"{self.root}: {total} training pictures, those held out included; {_TRAIN_COUNT} are "
+            f"{self.root}: {total} training images, those held out included; {_TRAIN_COUNT} are "
             "usual; scores may not be comparable with published ones"
         ]
 
@@ -96,7 +96,7 @@ class ISTD(TwoClassDataModule):
     def _scan(self, split: str) -> Scan:
         parts = self._find(split)
         if parts is None:
-            raise self.missing(f"folder {split} with pictures ({split}_A)")
+            raise self.missing(f"folder {split} with images ({split}_A)")
         return self.need_masks(parts, split).scan()
 
     def _find(self, split: str) -> Parts | None:
@@ -112,7 +112,7 @@ class ISTD(TwoClassDataModule):
 
 
 def scene_of(stem: str) -> str:
-    """The scene of a picture called N-M.
+    """The scene of an image called N-M.
 
     >>> scene_of("114-5"), scene_of("test7")
     ('114', 'test7')

@@ -1,4 +1,4 @@
-"""Kvasir-SEG: polyps in pictures of the colon; and PraNet's pack of five such sets."""
+"""Kvasir-SEG: polyps in images of the colon; and PraNet's pack of five such sets."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -31,7 +31,7 @@ _PRANET_TRAIN = 1450
 
 
 class KvasirSEG(TwoClassDataModule):
-    """Kvasir-SEG (Jha et al., 2020): 1000 pictures of polyps, 332 x 487 to 1920 x 1072.
+    """Kvasir-SEG (Jha et al., 2020): 1000 images of polyps, 332 x 487 to 1920 x 1072.
 
     Layouts:
 
@@ -42,11 +42,11 @@ class KvasirSEG(TwoClassDataModule):
       (380), CVC-300 (60) or ETIS-LaribPolypDB (196), each a test split.
 
     Scores of different divisions are not comparable; `split_note` says which one was used, and
-    tables print it. Prediction takes every picture.
+    tables print it. Prediction takes every image.
 
     Args:
         root: folder of the data set.
-        split: "seed42_80_20" trains on 800 and tests on 200 pictures, chosen by a hash of their
+        split: "seed42_80_20" trains on 800 and tests on 200 images, chosen by a hash of their
             names, so on every machine the same; "lists" reads ``train.txt``, ``val.txt`` and
             ``test.txt`` (with ``train.txt`` and ``val.txt`` only, the 880/120 of the authors,
             ``val.txt`` is the test list); "pranet" is PraNet's pack. By default what is there:
@@ -129,7 +129,7 @@ class KvasirSEG(TwoClassDataModule):
         return self.scan_train() if split == "train" else self._listed(listed, "val")
 
     def scan_train(self) -> Scan:
-        """Pair the training pictures."""
+        """Pair the training images."""
         rank_zero_info(f"KvasirSEG: {self.split_note}")
         if self.split != "pranet":
             return self._listed(self._division.train, "train")
@@ -139,7 +139,7 @@ class KvasirSEG(TwoClassDataModule):
         return self.need_masks(parts, "training").scan()
 
     def scan_test(self, name: str) -> Scan:
-        """Pair the pictures of a test set."""
+        """Pair the images of a test set."""
         if self.split != "pranet":
             return self._listed(self._division.test, name)
         parts = self._find_pranet(name)
@@ -148,7 +148,7 @@ class KvasirSEG(TwoClassDataModule):
         return self.need_masks(parts, name).scan()
 
     def scan_predict(self) -> Mapping[str, Scan]:
-        """Every picture of the set, or of PraNet's pack (`test_sets` only, if they are named)."""
+        """Every image of the set, or of PraNet's pack (`test_sets` only, if they are named)."""
         if self.split != "pranet":
             found = {} if self._whole is None else {"Kvasir-SEG": self._whole}
         else:
@@ -164,12 +164,12 @@ class KvasirSEG(TwoClassDataModule):
             return []
         if len(self._whole.stems()) == _SESSILE:
             return [
-                f"{self.root}: {_SESSILE} pictures are those of Kvasir-Sessile, a part of "
+                f"{self.root}: {_SESSILE} images are those of Kvasir-Sessile, a part of "
                 "Kvasir-SEG; scores are not comparable with those of the whole"
             ]
         listed = sum(map(len, (self._division.train, self._val_list or (), self._division.test)))
         if listed != _TOTAL and "train" not in self.expected:
-            return [f"{self.root}: its lists name {listed} pictures, {_TOTAL} are usual"]
+            return [f"{self.root}: its lists name {listed} images, {_TOTAL} are usual"]
         return []
 
     def _listed(self, names: Sequence[str], split: str) -> Scan:

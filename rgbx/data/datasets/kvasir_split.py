@@ -52,7 +52,7 @@ def read_division(folder: Path, names: Sequence[str]) -> Division | None:
     """Divide names by the lists ``train.txt``, ``val.txt`` and ``test.txt`` of a folder.
 
     With all three, each is what it says. Without ``test.txt``, what stands in ``val.txt`` is
-    tested on, as the papers with 880 and 120 pictures do. Without either, the rest is.
+    tested on, as the papers with 880 and 120 images do. Without either, the rest is.
 
     Args:
         folder: where the lists are, or not.

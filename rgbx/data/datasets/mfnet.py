@@ -83,7 +83,7 @@ class MFNet(RGBXDataModule):
     Stems end in D (day) or N (night); ``test_day.txt`` and ``test_night.txt`` override the letter.
     Scores count all 9 ids, "unlabelled" included; the files hold no ignore value.
 
-    The thermal mean and deviation are those of the two original frames 01234N and 01477D, the only
+    The thermal mean and std are those of the two original frames 01234N and 01477D, the only
     ones at hand; enhanced copies (MSRS) are darker, see ``rgbx check-data``.
 
     Args:
@@ -254,7 +254,7 @@ class MFNet(RGBXDataModule):
         mask: Index | None,
         where: str,
     ) -> Scan:
-        # In the 4-channel layouts the thermal channel lies in the visible picture's own file.
+        # In the 4-channel layouts the thermal channel lies in the visible image's own file.
         folders = {"rgb": rgb, "x": x, "mask": mask}
         scan = pair(names, folders, self._subsets(names), where)
         if x is not None:
@@ -274,7 +274,7 @@ class MFNet(RGBXDataModule):
         )
 
     def check_header(self, path: Path, header: Header, record: Record) -> None:
-        """Demand the thermal channel where it lies in the picture's own file."""
+        """Demand the thermal channel where it lies in the image's own file."""
         if path == record.rgb == record.x:
             _check_channels(path, header.channels)
 

@@ -1,4 +1,4 @@
-"""NEU RSDDS-AUG: surface defects of rails in RGB and depth pictures."""
+"""NEU RSDDS-AUG: surface defects of rails in RGB and depth images."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,10 +34,10 @@ class NEURSDDS(SaliencyDataModule):
     finite become 0. Masks may be 0/255, 0/1 or 1-bit.
 
     The set was augmented (rotations, flips, ...) before it was published. Where validation is cut
-    from train, copies of one picture stay together: see `rgbx.data.splits.siblings.families`, which reads
-    every training picture once.
+    from train, copies of one image stay together: see `rgbx.data.splits.siblings.families`, which
+    reads every training image once.
 
-    Prediction takes every picture below the root.
+    Prediction takes every image below the root.
 
     Args:
         root: folder of the data set.
@@ -68,12 +68,12 @@ class NEURSDDS(SaliencyDataModule):
     def choice(self) -> str:
         """What checkpoints are chosen on."""
         cut = self.cut_share > 0 and not self.own_val
-        return super().choice + (", copies of one picture kept together" if cut else "")
+        return super().choice + (", copies of one image kept together" if cut else "")
 
     def why_no_test(self) -> str:
         """Say that the test masks are missing."""
         return (
-            f"{self.root} has test pictures but no test masks (GT_test, or test/gt): it can be "
+            f"{self.root} has test images but no test masks (GT_test, or test/gt): it can be "
             "trained on and predicted, but not tested"
         )
 
@@ -82,12 +82,12 @@ class NEURSDDS(SaliencyDataModule):
         found = {name: parts for name in _SPLITS if (parts := self._find(name))}
         if split == "predict":
             if not found:
-                raise self.missing("pictures and depth")
+                raise self.missing("images and depth")
             return join_sets({name: parts.scan(labelled=False) for name, parts in found.items()})
         cut = split in ("train", "val") and "val" not in found
         source = "train" if cut else split
         if source not in found:
-            raise self.missing(f"{source} pictures with depth")
+            raise self.missing(f"{source} images with depth")
         parts = found[source]
         if source == "test" and parts.mask is None:
             raise DataError(self.why_no_test())
@@ -100,10 +100,10 @@ class NEURSDDS(SaliencyDataModule):
                 f"NEURSDDS: {len(scan.records)} training pairs, {_TRAIN_COUNT} are usual; scores "
                 "may not be comparable with published ones"
             )
-        pictures = {record.name: record.rgb for record in scan.records}
-        if set(pictures.values()) != self._families.keys():
-            found = families(pictures)
-            self._families = {pictures[name]: family for name, family in found.items()}
+        images = {record.name: record.rgb for record in scan.records}
+        if set(images.values()) != self._families.keys():
+            found = families(images)
+            self._families = {images[name]: family for name, family in found.items()}
             rank_zero_info(f"NEURSDDS: {len(set(found.values()))} families of siblings in train")
         return self.cut(scan, split, self._families)
 

@@ -1,4 +1,4 @@
-"""Pictures of one's own for promptable models, with masks or with prompts."""
+"""Images of one's own for promptable models, with masks or with prompts."""
 
 from pathlib import Path
 from typing import Any
@@ -18,30 +18,30 @@ _MASKS = ("gt", "masks", "mask")
 _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _TREE = (
     "im/ (or images, rgb) and gt/ (or masks, mask), or train/, val/, test/ with these inside; "
-    "pictures alone are enough for prediction"
+    "images alone are enough for prediction"
 )
 
 
 class PromptFolder(PromptableDataModule):
-    """One's own pictures: with masks to train and test on, with prompts to predict.
+    """One's own images: with masks to train and test on, with prompts to predict.
 
     Either ``{train,val,test}/{im,gt}`` or ``im/ gt/``, files joined by stem, any image suffix;
     ``images`` and ``rgb``, ``mask`` and ``masks`` are understood too. ``im/ gt/`` alone is cut by
     `seed`: `val_share` of the pairs to val, as many to test, the rest to train. Of split folders,
     val is cut from train if it has none of its own; test may be absent.
 
-    Prediction needs no masks: it takes the pictures of these folders, or those directly in the
+    Prediction needs no masks: it takes the images of these folders, or those directly in the
     root, that the file of prompts names. The file is ``prompts.json`` or ``prompts.csv`` in the
     root unless `prompts` names another; see `rgbx.prompts.files`.
 
     Args:
-        root: folder of the pictures.
+        root: folder of the images.
         prompts: file of prompts for prediction.
         size: (height, width) of the network's input.
         mixture: weights of the kinds of prompts in training.
         occlusion: probability of synthetic occlusion in training.
         resize_mode: "squash" or "pad", see `PromptableDataModule`.
-        val_share: part of the pictures held out for validation, and of ``im/ gt/`` for test too.
+        val_share: part of the images held out for validation, and of ``im/ gt/`` for test too.
         **kwargs: options of `PromptableDataModule`.
     """
 
@@ -100,7 +100,7 @@ class PromptFolder(PromptableDataModule):
         if names := all_stems([index]):
             notes = passed_over([index], names)
             return pair(names, {"rgb": index})._replace(notes=tuple(notes))
-        raise self._missing("pictures")
+        raise self._missing("images")
 
     def half_there(self) -> list[str]:
         """Name split folders that have masks but no images."""
@@ -127,7 +127,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 def _pair(folder: Path, labelled: bool = True) -> Scan:
     images, masks = find_folder(folder, _IMAGES), find_folder(folder, _MASKS)
-    assert images is not None, "only folders with pictures get here"
+    assert images is not None, "only folders with images get here"
     parts = {"rgb": index_images(images, nested=True)}
     if labelled:
         if masks is None:

@@ -24,16 +24,16 @@ class PST900(RGBXDataModule):
     """PST900 (Shivakumar et al., ICRA 2020): 894 pairs of 720 x 1280, underground.
 
     Layouts: ``{train,test}/{rgb,thermal,thermal_raw,depth,labels}/NAME.png`` (the original, and
-    ``{vi,ir,Segmentation_labels}``), or the same folders without splits beside ``train.txt`` and
+    ``{vi,ir,Segmentation_labels}``), or the same folders without splits next to ``train.txt`` and
     ``test.txt`` (LASNet's). The folder ``PST900_RGBT_Dataset`` may lie below the root. There is no
     validation set: it is cut from train by seed, unless a ``val`` folder or list exists.
 
     Scores count all 5 ids at the original size; background alone is at 98 to 99 % IoU.
 
-    ``thermal`` is the camera's 8-bit picture. ``thermal_raw`` and ``depth`` are 16-bit; they are
+    ``thermal`` is the camera's 8-bit image. ``thermal_raw`` and ``depth`` are 16-bit; they are
     stretched between the smallest and largest valid value of each image (0 and 65535 are holes, see
     `x_invalid`), or between `x_range`.
-    The mean and deviation of thermal are those of the one published sample (0.403, 0.091).
+    The mean and std of thermal are those of the one published sample (0.403, 0.091).
 
     Args:
         root: folder of the data set.
@@ -57,7 +57,7 @@ class PST900(RGBXDataModule):
         **kwargs: Any,
     ) -> None:
         if x != "thermal":
-            # Stretched pictures fill [0, 1], whatever their unit.
+            # Stretched images fill [0, 1], whatever their unit.
             for name, value in (("x_mean", 0.5), ("x_std", 0.25)):
                 kwargs[name] = value if kwargs.get(name) is None else kwargs[name]
         super().__init__(root, **kwargs)

@@ -1,4 +1,4 @@
-"""NJU2K, NLPR, STERE, SIP and others: salient objects in RGB and depth pictures."""
+"""NJU2K, NLPR, STERE, SIP and others: salient objects in RGB and depth images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +48,7 @@ class RGBDSaliency(SaliencyDataModule):
     turns it round); maps that are constant or not finite become 0. Its polarity differs between
     packs.
 
-    Prediction takes every picture below the root, or those of `test_sets` if they are named.
+    Prediction takes every image below the root, or those of `test_sets` if they are named.
 
     Args:
         root: folder of the data sets.
@@ -105,11 +105,11 @@ class RGBDSaliency(SaliencyDataModule):
         return self._scan_test(split)
 
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
-        """Notice a training pack whose pictures were all shrunk to 256 x 256."""
+        """Notice a training pack whose images were all shrunk to 256 x 256."""
         if split != "train" or not records or not all(_is_256(record.rgb) for record in records):
             return []
         return [
-            f"{self.root}: all training pictures have 256 x 256 pixels; one shared pack was "
+            f"{self.root}: all training images have 256 x 256 pixels; one shared pack was "
             "resized so, and scores of training on it are not comparable with published ones"
         ]
 
@@ -149,7 +149,7 @@ class RGBDSaliency(SaliencyDataModule):
             if not sets and (here := self.parts(self.root)):
                 sets[self.root.name] = here.scan(labelled=False)
         if not sets:
-            raise self.missing("pictures in RGB and depth")
+            raise self.missing("images in RGB and depth")
         return join_sets(sets)
 
 

@@ -1,4 +1,4 @@
-"""VT5000, VT1000 and VT821: salient objects in RGB and thermal pictures."""
+"""VT5000, VT1000 and VT821: salient objects in RGB and thermal images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ class VT5000(SaliencyDataModule):
     """VT5000 (Tu et al., 2020), trained on its 2500 training pairs, tested on three sets.
 
     The test sets are VT5000-Test (2500 pairs), VT1000 (1000) and VT821 (821), each a test split
-    under its own name; most pictures have 480 x 640 pixels, those of VT821 vary. The root is one
+    under its own name; most images have 480 x 640 pixels, those of VT821 vary. The root is one
     of
 
     * the folder that holds ``VT5000/``, ``VT1000/`` and ``VT821/`` side by side, each with
@@ -35,14 +35,14 @@ class VT5000(SaliencyDataModule):
     * a folder with ``RGB/`` and ``T/``, for prediction.
 
     Letter case does not matter; ``Image``, ``thermal``, ``IR`` and ``Mask`` are accepted, and any
-    mixture of suffixes. Files are paired by stem. Pseudo-coloured thermal pictures are averaged to
+    mixture of suffixes. Files are paired by stem. Pseudo-coloured thermal images are averaged to
     one channel unless `x_channels` is 3. JPEG masks are cut at > 128 for validation and test.
 
     There is no validation list: `val_share` of the training pairs is held out by `seed`; with 0
     all 2500 train, and the last epoch is the checkpoint. SAMSOD's authors choose the smallest MAE
     on VT821: `choose_on`.
 
-    Prediction takes every picture below the root, or those of `test_sets` if they are named.
+    Prediction takes every image below the root, or those of `test_sets` if they are named.
 
     Args:
         root: folder of the data sets.
@@ -50,8 +50,8 @@ class VT5000(SaliencyDataModule):
             kind (VT723, UVT2000); by default those of the three that are there.
         choose_on_test: as `choose_on` with VT5000's test set.
         scribbles: folder of scribbles that replace the training masks, with ``gt/`` (strokes on
-            objects) and ``mask/`` (labelled pixels), or pictures of 0, 1 (object) and 2
-            (background). It may also hold the training pictures themselves, in ``RGB/`` and
+            objects) and ``mask/`` (labelled pixels), or images of 0, 1 (object) and 2
+            (background). It may also hold the training images themselves, in ``RGB/`` and
             ``T/``. Validation cut from train has scribbles too, test sets have full masks.
         soft_masks: training masks keep their grey borders (scribbles have none).
         enhance: SAMSOD's photometric augmentation.
@@ -135,7 +135,7 @@ class VT5000(SaliencyDataModule):
         parts = parts or self.parts(folder)
         if parts is None:
             raise DataError(
-                f"The training pictures of the scribbles in {folder} are missing: neither "
+                f"The training images of the scribbles in {folder} are missing: neither "
                 f"{self.root} has a folder Train with RGB and T, nor does {folder} hold RGB and T"
             )
         rgb, x = index_images(parts.rgb), index_images(parts.x) if parts.x else {}
@@ -154,5 +154,5 @@ class VT5000(SaliencyDataModule):
                 raise self.missing(f"folder of the test set {name} with RGB and T")
         found = {name: parts.scan(labelled=False) for name, parts in sets.items() if parts}
         if not found:
-            raise self.missing("pictures in RGB and T")
+            raise self.missing("images in RGB and T")
         return join_sets(found)

@@ -1,8 +1,8 @@
-"""One function per kind of file: what the pictures and masks of every data set mean.
+"""One function per kind of file: what the images and masks of every data set mean.
 
 Public RGB-X sets mix 1-bit, palette, grey, RGB, RGBA, 16-bit and float files. They are opened by
-`rgbx.data.decoding.decode`, two-class masks are understood by `rgbx.data.decoding.mask_files`; the names of both can
-be imported from here too.
+`rgbx.data.decoding.decode`, two-class masks are understood by `rgbx.data.decoding.mask_files`; the
+names of both can be imported from here too.
 """
 
 import warnings
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a visible picture; grey is repeated, alpha is dropped (never blended).
+    """Read a visible image; grey is repeated, alpha is dropped (never blended).
 
     16 bits are divided by 257, whatever part of them is used. Floats are scaled as in `to_unit`.
 
@@ -94,7 +94,7 @@ def read_grey(
 
 
 def warn_if_constant(path: Path, scaled: NDArray[np.float32]) -> None:
-    """Warn once per folder of pictures in which all values are the same."""
+    """Warn once per folder of images in which all values are the same."""
     if scaled.min() == scaled.max():
         warnings.warn(
             f"{path.parent}: some X images are constant or hold no finite value, and say nothing; "
@@ -174,13 +174,13 @@ def read_ids(path: Path) -> NDArray[np.int64]:
 
     Raises:
         SampleError: the file cannot be read, holds no integers, or has channels that differ (a
-            coloured picture of the labels instead of their ids).
+            coloured image of the labels instead of their ids).
     """
     array = read_raw(path)
     if array.ndim == 3:
         colour = array[..., : 3 if array.shape[2] >= 3 else 1]
         if not (colour == colour[..., :1]).all():
-            text = "the mask is a colour picture, not a map of class ids; give the folder of ids"
+            text = "the mask is a colour image, not a map of class ids; give the folder of ids"
             raise SampleError(f"{path}: {text}", "channels")
         array = colour[..., 0]
     if array.dtype.kind == "f" and not (array == np.rint(array)).all():

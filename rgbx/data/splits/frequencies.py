@@ -28,7 +28,7 @@ def count_ids(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
 def class_frequencies(source: Source, records: Sequence[Record], split: str) -> tuple[float, ...]:
     """Share of each class among the labelled pixels of some masks, at the size of their files.
 
-    Every pixel of the set counts the same, whatever the size of its picture.
+    Every pixel of the set counts the same, whatever the size of its image.
 
     Args:
         source: reads the masks.

@@ -1,4 +1,4 @@
-"""The images of a folder by name, and what lies beside them that is not read."""
+"""The images of a folder by name, and what lies next to them that is not read."""
 
 import os
 import unicodedata

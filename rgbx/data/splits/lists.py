@@ -127,9 +127,9 @@ class _Names:
         """The same for a sample that does not exist: the first column, as far as one can tell."""
         text = normal(line.strip())
         ends = [m.start() for m in _COLUMN.finditer(text)]
-        pictures = [end for end in ends if _stem(text[:end]) != text[:end]]
+        images = [end for end in ends if _stem(text[:end]) != text[:end]]
         strict = [end for end in ends if text[end] != " " or not self._known]
-        path = text[: min(pictures or strict or [len(text)])].strip("\"'").replace("\\", "/")
+        path = text[: min(images or strict or [len(text)])].strip("\"'").replace("\\", "/")
         folder, _, last = path.rpartition("/")
         return (_stem(path), "") if self._nested else (_stem(last), folder)
 

@@ -33,11 +33,11 @@ class Record:
 
     Args:
         name: stem that identifies the sample within its split.
-        rgb: visible picture.
+        rgb: visible image.
         x: second modality; equal to `rgb` where one file holds both; None for RGB-only data.
         mask: class ids; None where there are no labels.
         subset: part of the split that is also scored on its own, e.g. "night"; "" for none.
-        labelled: of scribbles, the picture of the pixels that carry any label; equal to `mask`
+        labelled: of scribbles, the image of the pixels that carry any label; equal to `mask`
             where one file tells both; None for full masks.
     """
 
@@ -149,7 +149,7 @@ def seeded_split(
         share: part that goes to validation, in [0, 1); at least one family if share > 0 and there
             are two families or more.
         seed: of the permutation.
-        siblings: gives the family of a name. A family (one picture and its rotated, flipped and
+        siblings: gives the family of a name. A family (one image and its rotated, flipped and
             otherwise augmented copies) is never parted: families are drawn in a random order as
             long as they fit into the share, and if none fits, the smallest is taken.
 

@@ -1,7 +1,7 @@
-"""Families of pictures: which ones are rotated, flipped or otherwise changed copies of one.
+"""Families of images: which ones are rotated, flipped or otherwise changed copies of one.
 
 A data set that was augmented before it was published holds each scene many times. A validation set
-cut from it at random would hold copies of training pictures, and scores would be too good.
+cut from it at random would hold copies of training images, and scores would be too good.
 """
 
 import re
@@ -41,7 +41,7 @@ def name_family(stem: str) -> str:
     Rotations (``_rot90``, ``_180``), flips (``_flip``, ``_hflip``, ``_lr``, ``_mirror``),
     ``_aug_3``, ``_copy``, ``_bright``, ``_noise`` and the like, and ``(2)`` are taken off as long
     as there are any; a bare number of one or two digits (``12-1``, ``12_3``) only if a number
-    stands before it, as it may be all that names the picture (``rail_12``).
+    stands before it, as it may be all that names the image (``rail_12``).
 
     >>> name_family("12_rot90_flip"), name_family("12-1"), name_family("rail_12")
     ('12', '12', 'rail_12')
@@ -53,7 +53,7 @@ def name_family(stem: str) -> str:
 
 
 def thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Shrink a picture (H, W, 3) to a grey 16 x 16 with mean 0 and norm 1 (zeros if constant)."""
+    """Shrink an image (H, W, 3) to a grey 16 x 16 with mean 0 and norm 1 (zeros if constant)."""
     grey = rgb.mean(axis=2, dtype=np.float32)
     small = resize_image(grey, (_SIDE, _SIDE))
     small = small - small.mean(dtype=np.float64).astype(np.float32)
@@ -61,29 +61,29 @@ def thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return small / np.float32(norm) if norm > 1 else np.zeros_like(small)
 
 
-def families(pictures: Mapping[str, Path], progress: bool = True) -> dict[str, str]:
-    """Find which pictures are copies of each other, by name and by content.
+def families(images: Mapping[str, Path], progress: bool = True) -> dict[str, str]:
+    """Find which images are copies of each other, by name and by content.
 
-    Two pictures are siblings if their names differ in marks of augmentation only
+    Two images are siblings if their names differ in marks of augmentation only
     (`name_family`), or if their thumbnails agree (correlation above 0.995) after one of the eight
     rotations and flips of a square; that is independent of size, brightness and contrast, but not
     of cropping and of rotation by other angles. Siblings of siblings are siblings.
 
     Args:
-        pictures: path of each picture by its stem; each is read once.
+        images: path of each image by its stem; each is read once.
         progress: show a progress bar.
 
     Returns:
         For each stem the first stem, in sorted order, of its family.
     """
-    stems = sorted(pictures)
+    stems = sorted(images)
     parent = list(range(len(stems)))
     first: dict[str, int] = {}
     for i, stem in enumerate(stems):
         _unite(parent, first.setdefault(name_family(stem), i), i)
     small = np.zeros((len(stems), _SIDE, _SIDE), dtype=np.float32)
     for i, stem in enumerate(tqdm(stems, "looking for siblings", disable=not progress)):
-        small[i] = _read_thumbnail(pictures[stem])
+        small[i] = _read_thumbnail(images[stem])
     for i, j in _alike(small):
         _unite(parent, i, j)
     return {stem: stems[_root(parent, i)] for i, stem in enumerate(stems)}

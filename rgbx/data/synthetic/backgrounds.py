@@ -7,7 +7,7 @@ __all__ = ["SHARP", "Canvas", "nearness", "shade", "street", "tunnel", "yard"]
 
 Rng = np.random.Generator
 Colour = tuple[int, int, int]
-SHARP = 2  # pictures are painted at twice their size, for smooth edges
+SHARP = 2  # images are painted at twice their size, for smooth edges
 
 
 class Canvas:
@@ -50,7 +50,7 @@ def shade(colour: Colour, factor: float) -> Colour:
 
 
 def nearness(y: float, horizon: float) -> int:
-    """Depth value of a thing that stands on the ground at height `y` of the picture; near = 240."""
+    """Depth value of a thing that stands on the ground at height `y` of the image; near = 240."""
     return round(30 + 210 * float(np.clip((y - horizon) / (1 - horizon), 0, 1)))
 
 

@@ -1,7 +1,7 @@
 """Generated data sets, written in the real ones' layouts: for demos and tests, without a download.
 
-The scenes are described in `rgbx.data.synthetic.scenes`. Every second one is at night. What is written
-depends on the counts, the size and the seed only.
+The scenes are described in `rgbx.data.synthetic.scenes`. Every second one is at night. What is
+written depends on the counts, the size and the seed only.
 """
 
 from collections.abc import Iterator, Mapping

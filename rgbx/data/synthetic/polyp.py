@@ -53,7 +53,7 @@ def make_polyp(size: Size, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.uint
     rgb = rgb + rng.normal(0, 3, rgb.shape).astype(np.float32)
     frame = draw(size, lambda pen, w, h: _octagon(pen, w, h))
     rgb = rgb * frame[..., None] + 6 * (1 - frame[..., None])
-    if rng.random() < 0.3:  # the position of the instrument, shown in many pictures
+    if rng.random() < 0.3:  # the position of the instrument, shown in many images
         box = draw(size, lambda pen, w, h: pen.rectangle((0, 0.72 * h, 0.26 * w, h), 255))
         green = np.zeros_like(rgb)
         green[:] = (40, 110, 60)

@@ -1,4 +1,4 @@
-"""Generated pictures of thin structures, written in the layout of HQSeg-44K."""
+"""Generated images of thin structures, written in the layout of HQSeg-44K."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ _TRAIN_ORDER = ("DIS5K-TR", "ThinObject5K-TR", "FSS", "DUTS-TR", "DUTS-TE", "ECS
 
 
 class ThinScene(NamedTuple):
-    """One picture (H, W, 3) uint8 and the soft mask of its object (H, W) uint8."""
+    """One image (H, W, 3) uint8 and the soft mask of its object (H, W) uint8."""
 
     rgb: NDArray[np.uint8]
     mask: NDArray[np.uint8]
@@ -86,7 +86,7 @@ def write_hqseg(
     """Write thin structures as the seven training and four validation sets of HQSeg-44K.
 
     As in the real one, sizes vary (two thirds to four thirds of `size` on each side), masks are
-    grey at their borders, names in DIS5K hold ``#`` and spaces, five sets keep pictures and masks
+    grey at their borders, names in DIS5K hold ``#`` and spaces, five sets keep images and masks
     in one folder, and some masks have three channels. Scenes of "train" and "val" go to the
     training sets in turn; each of the four test sets gets as many as "test" says.
 

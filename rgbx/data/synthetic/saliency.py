@@ -46,9 +46,9 @@ def _some(count: int) -> int:
 def write_vt5000(
     root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
 ) -> None:
-    """Write street scenes as VT5000 with the test sets VT1000 and VT821 beside it.
+    """Write street scenes as VT5000 with the test sets VT1000 and VT821 next to it.
 
-    As in the real ones, VT5000 is nested in ``VT5000_clear``, thermal pictures are three-channel
+    As in the real ones, VT5000 is nested in ``VT5000_clear``, thermal images are three-channel
     ``.jpg`` in VT5000 and ``.bmp`` in VT1000, VT821 keeps them in ``thermal/``, and the masks of
     VT1000 and VT821 are JPEGs. There is no validation set: scenes of "val" go to train. VT1000
     and VT821 have half as many scenes as VT5000's test set.
@@ -113,13 +113,13 @@ def write_neu_rsdds(
 ) -> None:
     """Write rails with defects in the authors' layout of NEU RSDDS-AUG.
 
-    As the real set, it is augmented: four training pictures in a row are one rail, as it is,
+    As the real set, it is augmented: four training images in a row are one rail, as it is,
     turned by 180 degrees, and flipped in each way; names do not tell. Image is ``.bmp``, Depth
     ``.tiff`` (float; every third 16 bits), GT a 1-bit ``.png``. Scenes of "val" go to train.
 
     Args:
         root: folder to write to.
-        counts: number of pictures of "train" (siblings included), "val" and "test".
+        counts: number of images of "train" (siblings included), "val" and "test".
         size: (height, width).
         seed: of the scenes.
         progress: show a progress bar.
@@ -140,14 +140,14 @@ def write_neu_rsdds(
             tifffile.imwrite(draft, stored, metadata=None)
 
 
-def _turned(picture: NDArray[np.generic], turn: str) -> NDArray[np.generic]:
+def _turned(image: NDArray[np.generic], turn: str) -> NDArray[np.generic]:
     if turn == "rot180":
-        picture = np.rot90(picture, 2)
+        image = np.rot90(image, 2)
     elif turn == "fliplr":
-        picture = np.fliplr(picture)
+        image = np.fliplr(image)
     elif turn == "flipud":
-        picture = np.flipud(picture)
-    return np.ascontiguousarray(picture)
+        image = np.flipud(image)
+    return np.ascontiguousarray(image)
 
 
 def write_vt5000_scribble(
@@ -155,7 +155,7 @@ def write_vt5000_scribble(
 ) -> None:
     """Write `write_vt5000`, and scribbles of its training masks in both codings.
 
-    ``scribbles/{gt,mask}`` are strokes and labelled pixels, ``scribbles_012`` one picture of each.
+    ``scribbles/{gt,mask}`` are strokes and labelled pixels, ``scribbles_012`` one image of each.
 
     Args:
         root: folder to write to.
@@ -167,22 +167,22 @@ def write_vt5000_scribble(
     write_vt5000(root, counts, size, seed, progress)
     masks = root / "VT5000" / "VT5000_clear" / "Train" / "GT"
     write_scribbles(masks, root / "scribbles", seed)
-    write_scribbles(masks, root / "scribbles_012", seed, one_picture=True)
+    write_scribbles(masks, root / "scribbles_012", seed, one_image=True)
 
 
-def write_scribbles(masks: Path, folder: Path, seed: int = 0, one_picture: bool = False) -> None:
+def write_scribbles(masks: Path, folder: Path, seed: int = 0, one_image: bool = False) -> None:
     """Draw scribbles for a folder of full masks: a stroke in each object and two outside.
 
     Args:
         masks: folder of two-class masks.
         folder: where the scribbles go.
         seed: of the strokes.
-        one_picture: write one picture of 0, 1 and 2; else ``gt/`` (strokes on objects) and
+        one_image: write one image of 0, 1 and 2; else ``gt/`` (strokes on objects) and
             ``mask/`` (labelled pixels).
     """
     for i, path in enumerate(sorted(masks.glob("*.*"))):
         labels = _scribble(read_binary(path).astype(np.uint8), np.random.default_rng([seed, i]))
-        if one_picture:
+        if one_image:
             _save(folder / f"{path.stem}.png", labels)
             continue
         for name, chosen in (("gt", labels == 1), ("mask", labels > 0)):

@@ -2,7 +2,7 @@
 
 Cold things (cones, bikes, parked cars) are visible only in RGB; people in the dark or in clothes of
 the background's colours only in thermal. Unlabelled distractors exist in each: life-size dummies of
-people in RGB, warm pipes and gratings in thermal. The two pictures are aligned to the pixel.
+people in RGB, warm pipes and gratings in thermal. The two images are aligned to the pixel.
 
 With a depth camera (near is bright), a thing visible only in RGB is a flat print, and one visible
 only in depth wears the colours of what lies behind it; posts and boxes are distractors.
@@ -169,7 +169,7 @@ def _distractors(canvas: Canvas, rng: Rng, theme: Theme, horizon: float) -> None
 
 
 def _clouds(size: tuple[int, int], rng: Rng, octaves: tuple[int, ...]) -> NDArray[np.float32]:
-    """Smooth noise of several scales, mean 0, deviation about 1, (H, W)."""
+    """Smooth noise of several scales, mean 0, std about 1, (H, W)."""
     total = np.zeros(size, dtype=np.float32)
     for cells in octaves:
         grid = Image.fromarray(rng.standard_normal((cells, cells)).astype(np.float32))
@@ -178,7 +178,7 @@ def _clouds(size: tuple[int, int], rng: Rng, octaves: tuple[int, ...]) -> NDArra
 
 
 def _expose(canvas: Canvas, size: tuple[int, int], rng: Rng, night: bool) -> Scene:
-    """Scale down, and give each picture its camera's light, texture and noise."""
+    """Scale down, and give each image its camera's light, texture and noise."""
     shape = (size[1], size[0])
     rgb = np.asarray(canvas.rgb.resize(shape, Image.Resampling.BOX), dtype=np.float32)
     blurred = canvas.x.filter(ImageFilter.GaussianBlur(SHARP * size[0] / 240))

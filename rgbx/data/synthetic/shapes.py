@@ -28,7 +28,7 @@ class Shape:
 
     Args:
         aspect: width over height.
-        height: smallest and largest height as a share of the picture's.
+        height: smallest and largest height as a share of the image's.
         parts: what is painted.
         body: colours of the parts called "body", one of which is drawn.
         modes: probability of being visible in "both", only in "rgb", only in "x".

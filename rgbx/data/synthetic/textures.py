@@ -18,7 +18,7 @@ _SHARP = 3  # shapes are drawn at three times their size: their borders become g
 
 
 def clouds(size: Size, rng: Rng, cells: Sequence[int] = (3, 6, 12)) -> Plane:
-    """Smooth noise of several scales (cells per side), mean 0, deviation about 1, (H, W)."""
+    """Smooth noise of several scales (cells per side), mean 0, std about 1, (H, W)."""
     total = np.zeros(size, dtype=np.float32)
     for count in cells:
         grid = rng.standard_normal((count + 1, count + 1)).astype(np.float32)
@@ -27,7 +27,7 @@ def clouds(size: Size, rng: Rng, cells: Sequence[int] = (3, 6, 12)) -> Plane:
 
 
 def grain(size: Size, rng: Rng, angle: float, length: float, width: float) -> Plane:
-    """Noise with a direction, like bark, grass or scales, mean 0, deviation 1, (H, W).
+    """Noise with a direction, like bark, grass or scales, mean 0, std 1, (H, W).
 
     Args:
         size: (height, width) in pixels.
@@ -99,11 +99,11 @@ def blob(
 def blend(
     under: NDArray[np.float32], over: NDArray[np.float32], share: Plane
 ) -> NDArray[np.float32]:
-    """Lay one picture (H, W, 3) over another, where `share` (H, W) is 1."""
+    """Lay one image (H, W, 3) over another, where `share` (H, W) is 1."""
     weight = share[..., None]
     return under * (1 - weight) + over * weight
 
 
-def to_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Round to uint8, 0 to 255."""
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)

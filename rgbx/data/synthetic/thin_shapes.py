@@ -1,6 +1,6 @@
 """Thin and frayed things, drawn as masks: fences, wires, antennas, plants, animals with fur.
 
-Each function draws one object in white on black; coordinates are shares of the picture's sides.
+Each function draws one object in white on black; coordinates are shares of the image's sides.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Pencil:
     """Draws white lines and areas; widths are shares of the shorter side.
 
     Args:
-        draw: of an "L" picture.
+        draw: of an "L" image.
         size: (height, width) of it in pixels.
     """
 
@@ -63,7 +63,7 @@ def _fence(pencil: Pencil, rng: Rng) -> None:
 
 
 def _wires(pencil: Pencil, rng: Rng) -> None:
-    """A pole with cross-arms and wires that sag to both borders of the picture."""
+    """A pole with cross-arms and wires that sag to both borders of the image."""
     x, foot = float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.8, 0.95))
     pencil.line([(x, 0.12), (x, foot)], 0.03)
     for y in (0.18, 0.3):

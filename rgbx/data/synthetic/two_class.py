@@ -25,13 +25,13 @@ def write_cod(
 ) -> None:
     """Write animals in hiding as ``TrainDataset/{Imgs,GT}`` and ``TestDataset/NAME/{Imgs,GT}``.
 
-    Pictures are ``.jpg`` and masks ``.png``, under the names of COD10K, CAMO and CHAMELEON; every
-    fourth training picture is called as CAMO's are. The test sets are COD10K, and CAMO and
-    CHAMELEON with half as many pictures. Pictures of "val" go to train.
+    Images are ``.jpg`` and masks ``.png``, under the names of COD10K, CAMO and CHAMELEON; every
+    fourth training image is called as CAMO's are. The test sets are COD10K, and CAMO and
+    CHAMELEON with half as many images. Images of "val" go to train.
 
     Args:
         root: folder to write to.
-        counts: number of pictures of "train", "val" and "test".
+        counts: number of images of "train", "val" and "test".
         size: (height, width).
         seed: of the scenes.
         progress: show a progress bar.
@@ -62,12 +62,12 @@ def write_istd(
 ) -> None:
     """Write grounds with shadows as ``ISTD_Dataset/{train,test}/{train_A,train_B,train_C}``.
 
-    A is the picture, B the mask, C the picture without shadow. As in the real set, a picture N-M
-    shows shadow M on ground N; there are four of each ground. Pictures of "val" go to train.
+    A is the image, B the mask, C the image without shadow. As in the real set, an image N-M
+    shows shadow M on ground N; there are four of each ground. Images of "val" go to train.
 
     Args:
         root: folder to write to.
-        counts: number of pictures of "train", "val" and "test".
+        counts: number of images of "train", "val" and "test".
         size: (height, width); the real set has 480 x 640.
         seed: of the scenes.
         progress: show a progress bar.
@@ -79,11 +79,11 @@ def write_istd(
         scene, number = divmod(i - starts[split], _PER_SCENE)
         key = [seed, scene, split == "test"]
         ground = make_ground(size, np.random.default_rng(key))
-        pictures = add_shadow(ground, np.random.default_rng([*key, number]))
+        images = add_shadow(ground, np.random.default_rng([*key, number]))
         first = 1 + (0 if split == "train" else -(-starts["test"] // _PER_SCENE))
-        for part, picture in zip("ABC", pictures, strict=True):
+        for part, image in zip("ABC", images, strict=True):
             folder = root / "ISTD_Dataset" / split / f"{split}_{part}"
-            _save(folder / f"{first + scene}-{number + 1}.png", picture)
+            _save(folder / f"{first + scene}-{number + 1}.png", image)
 
 
 def write_kvasir(
@@ -91,13 +91,13 @@ def write_kvasir(
 ) -> None:
     """Write polyps as ``Kvasir-SEG/{images,masks}``, with boxes in ``kavsir_bboxes.json``.
 
-    As in the real set, everything is JPEG, every other mask has three channels, pictures differ in
+    As in the real set, everything is JPEG, every other mask has three channels, images differ in
     size (by up to a quarter), names say nothing, and there are no lists: train, val and test all
     lie in one folder, which `rgbx.data.KvasirSEG` divides.
 
     Args:
         root: folder to write to.
-        counts: number of pictures of "train", "val" and "test".
+        counts: number of images of "train", "val" and "test".
         size: (height, width), about which the sizes vary.
         seed: of the scenes.
         progress: show a progress bar.
@@ -117,7 +117,7 @@ def write_kvasir(
 
 
 def _box(mask: NDArray[np.uint8]) -> dict[str, object]:
-    """Size of the picture and the box round all its polyps, in pixels."""
+    """Size of the image and the box round all its polyps, in pixels."""
     rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
     limits = {"xmin": columns[0], "ymin": rows[0], "xmax": columns[-1], "ymax": rows[-1]}
     box = {"label": "polyp", **{name: int(value) for name, value in limits.items()}}

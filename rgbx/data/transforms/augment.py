@@ -64,8 +64,8 @@ def _split(image: NDArray[np.float32], mask: Mask | None) -> Moved:
 class TrainTransform:
     """Colour changes, then flip, scale, pad and crop on everything.
 
-    A scale of 1 is the view of `EvalTransform` (the whole picture at `size`); 2 shows a quarter of
-    it, 0.5 the whole picture in a quarter of the area. Padding is 0 after normalisation (the mean
+    A scale of 1 is the view of `EvalTransform` (the whole image at `size`); 2 shows a quarter of
+    it, 0.5 the whole image in a quarter of the area. Padding is 0 after normalisation (the mean
     colour) and 255 in a mask of ids; a soft mask cannot ignore, so padding is background (0) there.
     The result is a pure function of the sample and the seed.
 
@@ -148,7 +148,7 @@ def _enhanced(raw: Raw, seed: int) -> Raw:
 def _stacked(
     raw: Raw, size: tuple[int, int], statistics: Statistics, how: Resize
 ) -> NDArray[np.float32]:
-    """Both images at `size`, normalised, in one array; see `rgbx.data.transforms.resizing.Resize`."""
+    """Both images at `size`, normalised, in one array; `how` as in `resizing.Resize`."""
     if how == "pil":
         return statistics.normalise(pil_resized(raw, size))
     return resize_image(statistics.normalise(raw), size)

@@ -13,12 +13,12 @@ BlankWith = Literal["mean", "noise"]
 
 
 def blanked(image: Tensor, kind: BlankWith, name: str, seed: int) -> Tensor:
-    """The replacement of a normalised picture.
+    """The replacement of a normalised image.
 
     Args:
         image: (C, H, W); only its shape counts.
         kind: "mean" gives zeros. "noise" gives standard normal values, a pure function of shape,
-            name and seed: as strong as a picture, and the same whenever the sample is seen, but
+            name and seed: as strong as an image, and the same whenever the sample is seen, but
             with nothing to be read from it.
         name: of the sample.
         seed: of the data.

@@ -1,7 +1,7 @@
 """SAMSOD's photometric augmentation: light, contrast, colour and sharpness of each camera alone.
 
 A network that sums the features of two cameras leans on the better one. Changing each camera's
-picture on its own makes either of them unreliable now and then.
+image on its own makes either of them unreliable now and then.
 """
 
 import cv2
@@ -30,9 +30,9 @@ def draw_factors(seed: int, stream: int) -> Factors:
 
 
 def enhance_rgb(rgb: NDArray[np.uint8], factors: Factors) -> NDArray[np.uint8]:
-    """Change a visible picture (H, W, 3) as PIL's ImageEnhance does, in the order of the factors.
+    """Change a visible image (H, W, 3) as PIL's ImageEnhance does, in the order of the factors.
 
-    A factor of 1 changes nothing; 0 gives black, flat grey, no colour, or a smoothed picture;
+    A factor of 1 changes nothing; 0 gives black, flat grey, no colour, or a smoothed image;
     above 1 the change is turned round.
     """
     kinds = (

@@ -1,4 +1,4 @@
-"""Large-scale jitter: one frame of a fixed size from pictures of any size."""
+"""Large-scale jitter: one frame of a fixed size from images of any size."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rgbx.data.transforms.augment import Moved, Raw, Statistics, TrainTransform, resize_soft
 from rgbx.prompts import foreground
 
-__all__ = ["LargeScaleJitter", "resize_picture"]
+__all__ = ["LargeScaleJitter", "resize_image"]
 
 GUARD = 10
 REDRAWS = 10
@@ -17,7 +17,7 @@ PAD = 128
 
 
 class _View(NamedTuple):
-    """What part of a picture is seen: its size after scaling, and the window's upper left corner.
+    """What part of an image is seen: its size after scaling, and the window's upper left corner.
 
     Both in pixels as (height or y, width or x).
     """
@@ -27,7 +27,7 @@ class _View(NamedTuple):
     mirrored: bool
 
 
-def resize_picture(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def resize_image(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize (H, W, 3) to `size` (h, w): area mean to shrink, bilinear to grow."""
     if rgb.shape[:2] == tuple(size):
         return rgb
@@ -39,10 +39,10 @@ def resize_picture(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
 class LargeScaleJitter(TrainTransform):
     """Flip, scale, crop at random; pad to the right and below (HQ-SAM's training view).
 
-    A scale of 1 shows the whole picture in its own proportions, as large as the frame allows.
-    Padding is grey (128) in the picture and 0 in the mask. If fewer than 10 pixels of the object
-    are left, the view is drawn again, up to ten times; then the whole picture is squashed to the
-    frame. Colours change as in `TrainTransform`. Both picture and mask are resized with all covered
+    A scale of 1 shows the whole image in its own proportions, as large as the frame allows.
+    Padding is grey (128) in the image and 0 in the mask. If fewer than 10 pixels of the object
+    are left, the view is drawn again, up to ten times; then the whole image is squashed to the
+    frame. Colours change as in `TrainTransform`. Both image and mask are resized with all covered
     pixels counting when they shrink, where HQ-SAM looks at four neighbours only.
 
     Args:
@@ -90,7 +90,7 @@ class LargeScaleJitter(TrainTransform):
         else:
             view = view._replace(scaled=self.size, corner=(0, 0))
             mask = self._see_mask(raw, view)
-        seen = self._crop(resize_picture(raw.rgb, view.scaled), view)
+        seen = self._crop(resize_image(raw.rgb, view.scaled), view)
         rgb = self.recolour(Raw(np.ascontiguousarray(seen), None, None), seed).rgb
         framed = np.full((*self.size, 3), PAD, dtype=np.uint8)
         framed[: rgb.shape[0], : rgb.shape[1]] = rgb

@@ -1,4 +1,4 @@
-"""Bringing rgb and x to zero mean and unit deviation, and back."""
+"""Bringing rgb and x to zero mean and unit std, and back."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -45,7 +45,7 @@ class Statistics:
     x_std: float | Triple
 
     def normalise(self, raw: Raw) -> NDArray[np.float32]:
-        """Stack rgb and x and bring them to zero mean and unit deviation.
+        """Stack rgb and x and bring them to zero mean and unit std.
 
         One channel of x becomes three where `x_mean` or `x_std` has three values.
 
@@ -67,6 +67,6 @@ class Statistics:
         return np.asarray(x * std + mean, dtype=np.float32)
 
     def _of_x(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and deviation, each (1,) or (3,)."""
+        """Mean and std, each (1,) or (3,)."""
         mean, std = (np.asarray(v, dtype=np.float32) for v in (self.x_mean, self.x_std))
         return np.atleast_1d(mean), np.atleast_1d(std)

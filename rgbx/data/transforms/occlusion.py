@@ -1,4 +1,4 @@
-"""Synthetic occlusion: the object of one picture pasted over another's (Stable-SAM's training)."""
+"""Synthetic occlusion: the object of one image pasted over another's (Stable-SAM's training)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgbx.data.transforms.augment import Raw, resize_soft
-from rgbx.data.transforms.jitter import resize_picture
+from rgbx.data.transforms.jitter import resize_image
 from rgbx.prompts import foreground
 
 __all__ = ["Pasted", "occlude", "paste"]
@@ -20,12 +20,12 @@ _MARGIN = 2
 
 
 class Pasted(NamedTuple):
-    """A picture after something was pasted into it.
+    """An image after something was pasted into it.
 
     Args:
         rgb: (h, w, 3) uint8.
         mask: (h, w) float32, the share of each pixel that is pasted.
-        whole: pixels of the pasted object, including those beyond the picture's border.
+        whole: pixels of the pasted object, including those beyond the image's border.
     """
 
     rgb: NDArray[np.uint8]
@@ -45,7 +45,7 @@ def _soft(raw: Raw) -> NDArray[np.float32]:
 
 
 def paste(canvas: Raw, source: Raw, ratio: float, centre: tuple[float, float]) -> Pasted | None:
-    """Paste one picture's object over another's.
+    """Paste one image's object over another's.
 
     Args:
         canvas: rgb and soft mask; its object only gives the area to compare with.
@@ -55,7 +55,7 @@ def paste(canvas: Raw, source: Raw, ratio: float, centre: tuple[float, float]) -
             canvas' object.
 
     Returns:
-        The picture with the object; its edge fades inwards over one pixel. None if a picture shows
+        The image with the object; its edge fades inwards over one pixel. None if an image shows
         no object, or if the pasted one would be more than twice as large as the canvas.
     """
     own, foreign = foreground(_soft(canvas)), foreground(_soft(source))
@@ -71,7 +71,7 @@ def paste(canvas: Raw, source: Raw, ratio: float, centre: tuple[float, float]) -
     if size[0] > 2 * own.shape[0] or size[1] > 2 * own.shape[1]:
         return None
     shape = resize_soft(np.ascontiguousarray(shape), size)
-    cut = resize_picture(np.ascontiguousarray(cut), size)
+    cut = resize_image(np.ascontiguousarray(cut), size)
     top, bottom, left, right = _box(own)
     y = round(top + centre[0] * (bottom - top) - size[0] / 2)
     x = round(left + centre[1] * (right - left) - size[1] / 2)
@@ -85,7 +85,7 @@ def _lay(
     shape: NDArray[np.float32],
     corner: tuple[int, int],
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Blend a cut-out over a picture, its upper left corner at y, x, which may lie outside."""
+    """Blend a cut-out over an image, its upper left corner at y, x, which may lie outside."""
     height, width = rgb.shape[:2]
     (y, x), (tall, wide) = corner, shape.shape
     mask, painted = np.zeros((height, width), dtype=np.float32), rgb.copy()
@@ -102,10 +102,10 @@ def _lay(
 
 
 def occlude(target: Raw, other: Raw, frame: Callable[[Raw], Raw], rng: np.random.Generator) -> Raw:
-    """Let another picture's object hide part of the target, or the target part of another's.
+    """Let another image's object hide part of the target, or the target part of another's.
 
     With probability 1/2 each: the other's object is pasted over the target, whose mask loses what
-    is hidden; or the target is pasted into the other picture, and its pasted mask is the new one.
+    is hidden; or the target is pasted into the other image, and its pasted mask is the new one.
     What is pasted has 0.1 to 0.5 of the area of the object below it, and its centre lies in that
     object's box.
 

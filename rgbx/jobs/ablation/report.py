@@ -38,7 +38,7 @@ def show_table(
     jobs: Sequence[Job],
     configs: Sequence[tuple[Path, Mapping[str, Any]]],
 ) -> Table:
-    """Print the table of what there is, beside the paper's.
+    """Print the table of what there is, next to the paper's.
 
     Args:
         ablation: The file.

@@ -74,7 +74,7 @@ def _fit(job: Job, lock: int) -> str:
 
 
 def _process(argv: Sequence[str], folder: RowFolder, lock: int, quiet: bool = False) -> str:
-    """Run one ``rgbx`` command; what it complains of is shown, and kept in a log beside the run.
+    """Run one ``rgbx`` command; what it complains of is shown, and kept in a log next to the run.
 
     Args:
         argv: The command.

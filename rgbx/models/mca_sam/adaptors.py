@@ -64,7 +64,7 @@ class HiddenBranch(nn.Module):
 
 
 class Generator(nn.Module):
-    """Task features, TC adaptors, and the SC adaptors beside them.
+    """Task features, TC adaptors, and the SC adaptors next to them.
 
     With `sample_branch` off it is SAM-Adapter's. With the branches in parallel, their outputs are
     summed: ``up_tc(g_tc) + up_sc(g_sc)``, computed as one product.

@@ -114,7 +114,7 @@ class TokenContrast(_Contrast):
         wanted = tokens if self.num_tokens == "all" else self.num_tokens
         if wanted > tokens:
             self._warn_once(
-                f"num_tokens is {wanted}, but a picture of this size has {tokens} tokens: the "
+                f"num_tokens is {wanted}, but an image of this size has {tokens} tokens: the "
                 "token-level loss uses all of them."
             )
         if wanted >= tokens:

@@ -47,7 +47,7 @@ def train_decoder_only(sam: SAM) -> SAM:
 def decode_without_prompt(
     sam: SAM, embedding: Tensor, random_prompt: RandomPrompt | None = None
 ) -> Tensor:
-    """One mask per picture, from SAM's first mask token.
+    """One mask per image, from SAM's first mask token.
 
     No sparse prompt; the dense prompt is the "no mask" vector everywhere.
 

@@ -1,4 +1,4 @@
-"""What the adaptors see: the patch embedding and the high frequencies of the picture."""
+"""What the adaptors see: the patch embedding and the high frequencies of the image."""
 
 import math
 
@@ -14,7 +14,7 @@ def removed_half_side(height: int, width: int, share: float) -> int:
 
 
 def high_pass(images: Tensor, share: float) -> Tensor:
-    """The picture without its low frequencies, as a magnitude (SAM-Adapter's "handcrafted" part).
+    """The image without its low frequencies, as a magnitude (SAM-Adapter's "handcrafted" part).
 
     The central square of the centred spectrum is set to zero, ``2 n`` rows and columns with n of
     `removed_half_side`, and the absolute real part of the inverse transform is returned.
@@ -66,7 +66,7 @@ def _frequencies(side: int, device: torch.device) -> Tensor:
 
 
 class TaskFeatures(nn.Module):
-    """F = F_pe + F_hfc, computed once per picture (SAM-Adapter, section 3).
+    """F = F_pe + F_hfc, computed once per image (SAM-Adapter, section 3).
 
     Args:
         dim: width C of the patch embedding.
@@ -101,7 +101,7 @@ class TaskFeatures(nn.Module):
 
 
 def truncated_normal(layer: nn.Linear) -> nn.Linear:
-    """SAM-Adapter's start of linear layers: truncated normal with deviation 0.02, bias 0."""
+    """SAM-Adapter's start of linear layers: truncated normal with std 0.02, bias 0."""
     nn.init.trunc_normal_(layer.weight, std=0.02)
     nn.init.zeros_(layer.bias)
     return layer

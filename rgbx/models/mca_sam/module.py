@@ -25,7 +25,7 @@ from rgbx.tasks.saliency import SaliencyModule
 
 __all__ = ["MCASAM"]
 
-# of the pictures, where no data module says otherwise: ImageNet's
+# of the images, where no data module says otherwise: ImageNet's
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -33,8 +33,8 @@ class MCASAM(SaliencyModule):
     """Camouflage, shadows, polyps (Zhou et al., "Multi-scale Contrastive Adaptor Learning").
 
     SAM's encoder is frozen. An adaptor in front of each block adds what it makes of the patch
-    embedding and of the picture's high frequencies; the mask decoder is trained, without prompts.
-    Two InfoNCE losses train the adaptors beside the segmentation loss: a token finds itself behind
+    embedding and of the image's high frequencies; the mask decoder is trained, without prompts.
+    Two InfoNCE losses train the adaptors next to the segmentation loss: a token finds itself behind
     the adaptor (TC), an image finds its other view in the batch (SC). In evaluation neither exists.
 
     With ``token_weight: 0``, ``sample_weight: 0`` and ``sample_branch: false`` the model is
@@ -175,7 +175,7 @@ class MCASAM(SaliencyModule):
         return super().validation_metrics({**arguments, "scores": SCORES[task]})
 
     def setup(self, stage: str) -> None:
-        """Take over how the data module normalised the pictures: views change the pictures."""
+        """Take over how the data module normalised the images: views change the images."""
         super().setup(stage)
         statistics = getattr(self._data, "statistics", None)
         if statistics is not None:

@@ -73,7 +73,7 @@ class MCASAMNetwork(nn.Module):
         self._adaptor = {layer: k for k, layer in enumerate(chosen)}
 
     def forward(self, rgb: Tensor, watch: Watch | None = None) -> Tensor:
-        """Mask logits at a quarter of the picture's size.
+        """Mask logits at a quarter of the image's size.
 
         Args:
             rgb: (B,3,H,W), normalised.
@@ -99,7 +99,7 @@ class MCASAMNetwork(nn.Module):
         return vit.project(tokens)
 
     def look(self, rgb: Tensor, watch: Watch) -> None:
-        """Tell `watch` of the SC activations of a picture, for as little work as possible.
+        """Tell `watch` of the SC activations of an image, for as little work as possible.
 
         Task features need no encoder block; adaptors on hidden tokens need all of them.
         """

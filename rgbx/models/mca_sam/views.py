@@ -10,7 +10,7 @@ __all__ = ["colour_view"]
 _JITTER, _HUE, _JITTER_P = 0.4, 0.1, 0.8
 _GREY_P, _BLUR_P = 0.2, 0.5
 _SIGMA = (0.1, 2.0)
-_KERNEL = 13  # three deviations of the widest blur on either side
+_KERNEL = 13  # three stds of the widest blur on either side
 
 
 def colour_view(rgb: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -24,42 +24,42 @@ def colour_view(rgb: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     Args:
         rgb: (B,3,H,W), normalised.
         mean: (3,), the mean that was subtracted from values in [0, 1].
-        std: (3,), the deviation that they were divided by.
+        std: (3,), the std that they were divided by.
 
     Returns:
         (B,3,H,W), normalised in the same way, without gradient.
     """
     with torch.no_grad(), torch.autocast(rgb.device.type, enabled=False):
         mean, std = (t.to(rgb.device, torch.float32).reshape(3, 1, 1) for t in (mean, std))
-        pictures = (rgb.float() * std + mean).clamp(0, 1)
-        views = torch.stack([_change(picture) for picture in pictures])
+        images = (rgb.float() * std + mean).clamp(0, 1)
+        views = torch.stack([_change(image) for image in images])
         return ((views - mean) / std).to(rgb.dtype)
 
 
-def _change(picture: Tensor) -> Tensor:
-    """One (3,H,W) picture in [0, 1]."""
+def _change(image: Tensor) -> Tensor:
+    """One (3,H,W) image in [0, 1]."""
     jitter, grey, blur = torch.rand(3).tolist()
     if jitter < _JITTER_P:
-        picture = _jitter(picture)
+        image = _jitter(image)
     if grey < _GREY_P:
-        picture = V.rgb_to_grayscale(picture, num_output_channels=3)
+        image = V.rgb_to_grayscale(image, num_output_channels=3)
     if blur < _BLUR_P:
         sigma = float(torch.empty(()).uniform_(*_SIGMA))
-        picture = V.gaussian_blur(picture, [_KERNEL, _KERNEL], [sigma, sigma])
-    return picture
+        image = V.gaussian_blur(image, [_KERNEL, _KERNEL], [sigma, sigma])
+    return image
 
 
-def _jitter(picture: Tensor) -> Tensor:
+def _jitter(image: Tensor) -> Tensor:
     """Brightness, contrast, saturation and hue, one after the other in random order."""
     factors = torch.empty(3).uniform_(1 - _JITTER, 1 + _JITTER).tolist()
     hue = float(torch.empty(()).uniform_(-_HUE, _HUE))
     for change in torch.randperm(4).tolist():
         if change == 0:
-            picture = V.adjust_brightness(picture, factors[0])
+            image = V.adjust_brightness(image, factors[0])
         elif change == 1:
-            picture = V.adjust_contrast(picture, factors[1])
+            image = V.adjust_contrast(image, factors[1])
         elif change == 2:
-            picture = V.adjust_saturation(picture, factors[2])
+            image = V.adjust_saturation(image, factors[2])
         else:
-            picture = V.adjust_hue(picture, hue)
-    return picture
+            image = V.adjust_hue(image, hue)
+    return image

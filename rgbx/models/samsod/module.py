@@ -42,7 +42,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         beta: beta in Eq. 22: how much the gate can add to both shares; alpha + beta is at most 1.
         scale: factor of the adapters' outputs, above 0; the authors' code has 0.5, Eq. 18 and 21
             have none (1).
-        unimodal_supervision: losses and predictions of each modality beside the fused one; without
+        unimodal_supervision: losses and predictions of each modality next to the fused one; without
             it, the fused prediction stands alone.
         surgery: how gradients that compete for a group are merged: ``PCGrad`` (the paper),
             ``Sum``, ``Mean``, a ``torchjd.aggregation.*Weighting`` by class path, or

@@ -24,8 +24,8 @@ class SAMSODNetwork(nn.Module):
     """Two streams through one frozen SAM 2 encoder, decoded from F_R + F_X, F_R and F_X.
 
     In every block the stream's adapter reads the un-normalised residual after the attention and
-    is added beside the MLP: ``x = x + mlp(norm2(x)) + adapter(x)``. Both streams pass each block as
-    one batch, and all decodes are one batch. The decoder gets no prompts and no dense prompt
+    is added next to the MLP: ``x = x + mlp(norm2(x)) + adapter(x)``. Both streams pass each block
+    as one batch, and all decodes are one batch. The decoder gets no prompts and no dense prompt
     embedding, and answers with its single-mask token, as in the authors' code.
 
     Trained: the adapters and the decoder, except those of its parts that the single-mask token
@@ -76,7 +76,7 @@ class SAMSODNetwork(nn.Module):
                 return nn.ModuleList(VanillaAdapter(d, width, scale) for d in widths)
             return nn.ModuleList(DecoupledAdapter(d, width, scale, *shares, gate) for d in widths)
 
-        # beside the frozen encoder, not in it: `.train()` must reach them
+        # next to the frozen encoder, not in it: `.train()` must reach them
         self.rgb_adapters = adapters("rgb")
         self.x_adapters = adapters("x")
 
@@ -183,7 +183,7 @@ class SAMSODNetwork(nn.Module):
         if height % _STRIDE or width % _STRIDE or not height or not width:
             up = [max(1, -(-side // _STRIDE)) * _STRIDE for side in (height, width)]
             raise RGBXError(
-                f"The picture is {height} x {width} (height x width) but SAM 2 needs multiples of "
+                f"The image is {height} x {width} (height x width) but SAM 2 needs multiples of "
                 f"{_STRIDE}; the next valid size is {up[0]} x {up[1]}."
             )
         return present
@@ -195,7 +195,7 @@ def _split(batch: Tensor, count: int) -> list[Tensor]:
 
 
 def _run_block(block: nn.Module, adapters: Sequence[nn.Module], tokens: Tensor) -> Tensor:
-    """A block of the trunk with one adapter per stream beside its MLP.
+    """A block of the trunk with one adapter per stream next to its MLP.
 
     What the adapters read is the input of the block's second norm. The hook lives for this call
     only: nothing is held afterwards, whatever happens, and copies of the network carry no hooks.

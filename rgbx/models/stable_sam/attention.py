@@ -48,7 +48,7 @@ def attention_map(network: StableSAMNetwork, rgb: Tensor, prompt: Prompt) -> Att
     Args:
         network: with a plug-in.
         rgb: (1,3,H,W) normalised.
-        prompt: in pixels of that picture.
+        prompt: in pixels of that image.
 
     Returns:
         Tensors on the CPU.

@@ -13,18 +13,18 @@ from rgbx.tasks.base import resize
 
 __all__ = ["BOX_LABELS", "PADDING", "ClickDecoder", "MaskPromptDecoder", "click_prompts", "cut"]
 
-#: labels of a box's upper left and lower right corner, beside 1 (object) and 0 (not)
+#: labels of a box's upper left and lower right corner, next to 1 (object) and 0 (not)
 BOX_LABELS = (2, 3)
 #: label of the last token of every prompt without a box
 PADDING = -1
 
 
 class ClickDecoder(nn.Module):
-    """Answers boxes and points on one picture.
+    """Answers boxes and points on one image.
 
     Args:
         network: whose prompt encoder, mask decoder and plug-in are used.
-        size: (H,W) of the picture.
+        size: (H,W) of the image.
 
     Shape: embedding (1,C,H/16,W/16), points (N,T,2) in pixels, labels (N,T) int64
     -> logits (N,1,H,W).
@@ -45,7 +45,7 @@ class ClickDecoder(nn.Module):
 
 
 class MaskPromptDecoder(nn.Module):
-    """Answers coarse masks on one picture; they have no tokens, so they need a graph of their own.
+    """Answers coarse masks on one image; they have no tokens, so they need a graph of their own.
 
     Args:
         network: see `ClickDecoder`.
@@ -75,7 +75,7 @@ def cut(
 
     Args:
         network: a copy.
-        size: (H,W) of the pictures.
+        size: (H,W) of the images.
     """
     encoder = network.sam.image_encoder
     del network.sam.image_encoder

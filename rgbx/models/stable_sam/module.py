@@ -38,7 +38,7 @@ class StableSAM(PromptableModule):
         weights: SAM's published file; None for random numbers (announced).
         train: ``plugin`` (the paper); ``decoder``: SAM's mask decoder without plug-in (DT-SAM);
             ``token``: the output mask token and its hypernetwork, without plug-in (PT-SAM).
-        train_decoder: train the mask decoder beside the plug-in (Table 11).
+        train_decoder: train the mask decoder next to the plug-in (Table 11).
         use_dsp: deformable sampling; False is the same as ``dsp_kind: none``.
         use_drp: dynamic routing; without it the re-sampled features replace the original ones.
         dsp_kind: ``deform`` (the paper), ``spatial_attention`` (Table 11), or ``none``.
@@ -183,7 +183,7 @@ class StableSAM(PromptableModule):
 
         Args:
             rgb: (3,H,W) or (1,3,H,W), normalised.
-            prompt: in pixels of that picture.
+            prompt: in pixels of that image.
 
         Raises:
             RGBXError: a baseline has no plug-in.

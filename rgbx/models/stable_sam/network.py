@@ -94,8 +94,8 @@ class StableSAMNetwork(nn.Module):
 
         Args:
             embedding: (1,C,h,w), one image with N prompts, or (N,C,h,w), one prompt for each image.
-            prompts: N, of any kinds, coordinates in pixels of the picture.
-            size: (H, W) of the picture.
+            prompts: N, of any kinds, coordinates in pixels of the image.
+            size: (H, W) of the image.
             plugin: False answers as SAM would without the plug-in.
             listener: told of every routing, see `attach`.
 

@@ -1,6 +1,6 @@
-"""SAM's prompt encoder at any picture size.
+"""SAM's prompt encoder at any image size.
 
-The package's `PromptEncoder` holds the size of the picture and of its embedding as numbers of the
+The package's `PromptEncoder` holds the size of the image and of its embedding as numbers of the
 constructor. Here both come with each call; weights and results are the package's.
 """
 
@@ -15,7 +15,7 @@ from rgbx.prompts import Prompt, PromptStack, stack_prompts
 
 __all__ = ["EncodedPrompts", "encode_prompts"]
 
-_PADDING, _CORNERS = -1, (2, 3)  # SAM's labels beside 0 (negative) and 1 (positive)
+_PADDING, _CORNERS = -1, (2, 3)  # SAM's labels next to 0 (negative) and 1 (positive)
 
 
 class EncodedPrompts:
@@ -54,7 +54,7 @@ def encode_prompts(
     Args:
         encoder: SAM's.
         prompts: of any kinds, in any order.
-        size: (H, W) of the picture that the coordinates belong to, in pixels.
+        size: (H, W) of the image that the coordinates belong to, in pixels.
 
     Raises:
         RGBXError: a prompt holds nothing, or more than one of box, points and mask.
@@ -95,12 +95,12 @@ def _clicks(stack: PromptStack) -> tuple[Tensor, Tensor]:
 def click_tokens(
     encoder: PromptEncoder, points: Tensor, labels: Tensor, size: Sequence[int]
 ) -> Tensor:
-    """Tokens (N,T,C) of clicks in a picture of `size` (H,W).
+    """Tokens (N,T,C) of clicks in an image of `size` (H,W).
 
     Args:
         encoder: SAM's.
         points: (N,T,2) x and y in pixels.
-        labels: (N,T) int64: 1 on the object, 0 beside it, 2 and 3 a box's upper left and lower
+        labels: (N,T) int64: 1 on the object, 0 next to it, 2 and 3 a box's upper left and lower
             right corner, -1 "not a point".
         size: (H,W).
     """

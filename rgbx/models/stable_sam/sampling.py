@@ -36,7 +36,7 @@ def resample(features: Tensor, offsets: Tensor, border: Border = "clamp") -> Ten
         y = torch.arange(height, device=moves.device)[:, None] + moves[:, 1]
         if border == "clamp":
             x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
-        # positions in units of the picture; exact on the grid if its sides are powers of two, so
+        # positions in units of the image; exact on the grid if its sides are powers of two, so
         # that an offset of 0 changes no bit
         grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
         padding = "border" if border == "clamp" else "zeros"

@@ -1,4 +1,4 @@
-"""UniRGB-IR's backbone: a frozen plain ViT, and beside it what reads the second modality."""
+"""UniRGB-IR's backbone: a frozen plain ViT, and next to it what reads the second modality."""
 
 from itertools import pairwise
 from typing import Literal
@@ -34,11 +34,11 @@ class UniRGBIRBackbone(nn.Module):
         dim: width d of the ViT.
         depth: number of its blocks.
         num_heads: its attention heads.
-        img_size: side in pixels for which the global blocks' relative tables are made; pictures
+        img_size: side in pixels for which the global blocks' relative tables are made; images
             may have any size.
         pretrain_img_size: the same for the position table.
         window_size: side in tokens of the attention windows.
-        global_blocks: indexes of the blocks that attend to the whole picture.
+        global_blocks: indexes of the blocks that attend to the whole image.
         num_stages: number n of stages; the blocks are split as evenly as possible.
         conv_dim: channels of the pool's stems, a multiple of 4.
         deform_heads: heads of the deformable attention.
@@ -161,10 +161,10 @@ class UniRGBIRBackbone(nn.Module):
         return self.drop_path * index / max(1, self.vit.config.depth - 1)
 
 
-def _pad(pictures: Tensor) -> Tensor:
+def _pad(images: Tensor) -> Tensor:
     """Zeros at the bottom and on the right, up to multiples of the patch."""
-    h, w = pictures.shape[-2:]
-    return F.pad(pictures, (0, -w % _PATCH, 0, -h % _PATCH))
+    h, w = images.shape[-2:]
+    return F.pad(images, (0, -w % _PATCH, 0, -h % _PATCH))
 
 
 def _check(depth: int, num_stages: int, img_size: int, drop_path: float, modality: str) -> None:

@@ -88,7 +88,7 @@ def convert_released(source: Path, target: Path) -> Conversion:
 def _options(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of `UniRGBIRBackbone` as the shapes tell them.
 
-    The first block attends within windows and the last to the whole picture, as in every released
+    The first block attends within windows and the last to the whole image, as in every released
     model. How heads and points share the deformable attention's outputs shows in no shape.
     """
     shapes = {name: tensor.shape for name, tensor in state.items()}

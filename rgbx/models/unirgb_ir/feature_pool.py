@@ -89,7 +89,7 @@ class FeaturePool(nn.Module):
 
 
 def _stem(channels: int, norm: Norm) -> nn.Sequential:
-    """Three convolutions and a pooling: a picture to stride 4."""
+    """Three convolutions and a pooling: an image to stride 4."""
     return nn.Sequential(
         *_conv_norm_act(3, channels, 2, norm),
         *_conv_norm_act(channels, channels, 1, norm),

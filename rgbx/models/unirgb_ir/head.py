@@ -12,7 +12,7 @@ __all__ = ["MLAHead"]
 
 
 class MLAHead(nn.Module):
-    """Classifies the neck's maps at a quarter of the picture's size; official module names.
+    """Classifies the neck's maps at a quarter of the image's size; official module names.
 
     The original enlarges every map x4 (bilinear, align_corners False), joins their channels and
     applies the 1x1 classifier. Both are linear, and the weights of the enlargement add up to 1,

@@ -52,7 +52,7 @@ class Injector(nn.Module):
 class UpdateGate(nn.Module):
     """Blend a stage's feature with the one injected before: (1 - z) previous + z new.
 
-    z = sigmoid(W [mean(new); mean(previous)] + b), one value per picture and channel: the update
+    z = sigmoid(W [mean(new); mean(previous)] + b), one value per image and channel: the update
     gate of a GRU and nothing else of it.
 
     Args:

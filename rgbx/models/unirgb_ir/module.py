@@ -1,4 +1,4 @@
-"""What UniRGB-IR's two tasks share: any picture size, auxiliary losses, the batch of one."""
+"""What UniRGB-IR's two tasks share: any image size, auxiliary losses, the batch of one."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -79,7 +79,7 @@ class UniRGBIRTask(RGBXModule):
         return aux_weight > 0
 
     def on_fit_start(self) -> None:
-        """As every model; says what to set where BatchNorm will see single pictures."""
+        """As every model; says what to set where BatchNorm will see single images."""
         super().on_fit_start()
         synchronised = self.trainer.world_size > 1 and any(
             isinstance(m, nn.SyncBatchNorm) for m in self.modules()
@@ -87,7 +87,7 @@ class UniRGBIRTask(RGBXModule):
         alone = getattr(self._data, "batch_size", None) == 1
         if alone and self.hparams["norm"] == "bn" and not synchronised:
             rank_zero_warn(
-                "data.batch_size is 1 and model.norm is bn: BatchNorm then learns from one picture "
+                "data.batch_size is 1 and model.norm is bn: BatchNorm then learns from one image "
                 "at a time; set model.norm to gn, a larger data.batch_size, or on several GPUs "
                 "trainer.sync_batchnorm to true."
             )

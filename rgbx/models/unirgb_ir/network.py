@@ -60,7 +60,7 @@ class UniRGBIRNetwork(nn.Module):
 
 
 def at_input_size(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Logits of a picture of ``size``, of which the backbone saw a padded copy, at that size.
+    """Logits of an image of ``size``, of which the backbone saw a padded copy, at that size.
 
     The padded copy's sides are the next multiples of 16; it lies at the top left. Resizing is
     bilinear with half-pixel centres, in float32 or wider.
@@ -91,7 +91,7 @@ def build_network(
         encoder: ``vit_b`` or ``tiny``.
         weights: of the backbone; None for random numbers (announced).
         num_classes: K.
-        norm: of every convolution behind and beside the ViT.
+        norm: of every convolution behind and next to the ViT.
         auxiliary: build the auxiliary heads.
         **options: further arguments of `UniRGBIRBackbone`.
 

@@ -26,7 +26,7 @@ class UniRGBIRSemantic(UniRGBIRTask, SemanticModule):
     CNN makes a feature pool of both modalities (MFP); before every stage, the tokens draw from the
     pool by deformable attention (SFI). An MLA neck and a SETR-MLA head classify.
 
-    Pictures of any size: sides are padded to multiples of 16 inside, and predictions cropped.
+    Images of any size: sides are padded to multiples of 16 inside, and predictions cropped.
 
     Args:
         encoder: ``vit_b`` (the paper) or ``tiny``.

@@ -92,8 +92,8 @@ for (const svg of document.querySelectorAll(".chart svg")) {
 }
 
 // ---------------------------------------------------------------- gallery
-// An entry is [name, run, split, subset, prompt, headline score, scores, [[caption, picture]]], with
-// numbers for names. Cards are made as they come into view; pictures are read in chunks when needed.
+// An entry is [name, run, split, subset, prompt, headline score, scores, [[caption, image]]], with
+// numbers for names. Cards are made as they come into view; images are read in chunks when needed.
 const PAGE = 40;
 const source = document.getElementById("data");
 if (source) startGallery(JSON.parse(source.textContent));
@@ -109,7 +109,7 @@ function startGallery(data) {
   let shown = 0;
   let open = 0;
 
-  function picture(number) {
+  function image(number) {
     const place = Math.floor(number / data.chunk);
     if (!read.has(place)) read.set(place, JSON.parse(chunks[place].textContent));
     return `data:image/webp;base64,${read.get(place)[number % data.chunk]}`;
@@ -130,7 +130,7 @@ function startGallery(data) {
       const image = element("img");
       image.alt = alt;
       image.decoding = "async";
-      image.src = picture(number);
+      image.src = image(number);
       made.append(image);
     }
     made.append(element("figcaption", "", caption));
@@ -143,7 +143,7 @@ function startGallery(data) {
   }
 
   function card(entry) {
-    const [name, run, split, subset, prompt, headline, scores, pictures] = entry;
+    const [name, run, split, subset, prompt, headline, scores, images] = entry;
     const made = element("article", "entry");
     const what = element("div", "what");
     const chosen = form.sort.value === "" || form.sort.value === "name" ? headline : Number(form.sort.value);
@@ -160,9 +160,9 @@ function startGallery(data) {
     what.append(element("div", "rest", tags.join(" · ")));
     const rest = data.scores.map((score, i) => [score, i]).filter(([, i]) => i !== chosen && scores[i] !== null);
     what.append(element("div", "rest", rest.map(([score, i]) => `${score} ${scoreText(i, scores[i], prompt)}`).join(", ")));
-    const row = element("div", "pictures");
-    row.style.setProperty("--n", Math.max(4, pictures.length));
-    for (const [caption, number] of pictures) {
+    const row = element("div", "panels");
+    row.style.setProperty("--n", Math.max(4, images.length));
+    for (const [caption, number] of images) {
       row.append(figure(data.captions[caption], number, `${data.captions[caption]} of ${name}`));
     }
     made.append(what, row);
@@ -208,7 +208,7 @@ function startGallery(data) {
     );
     found.sort(sorter());
     const all = data.entries.length;
-    const unit = data.prompt.some(Boolean) ? "results" : "images"; // an image has one per prompt
+    const unit = data.prompt.some(Boolean) ? "results" : "panels"; // an image has one per prompt
     const shownPart = found.length === all ? "" : `${found.length.toLocaleString("en")} of `;
     document.getElementById("count").textContent = `${shownPart}${all.toLocaleString("en")} ${unit}`;
     list.replaceChildren();

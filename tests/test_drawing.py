@@ -54,7 +54,7 @@ def test_generated_palette_is_distinct(count):
     assert generate_palette(0) == ()
 
 
-def test_panel_places_pictures_in_rows():
+def test_panel_places_images_in_rows():
     red = np.zeros((10, 20, 3), np.uint8)
     red[..., 0] = 255
     grey = np.full((30, 10), 77, np.uint8)
@@ -85,7 +85,7 @@ def test_a_box_is_a_rectangle_with_a_dark_edge():
     np.testing.assert_array_equal(red, expected)
     assert (drawn[15:20, 20:30] == 100).all(), "the inside stays"
     assert drawn[4, 9].tolist() == drawn[6, 11].tolist() == [30, 30, 30]
-    assert (PLAIN == 100).all(), "the picture itself is not drawn on"
+    assert (PLAIN == 100).all(), "the image itself is not drawn on"
 
 
 def test_positive_points_are_rings_and_negative_ones_crosses():
@@ -106,7 +106,7 @@ def test_prompts_outside_are_cut_off_and_others_not_drawn():
     assert (half != 100).any() and half.shape == PLAIN.shape
 
 
-def test_prompts_grow_with_the_picture():
+def test_prompts_grow_with_the_image():
     large = np.full((800, 1200, 3), 100, np.uint8)
     drawn = draw_prompts(large, [{"box": [100, 100, 900, 700]}], [RED])
     assert (drawn[400] == RED).all(axis=-1).sum() == 2 * 4  # 800 / 200 pixels wide
@@ -114,6 +114,6 @@ def test_prompts_grow_with_the_picture():
 
 @pytest.mark.parametrize("size", [(30, 10), (10, 90), (300, 40)])
 def test_fit_reaches_one_side_of_the_cell(size):
-    picture = fit(np.zeros((*size, 3), np.uint8), (40, 60))
-    assert picture.mode == "RGB" and picture.width <= 60 and picture.height <= 40
-    assert picture.width == 60 or picture.height == 40
+    image = fit(np.zeros((*size, 3), np.uint8), (40, 60))
+    assert image.mode == "RGB" and image.width <= 60 and image.height <= 40
+    assert image.width == 60 or image.height == 40

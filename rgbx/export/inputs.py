@@ -3,22 +3,22 @@
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["clicks", "coarse_masks", "pictures"]
+__all__ = ["clicks", "coarse_masks", "images"]
 
 
-def pictures(count: int, size: tuple[int, int], generator: Generator) -> Tensor:
-    """Pictures (count,3,H,W) with values as normalised ones have: scenes and noise in turn.
+def images(count: int, size: tuple[int, int], generator: Generator) -> Tensor:
+    """Images (count,3,H,W) with values as normalised ones have: scenes and noise in turn.
 
     A scene is a slope of colour, a bright disc with a sharp border on it, and a little noise.
     """
     height, width = size
     noise = torch.randn(count, 3, height, width, generator=generator)
     y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
-    for picture in noise[::2]:
+    for image in noise[::2]:
         slope = torch.randn(3, 2, 1, 1, generator=generator)
         place = torch.rand(2, generator=generator) - 0.5
         disc = (y - place[0]) ** 2 + (x - place[1]) ** 2 < 0.2
-        picture.mul_(0.05).add_(slope[:, 0] * y + slope[:, 1] * x + 2 * disc)
+        image.mul_(0.05).add_(slope[:, 0] * y + slope[:, 1] * x + 2 * disc)
     return noise
 
 
@@ -40,7 +40,7 @@ def clicks(
 
 
 def coarse_masks(count: int, size: tuple[int, int], generator: Generator) -> Tensor:
-    """Masks (count,1,H/4,W/4) of 0 and 255: a ragged half of the picture."""
+    """Masks (count,1,H/4,W/4) of 0 and 255: a ragged half of the image."""
     noise = torch.rand(count, 1, size[0] // 4, size[1] // 4, generator=generator)
     slope = torch.linspace(-1, 1, size[1] // 4)
     return 255.0 * (noise + slope > 0.5)

@@ -1,4 +1,4 @@
-"""The small pictures: what they show, and what happens to files that cannot be shown."""
+"""The small images: what they show, and what happens to files that cannot be shown."""
 
 import io
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgbx.report.pictures import ERRORS, encode, error_map, palette, photo, second, shown
-from tests.report.made import PALETTE, picture
+from rgbx.report.panels import ERRORS, encode, error_map, palette, photo, second, shown
+from tests.report.made import PALETTE, panel
 
 
 def test_photos_and_x_are_upright(tmp_path):
@@ -27,8 +27,8 @@ def test_photos_and_x_are_upright(tmp_path):
 
 
 def errors(tmp_path, found, truth, colours=()):
-    one = picture(tmp_path / "p.png", np.array(found, np.uint8), colours)
-    other = picture(tmp_path / "t.png", np.array(truth, np.uint8), colours)
+    one = panel(tmp_path / "p.png", np.array(found, np.uint8), colours)
+    other = panel(tmp_path / "t.png", np.array(truth, np.uint8), colours)
     return np.asarray(error_map(one, other, 100))
 
 
@@ -51,8 +51,8 @@ def test_a_thin_error_stays_visible_when_made_small(tmp_path):
     truth = np.zeros((400, 400), np.uint8)
     found = truth.copy()
     found[:, 201] = 1
-    one = picture(tmp_path / "p.png", found, PALETTE)
-    other = picture(tmp_path / "t.png", truth, PALETTE)
+    one = panel(tmp_path / "p.png", found, PALETTE)
+    other = panel(tmp_path / "t.png", truth, PALETTE)
     small = np.asarray(error_map(one, other, 100)).astype(int)
     background = np.array(ERRORS["right background"])
     assert small.shape == (100, 100, 3)
@@ -61,18 +61,18 @@ def test_a_thin_error_stays_visible_when_made_small(tmp_path):
 
 
 def test_predictions_of_another_size_are_brought_to_the_truth(tmp_path):
-    one = picture(tmp_path / "p.png", np.ones((4, 4), np.uint8), PALETTE)
-    other = picture(tmp_path / "t.png", np.ones((8, 6), np.uint8), PALETTE)
+    one = panel(tmp_path / "p.png", np.ones((4, 4), np.uint8), PALETTE)
+    other = panel(tmp_path / "t.png", np.ones((8, 6), np.uint8), PALETTE)
     painted = np.asarray(error_map(one, other, 100))
     assert painted.shape == (8, 6, 3) and (painted == ERRORS["right object"]).all()
 
 
 def test_class_ids_have_the_colours_of_their_file(tmp_path):
-    path = picture(tmp_path / "m.png", np.array([[0, 1, 2, 255]], np.uint8), PALETTE)
+    path = panel(tmp_path / "m.png", np.array([[0, 1, 2, 255]], np.uint8), PALETTE)
     pixels = np.asarray(shown(path, 100))[0].tolist()
     assert pixels == [[0, 0, 0], [64, 0, 128], [64, 64, 0], [211, 211, 211]]
     assert palette(path, 3) == ["#000000", "#400080", "#404000"]
-    assert palette(picture(tmp_path / "g.png", np.zeros((2, 2), np.uint8)), 3) == []
+    assert palette(panel(tmp_path / "g.png", np.zeros((2, 2), np.uint8)), 3) == []
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32])
@@ -85,24 +85,22 @@ def test_x_is_stretched_whatever_its_type(tmp_path, kind):
 def test_x_of_packed_grey_and_coloured_files(tmp_path):
     four = np.zeros((2, 2, 4), np.uint8)
     four[0, 0, 3] = 200
-    path = picture(tmp_path / "four.png", four)
+    path = panel(tmp_path / "four.png", four)
     assert np.asarray(second(path, path, 100)).tolist() == [[255, 0], [0, 0]]
     grey = np.repeat(np.array([[[0], [10]]], np.uint8), 3, axis=2)
-    assert second(picture(tmp_path / "grey.png", grey), None, 100).mode == "L"
+    assert second(panel(tmp_path / "grey.png", grey), None, 100).mode == "L"
     grey[0, 0, 1] = 5
-    assert second(picture(tmp_path / "colour.png", grey), None, 100).mode == "RGB"
+    assert second(panel(tmp_path / "colour.png", grey), None, 100).mode == "RGB"
 
 
 def test_a_constant_x_is_black(tmp_path):
-    path = picture(tmp_path / "x.png", np.full((3, 3), 77, np.uint8))
+    path = panel(tmp_path / "x.png", np.full((3, 3), 77, np.uint8))
     assert not np.asarray(second(path, None, 100)).any()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no picture", "cut"])
+@pytest.mark.parametrize("content", [None, b"", b"no image", "cut"])
 def test_files_that_cannot_be_shown(tmp_path, content):
-    good = picture(
-        tmp_path / "good.png", np.random.default_rng(0).integers(0, 3, (60, 60), np.uint8)
-    )
+    good = panel(tmp_path / "good.png", np.random.default_rng(0).integers(0, 3, (60, 60), np.uint8))
     path = tmp_path / "bad.png"
     if content is not None:
         path.write_bytes(good.read_bytes()[:200] if content == "cut" else content)
@@ -111,8 +109,8 @@ def test_files_that_cannot_be_shown(tmp_path, content):
     assert palette(path, 2) == []
 
 
-def test_pictures_fit_and_are_never_enlarged(tmp_path):
-    path = picture(tmp_path / "a.png", np.zeros((300, 600, 3), np.uint8))
+def test_panels_fit_and_are_never_enlarged(tmp_path):
+    path = panel(tmp_path / "a.png", np.zeros((300, 600, 3), np.uint8))
     assert photo(path, 100).size == (100, 50)
     assert photo(path, 1000).size == (600, 300)
 

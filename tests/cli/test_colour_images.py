@@ -16,7 +16,7 @@ COLOUR = np.stack(np.broadcast_arrays(np.arange(60) * 4, np.arange(40)[:, None] 
 
 @pytest.fixture
 def shown(tmp_path, put):
-    """Write the prediction for one picture; returns X as the sheet shows it."""
+    """Write the prediction for one image; returns X as the sheet shows it."""
 
     def show(x: np.ndarray, **options) -> np.ndarray:
         put(tmp_path / "rgb" / "a.jpg", np.zeros((40, 60, 3), np.uint8))
@@ -29,38 +29,38 @@ def shown(tmp_path, put):
         draw = DenseOutputs(tmp_path / "out").write(
             BatchImage(data, batch, 0, "predict", "a"), torch.zeros(40, 60, dtype=torch.int64)
         )
-        pictures, titles = draw()
+        panels, titles = draw()
         assert titles == ["a", "X", "prediction"]
-        return pictures[1]
+        return panels[1]
 
     return show
 
 
 @pytest.mark.parametrize("means", [{}, {"x_mean": [0.7, 0.3, 0.4], "x_std": [0.3, 0.2, 0.1]}])
 def test_colours_are_shown_as_stored_whatever_the_means(shown, means):
-    picture = shown(COLOUR, x_channels=3, **means)
-    assert picture.shape == (40, 60, 3) and picture.dtype == np.uint8
+    panel = shown(COLOUR, x_channels=3, **means)
+    assert panel.shape == (40, 60, 3) and panel.dtype == np.uint8
     low, high = COLOUR.min(), COLOUR.max()
-    np.testing.assert_allclose(picture, (COLOUR - low) / (high - low) * 255, atol=1)
+    np.testing.assert_allclose(panel, (COLOUR - low) / (high - low) * 255, atol=1)
 
 
 def test_grey_is_stretched_as_ever(shown):
     grey = COLOUR[..., 0] // 2 + 50
     for channels in (1, 3):
-        picture = shown(grey, x_channels=channels)
-        assert picture.shape == (40, 60) and picture.min() == 0 and picture.max() == 255
-        np.testing.assert_allclose(picture, (grey - 50) / 118 * 255, atol=1)
+        panel = shown(grey, x_channels=channels)
+        assert panel.shape == (40, 60) and panel.min() == 0 and panel.max() == 255
+        np.testing.assert_allclose(panel, (grey - 50) / 118 * 255, atol=1)
 
 
 def test_three_means_over_one_channel_still_look_grey(shown):
-    picture = shown(COLOUR[..., 0], x_mean=[0.7, 0.3, 0.4], x_std=[0.3, 0.2, 0.1])
-    assert np.ptp(picture.astype(int), axis=2).max() <= 1
+    panel = shown(COLOUR[..., 0], x_mean=[0.7, 0.3, 0.4], x_std=[0.3, 0.2, 0.1])
+    assert np.ptp(panel.astype(int), axis=2).max() <= 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_noise_is_a_picture_too(shown, channels):
-    picture = shown(COLOUR, blank="x", blank_with="noise", x_channels=channels)
-    assert picture.ndim == (2 if channels == 1 else 3) and picture.std() > 20
+def test_noise_is_a_panel_too(shown, channels):
+    panel = shown(COLOUR, blank="x", blank_with="noise", x_channels=channels)
+    assert panel.ndim == (2 if channels == 1 else 3) and panel.std() > 20
 
 
 class Toy(RGBXModule):

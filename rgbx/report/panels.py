@@ -1,4 +1,4 @@
-"""The pictures of one image in the gallery, small: input, X, prediction, truth, errors."""
+"""The images of one image in the gallery, small: input, X, prediction, truth, errors."""
 
 import io
 import struct
@@ -33,7 +33,7 @@ _BAD = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError
 
 @dataclass(frozen=True)
 class Size:
-    """How large pictures of the gallery are: longer side in pixels, and quality of the coding."""
+    """How large images of the gallery are: longer side in pixels, and quality of the coding."""
 
     side: int
     quality: int
@@ -56,14 +56,14 @@ def _upright(file: Image.Image) -> Image.Image:
 
 
 def photo(path: Path, side: int) -> Image.Image | None:
-    """The visible picture; None if the file is missing or damaged."""
+    """The visible image; None if the file is missing or damaged."""
     try:
         with _opened(path) as file:
             file.draft("RGB", (2 * side, 2 * side))  # JPEG is decoded small; others are not
-            picture = _upright(file)
-            if picture.mode.startswith(("I", "F")):
-                return _fitted(_stretched(np.asarray(picture)), side)
-            return _fitted(picture.convert("RGB"), side)
+            panel = _upright(file)
+            if panel.mode.startswith(("I", "F")):
+                return _fitted(_stretched(np.asarray(panel)), side)
+            return _fitted(panel.convert("RGB"), side)
     except _BAD:
         return None
 
@@ -71,18 +71,18 @@ def photo(path: Path, side: int) -> Image.Image | None:
 def second(path: Path, rgb: Path | None, side: int) -> Image.Image | None:
     """The second modality, from its darkest to its brightest value; None if it is unusable.
 
-    In a file that also has the visible picture it is the fourth channel.
+    In a file that also has the visible image it is the fourth channel.
     """
     try:
         with _opened(path) as file:
             if path == rgb:
                 return _fitted(_stretched(np.asarray(_upright(file))[..., 3]), side)
             file.draft(file.mode, (2 * side, 2 * side))  # of JPEG, which is faster
-            picture = _upright(file)
-            if picture.mode.startswith(("I", "F")):
-                values = np.asarray(picture)
+            panel = _upright(file)
+            if panel.mode.startswith(("I", "F")):
+                values = np.asarray(panel)
             else:  # 8 bits are made small first, which is faster
-                grey = picture.convert("L" if picture.mode == "L" else "RGB")
+                grey = panel.convert("L" if panel.mode == "L" else "RGB")
                 values = np.asarray(_fitted(grey, side))
     except (*_BAD, IndexError):
         return None
@@ -92,7 +92,7 @@ def second(path: Path, rgb: Path | None, side: int) -> Image.Image | None:
 
 
 def shown(path: Path, side: int) -> Image.Image | None:
-    """A prediction or a truth as a picture: class ids in their colours, maps in grey."""
+    """A prediction or a truth as an image: class ids in their colours, maps in grey."""
     try:
         with _opened(path) as file:
             if file.mode != "P":
@@ -135,13 +135,13 @@ def error_map(prediction: Path, truth: Path, side: int) -> Image.Image | None:
     return _fitted(Image.fromarray(painted), side)
 
 
-def encode(picture: Image.Image, quality: int) -> bytes:
-    """The picture as WebP: lossless where it has few colours, else at the quality given."""
+def encode(panel: Image.Image, quality: int) -> bytes:
+    """The image as WebP: lossless where it has few colours, else at the quality given."""
     out = io.BytesIO()
-    if picture.mode == "RGB" and picture.getcolors(64) is not None:
-        picture.save(out, "WEBP", lossless=True, quality=40, method=2)
+    if panel.mode == "RGB" and panel.getcolors(64) is not None:
+        panel.save(out, "WEBP", lossless=True, quality=40, method=2)
     else:
-        picture.save(out, "WEBP", quality=quality, method=4)
+        panel.save(out, "WEBP", quality=quality, method=4)
     return out.getvalue()
 
 
@@ -171,21 +171,21 @@ def _map_errors(found: Pixels, wanted: Pixels) -> Pixels:
 
 def _small(file: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
     """The raw values at the given size, or at one that is not too large."""
-    picture = file if file.mode in ("P", "L") else file.convert("L")
-    factor = min(1.0, _LARGEST / max(picture.size))
+    panel = file if file.mode in ("P", "L") else file.convert("L")
+    factor = min(1.0, _LARGEST / max(panel.size))
     wanted = size or (max(1, round(file.width * factor)), max(1, round(file.height * factor)))
-    if picture.size == wanted:
-        return picture.copy()
-    return picture.resize(wanted, Image.Resampling.NEAREST)
+    if panel.size == wanted:
+        return panel.copy()
+    return panel.resize(wanted, Image.Resampling.NEAREST)
 
 
-def _fitted(picture: Image.Image, side: int, smooth: bool = True) -> Image.Image:
-    factor = side / max(picture.size)
+def _fitted(panel: Image.Image, side: int, smooth: bool = True) -> Image.Image:
+    factor = side / max(panel.size)
     if factor >= 1:
-        return picture.copy()
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+        return panel.copy()
+    size = (max(1, round(panel.width * factor)), max(1, round(panel.height * factor)))
     way = Image.Resampling.BOX if smooth else Image.Resampling.NEAREST
-    return picture.resize(size, way)
+    return panel.resize(size, way)
 
 
 def _stretched(values: NDArray[np.generic]) -> Image.Image:

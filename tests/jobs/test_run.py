@@ -12,7 +12,7 @@ import pytest
 import rgbx.jobs.sweep.trial
 from rgbx.errors import RGBXError
 from rgbx.jobs.sweep.trial import TrialFolder
-from tests.sweep.fake_sweep import FAKE, fake_sweep
+from tests.jobs.fake_sweep import FAKE, fake_sweep
 
 
 @pytest.fixture(autouse=True)
