@@ -1,4 +1,4 @@
-# make demo | make demo-samsod | make demo-stable-sam | make demo-unirgb-ir | make demo-mca-sam | make test | make check | make install
+# make demo | make demo-samsod | make demo-stable-sam | make demo-unirgb-ir | make demo-mca-sam | make test | make test-fast | make check | make install
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM2_BUILD_CUDA = 0
 
-.PHONY: install demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir demo-mca-sam test check clean
+.PHONY: install demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir demo-mca-sam test test-fast check clean
 install: $(STAMP)
 
 # torch first: sam2 is built from source against the torch that is installed, not a second one
@@ -90,6 +90,10 @@ demo-mca-sam: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# what can be known in a minute: no training of more than a few steps, no processes
+test-fast: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 check: install
 	$(BIN)/ruff check .
