@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgbx.losses import (
-    _gaussian,
     balanced_bce,
     binary_cross_entropy,
     cross_entropy,
@@ -17,6 +16,7 @@ from rgbx.losses import (
     structure,
     weighted_cross_entropy,
 )
+from rgbx.losses.segmentation import _gaussian
 
 IGNORE = 255
 

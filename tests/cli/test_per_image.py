@@ -13,7 +13,7 @@ from rgbx.callbacks.per_image import ImageRecorder
 from rgbx.callbacks.predictions import PredictionWriter
 from rgbx.data import VT5000, HQSeg44K, MFNet
 from rgbx.models import SAMSOD, StableSAM, TASeg
-from tests.report.made import image
+from tests.report.made import panel
 
 
 def scored(model, data, folder: Path, saved: bool = True) -> list[dict[str, str]]:
@@ -116,7 +116,7 @@ def test_unscored_pixels_survive_in_the_truth(mfnet_root, tmp_path):
     (path,) = root.rglob(f"labels/{name}.png")
     ids = np.asarray(Image.open(path)).copy()
     ids[:5] = 255
-    image(path, ids)
+    panel(path, ids)
     data = MFNet(str(root), size=(64, 96), num_workers=0)
     scored(TASeg(encoder="tiny", text_encoder="tiny"), data, tmp_path / "out")
     assert (np.asarray(Image.open(tmp_path / "out/truth" / f"{name}.png")) == ids).all()

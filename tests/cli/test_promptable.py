@@ -162,9 +162,9 @@ def test_prompts_of_ones_own_from_json(predict, trained, images, capsys, mode):
 @pytest.mark.parametrize(
     ("text", "masks"),
     [
-        ("name,x_min,y_min,x_max,y_max\na image,1,2,50,60\na image.png,5,5,110,80\n", 2),
-        ("name,x,y,label,prompt\na image,30,30,1,a\na image,40,30,0,a\na image,9,9,1,b\n", 2),
-        ("name,x,y,label\na image,30,30,1\na image,40,30,0\n", 1),
+        ("name,x_min,y_min,x_max,y_max\nan image,1,2,50,60\nan image.png,5,5,110,80\n", 2),
+        ("name,x,y,label,prompt\nan image,30,30,1,a\nan image,40,30,0,a\nan image,9,9,1,b\n", 2),
+        ("name,x,y,label\nan image,30,30,1\nan image,40,30,0\n", 1),
     ],
     ids=["boxes", "points-grouped", "points"],
 )

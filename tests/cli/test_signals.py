@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rgbx.cli import ablate, ablation_run
+from rgbx.cli import ablate
+from rgbx.jobs.ablation import run as ablation_run
 from rgbx.jobs.sweep.child import run_child
 from tests.cli.conftest import tiny
 
