@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rgbx.errors import RGBXError
-from rgbx.export.part import Part, Sizes
+from rgbx.tasks.export_part import Part, Sizes
 
 __all__ = ["TOLERANCE", "Difference", "largest_difference"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from rgbx.errors import RGBXError
-from rgbx.export.part import Part
+from rgbx.tasks.export_part import Part
 
 __all__ = ["MAX_OPSET", "METADATA", "MIN_OPSET", "check_opset", "read_onnx", "write_onnx"]
 

@@ -9,7 +9,7 @@ import torch
 from rgbx.cli import run
 from rgbx.models import TASeg
 from tests.cli.conftest import tiny
-from tests.export.small import answer, halved, shapes, stored
+from tests.export.small import halved, predict, shapes, stored
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*starts? from (a )?RANDOM")
 
@@ -79,7 +79,7 @@ def test_onnx_beside_the_run(rgbx, trained, capsys):
     model = TASeg.load_from_checkpoint(checkpoint(trained)).eval()
     rgb = torch.randn(4, 3, 64, 96)
     with torch.no_grad():
-        torch.testing.assert_close(answer(path, rgb=rgb), model(rgb, None), atol=1e-4, rtol=0)
+        torch.testing.assert_close(predict(path, rgb=rgb), model(rgb, None), atol=1e-4, rtol=0)
 
 
 def test_pt2_elsewhere_at_another_size(rgbx, trained, tmp_path, capsys):
@@ -89,7 +89,7 @@ def test_pt2_elsewhere_at_another_size(rgbx, trained, tmp_path, capsys):
     assert status == 0
     assert [path.name for path in output.parent.iterdir()] == ["m.pt2"]
     assert stored(output)["size"] == [48, 48]
-    assert answer(output, rgb=torch.zeros(3, 3, 48, 48)).shape == (3, 9, 48, 48)
+    assert predict(output, rgb=torch.zeros(3, 3, 48, 48)).shape == (3, 9, 48, 48)
     assert "by torch.export.load: " in capsys.readouterr().out
 
 

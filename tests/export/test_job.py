@@ -9,7 +9,7 @@ import torch
 
 from rgbx.errors import RGBXError
 from rgbx.export import export, job, onnx_file
-from tests.export.small import FACTS, SIZE, Toy, answer, stored
+from tests.export.small import FACTS, SIZE, Toy, predict, stored
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_model_without_a_second_modality(model, tmp_path, kind, name):
     assert str(found.inputs[0]) == "rgb (batch, 3, 64, 96)"
     rgb = torch.randn(4, 3, *SIZE)
     with torch.no_grad():
-        torch.testing.assert_close(answer(found.path, rgb=rgb), model.logits(rgb, None))
+        torch.testing.assert_close(predict(found.path, rgb=rgb), model.logits(rgb, None))
     assert stored(found.path)["files"] == [name]
 
 
@@ -118,7 +118,7 @@ def test_weights_of_an_earlier_large_file_are_removed(model, tmp_path, monkeypat
     assert everything(tmp_path) == ["m.onnx", "m.onnx.data"]
     rgb = torch.randn(2, 3, *SIZE)
     with torch.no_grad():
-        torch.testing.assert_close(answer(found.path, rgb=rgb), model.logits(rgb, None))
+        torch.testing.assert_close(predict(found.path, rgb=rgb), model.logits(rgb, None))
     monkeypatch.undo()
     export(model, SIZE, "onnx", tmp_path / "m.onnx", FACTS)
     assert everything(tmp_path) == ["m.onnx"]
