@@ -182,7 +182,7 @@ def _staging(target: Path) -> Iterator[Path]:
         temporary = tempfile.TemporaryDirectory(prefix=".rgbx-export-", dir=folder)
     except OSError as error:
         raise RGBXError(
-            f"{folder} cannot be written to ({error.strerror}): give another place with --output."
+            f"{folder} cannot be written to ({error.strerror}): give another folder with --output."
         ) from error
     with temporary as name:
         yield Path(name)

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 if TYPE_CHECKING:
     from rgbx.tasks.inspection import Inspectable
 
-__all__ = ["RGB", "X", "Part", "Port", "Sizes", "dense_part", "example_images"]
+__all__ = ["RGB", "Part", "Port", "Sizes", "X", "dense_part", "example_images"]
 
 #: what the inputs `rgb` and `x` are
 RGB = "visible images: (values / 255 - rgb_mean) / rgb_std, channels red, green, blue"

@@ -159,7 +159,7 @@ class PromptableModule(RGBXModule, ABC):
 
     def raw_output(self, batch: Mapping[str, Any]) -> list[Tensor]:
         """For each image the logits (N,1,H,W) of its "prompts"."""
-        return self(batch["rgb"], batch["prompts"])  # type: ignore[no-any-return]
+        return self(batch["rgb"], batch["prompts"])
 
     # ------------------------------------------------------------------ training
     def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:

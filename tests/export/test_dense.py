@@ -77,7 +77,7 @@ def test_the_file_computes_what_the_model_does(made, name):
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
 
 
-def test_a_image_does_not_depend_on_its_neighbours(made):
+def test_an_image_does_not_depend_on_its_neighbours(made):
     images = made.images(3)
     one = {name: image[1:2] for name, image in images.items()}
     path = made.files["model.onnx"]

