@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from PIL import Image
 
+from rgbx.cli import run
 from rgbx.cli.config.built import Built
 from rgbx.cli.config.given import given_options
 from rgbx.cli.export_facts import facts_of
@@ -21,7 +22,6 @@ from rgbx.data.base import RGBXDataModule
 from rgbx.errors import WeightsError
 from rgbx.models import SAMSOD
 from rgbx.profile import measured
-from rgbx.profile.costs import run
 from rgbx.tasks.coco import CocoScores
 from tests.cli.conftest import CONFIGS, tiny
 from tests.cli.test_eval_coco import squares
