@@ -43,7 +43,8 @@ def _parser() -> CommandParser:
     )
     add = parser.add_argument
     add(
-        *("-c", "--config"),
+        "-c",
+        "--config",
         action="append",
         default=[],
         help="its `model:` part is read, and data.size, data.rgb_mean, data.rgb_std",

@@ -91,8 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _need_packages()
     from rgbx.checkpoints.file import read_checkpoint
     from rgbx.cli.config.built import Built
-    from rgbx.cli.export_facts import facts_of
-    from rgbx.export import MIN_OPSET, check_opset, export
+    from rgbx.export import MIN_OPSET, check_opset, export, facts_of
 
     opset = MIN_OPSET if arguments.opset is None else arguments.opset
     check_opset(opset)
@@ -109,7 +108,7 @@ def _say(found: "list[Exported]", kind: str, size: tuple[int, int]) -> None:
     for one in found:
         megabytes = sum(p.stat().st_size for p in one.path.parent.glob(f"{one.path.name}*")) / 1e6
         print(f"{one.path} ({megabytes:.1f} MB)")
-        print(f"  {', '.join(map(str, one.inputs))} -> {one.output}")
+        print(f"  {', '.join(map(str, one.part.inputs))} -> {one.part.output}")
         largest, scale = one.difference
         print(f"  largest difference to the model, by {by}: {largest:.1e} of {scale:.3g}")
     print(

@@ -1,6 +1,7 @@
 """Trained models as files that run without rgbx: ONNX, and torch.export's .pt2."""
 
 from rgbx.export.check import TOLERANCE, Difference
+from rgbx.export.facts import facts_of
 from rgbx.export.job import Exported, Format, export
 from rgbx.export.onnx_file import MAX_OPSET, MIN_OPSET, check_opset
 
@@ -13,4 +14,5 @@ __all__ = [
     "Format",
     "check_opset",
     "export",
+    "facts_of",
 ]

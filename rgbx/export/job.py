@@ -20,7 +20,7 @@ from rgbx.export.check import Difference, largest_difference
 from rgbx.export.graph import read_torch, trace, write_torch
 from rgbx.export.onnx_file import MIN_OPSET, check_opset, read_onnx, write_onnx
 from rgbx.tasks import RGBXModule
-from rgbx.tasks.export_part import Part, Port
+from rgbx.tasks.export_part import Part
 
 __all__ = ["Exported", "Format", "describe", "export", "parts_of"]
 
@@ -33,14 +33,12 @@ class Exported:
 
     Attributes:
         path: where it is.
-        inputs: what it takes, in order.
-        output: what it gives.
+        part: what is in it, what it takes and gives.
         difference: the largest one to the model that was found.
     """
 
     path: Path
-    inputs: tuple[Port, ...]
-    output: Port
+    part: Part
     difference: Difference
 
 
@@ -82,8 +80,7 @@ def export(
             for part, name in zip(parts, names, strict=True):
                 metadata = describe(model, part, size, names, facts)
                 difference = _make(part, kind, staging / name, metadata, opset, bar)
-                path = target.with_name(name)
-                written.append(Exported(path, part.inputs, part.output, difference))
+                written.append(Exported(target.with_name(name), part, difference))
         _move(staging, target.parent, names)
     return written
 

@@ -110,7 +110,7 @@ def test_a_model_without_published_costs_stands_alone():
 @pytest.mark.parametrize(
     ("config", "options", "x"),
     [
-        ("demo/stable_sam.yaml", [], False),
+        ("demo/stable_sam.yaml", ["--trainer.precision", "bf16-true"], False),
         ("demo/tasseg_mfnet.yaml", ["--model.fusion", "none"], False),
         ("demo/unirgb_ir_mfnet.yaml", [], True),
     ],
@@ -127,6 +127,7 @@ def test_dummy_inputs_and_raw_outputs_of_every_task(config, options, x):
     assert [tuple(found.shape[-2:]) for found in logits] == [(64, 64)] * 2
     here = measure(options, batch=2)
     assert (here.device, here.name, here.batch) == ("cpu", "CPU, 1 thread", 2)
+    assert here.precision == ("bf16-true" if "bf16-true" in options else "32-true")
     assert len(here.seconds) == 3
 
 

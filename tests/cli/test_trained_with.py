@@ -16,10 +16,10 @@ from PIL import Image
 from rgbx.cli import run
 from rgbx.cli.config.built import Built
 from rgbx.cli.config.given import given_options
-from rgbx.cli.export_facts import facts_of
 from rgbx.data import COD, PST900, VT5000, FolderRGBX
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import WeightsError
+from rgbx.export import facts_of
 from rgbx.models import SAMSOD
 from rgbx.profile import measured
 from rgbx.tasks.coco import CocoScores

@@ -31,7 +31,7 @@ def test_a_model_without_a_second_modality(model, tmp_path, kind, name):
     assert everything(tmp_path) == sorted([name, "new"])
     assert [module.training for module in model.modules()] == modes
     assert 0 <= found.difference.largest < 1e-5
-    assert str(found.inputs[0]) == "rgb (batch, 3, 64, 96)"
+    assert str(found.part.inputs[0]) == "rgb (batch, 3, 64, 96)"
     rgb = torch.randn(4, 3, *SIZE)
     with torch.no_grad():
         torch.testing.assert_close(predict(found.path, rgb=rgb), model.logits(rgb, None))
