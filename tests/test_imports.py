@@ -31,7 +31,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "models": _BASE | _PARTS | {"tasks"},
     "profile": _BASE | _PARTS | {"tasks", "results"},
     "callbacks": _BASE | _DATA | _PARTS | _RUNS,
-    "export": _BASE | _PARTS | {"tasks"},
+    "export": _BASE | _PARTS | {"tasks", "data"},
     "report": _BASE | {"results", "visualization"},
     "jobs": _BASE | {"results"},
 }

@@ -16,7 +16,6 @@ from rgbx.callbacks.image import BatchImage, images_of
 from rgbx.callbacks.prompted import first_prompt, prompted_row
 from rgbx.data import PromptableDataModule
 from rgbx.tasks import PromptableModule, RGBXModule, SaliencyModule, SemanticModule
-from rgbx.tasks.answer import Question, answer
 from rgbx.tasks.prompt_evaluation import masks_at
 from rgbx.text import printable
 from rgbx.visualization.drawing import panel
@@ -123,8 +122,8 @@ def _drawn(model: RGBXModule, images: Sequence[BatchImage]) -> list[Draw]:
         return [partial(_prompted, model, image) for image in images]
     batch = images[0].batch
     places = [image.index for image in images]
-    x = batch["x"][places] if model.needs_x else None
-    logits = answer(model, Question(batch["rgb"][places], x))
+    names = ("rgb", "x") if model.needs_x else ("rgb",)
+    logits = model.raw_output({name: batch[name][places] for name in names})
     assert isinstance(logits, torch.Tensor)
     classes = isinstance(model, SemanticModule)
     maps = logits.argmax(1) if classes else logits[:, 0].float().sigmoid()

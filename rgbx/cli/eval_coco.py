@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rgbx.data.transforms.normalise import Triple
     from rgbx.metrics.coco_files import CocoInstances
     from rgbx.results import TestResult
+    from rgbx.tasks import RGBXModule
     from rgbx.tasks.coco import CocoScores
-    from rgbx.tasks.promptable import PromptableModule
 
 __all__ = ["main"]
 
@@ -26,7 +26,7 @@ examples:
       --annotations annotations/instances_val2017.json --images val2017
   rgbx eval-coco --config configs/stable_sam_hqseg44k.yaml --ckpt_path last.ckpt --sginw data/SGinW
 
-Every instance that is no crowd is asked for with one box, drawn around its true box until their
+Every instance that is no crowd is prompted with one box, drawn around its true box until their
 IoU lies in [LOW, HIGH). The boxes depend on data set, annotation and range alone.
 Needs pycocotools: pip install 'rgbx[coco]'
 """
@@ -38,7 +38,7 @@ _SIZE = 1024  # SAM's
 def _parser() -> CommandParser:
     parser = command_parser(
         "eval-coco",
-        description="Average precision (COCO segm) of masks that noisy boxes ask for.",
+        description="Average precision (COCO segm) of masks prompted by noisy boxes.",
         epilog=_EPILOG,
     )
     add = parser.add_argument
@@ -49,11 +49,7 @@ def _parser() -> CommandParser:
         default=[],
         help="its `model:` part is read, and data.size, data.rgb_mean, data.rgb_std",
     )
-    add(
-        "--ckpt_path",
-        type=Path,
-        help="trained weights; without it the model is as its configuration makes it",
-    )
+    add("--ckpt_path", type=Path, help="trained weights (default: as the configuration makes it)")
     add("--annotations", type=Path, metavar="FILE", help="a COCO annotation file")
     add("--images", type=Path, metavar="DIR", help="the images that FILE names")
     add("--sginw", type=Path, metavar="ROOT", help="the 25 folders of SGinW instead of one file")
@@ -77,17 +73,9 @@ def _parser() -> CommandParser:
         help="longer side of an image (default: the configuration's data.size, else the "
         f"training's, else {_SIZE})",
     )
-    add(
-        "--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)"
-    )
-    add(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("runs/eval-coco"),
-        metavar="DIR",
-        help="gets test.json (default %(default)s)",
-    )
+    add("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda, if there is one)")
+    output = Path("runs/eval-coco")
+    add("-o", "--output", type=Path, default=output, help="gets test.json (default %(default)s)")
     add_override(parser)
     return parser
 
@@ -110,22 +98,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     quieten()
     from rgbx.cli.config.config_file import read_configs
-    from rgbx.cli.config.promptable import build, data_colours, data_size
+    from rgbx.cli.config.promptable import build, data_inputs
     from rgbx.tasks.coco import evaluate
 
-    configs = read_configs(arguments.config)
-    trained_on = _trained_on(arguments.ckpt_path)
-    stored = trained_on.get("inputs", {})
-    arguments.size = (
-        arguments.size or data_size(configs) or max(stored.get("size", ()), default=_SIZE)
-    )
-    colours = data_colours(configs, stored)
+    configs, checkpoint = read_configs(arguments.config), arguments.ckpt_path
+    trained_on = _trained_on(checkpoint)
+    side, colours = data_inputs(configs, trained_on.get("inputs"))
+    arguments.size = arguments.size or side or _SIZE
     name, sets = _sets(arguments)
-    model = build(configs, rest, arguments.ckpt_path, arguments.device, arguments.override)
-    if arguments.ckpt_path is not None:
-        _say_input(trained_on, arguments.size, colours)
-
-    ranges = [(low, high) for low, high in arguments.iou or _RANGES]
+    model = build(configs, rest, checkpoint, arguments.device, arguments.override)
+    if checkpoint is not None:
+        _compare_input(trained_on, arguments.size, colours)
+    ranges = arguments.iou or _RANGES
     common = (ranges, arguments.size, arguments.score, colours)
     scores = {
         split: evaluate(model, instances, f"{name}/{split}", *common)
@@ -146,7 +130,7 @@ def _trained_on(checkpoint: Path | None) -> "dict[str, Any]":
     return found
 
 
-def _say_input(
+def _compare_input(
     trained_on: "Mapping[str, Any]", side: int, colours: "tuple[Triple, Triple]"
 ) -> None:
     """Say where images come to the network otherwise than in its training."""
@@ -171,10 +155,6 @@ def _check(arguments: argparse.Namespace) -> None:
             raise RGBXError(f"--iou {low:g} {high:g} is no range of overlaps; give e.g. 0.5 0.6.")
     if arguments.size is not None and (arguments.size < 16 or arguments.size % 16):
         raise RGBXError(f"--size {arguments.size} is no multiple of 16; SAM's is {_SIZE}.")
-    if arguments.ckpt_path:
-        from rgbx.checkpoints.file import read_checkpoint
-
-        read_checkpoint(arguments.ckpt_path, mmap=True)  # before any annotation is
 
 
 def _sets(arguments: argparse.Namespace) -> "tuple[str, dict[str, CocoInstances]]":
@@ -192,7 +172,7 @@ def _sets(arguments: argparse.Namespace) -> "tuple[str, dict[str, CocoInstances]
 
 
 def _result(
-    model: "PromptableModule",
+    model: "RGBXModule",
     arguments: argparse.Namespace,
     name: str,
     sizes: dict[str, int],

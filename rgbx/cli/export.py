@@ -1,13 +1,13 @@
 """``rgbx export``: a trained model as ONNX or as PyTorch's .pt2, checked before it says done."""
 
-import argparse
 import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.config.parser import CommandParser, add_override, command_parser
+from rgbx.cli.config.experiment import add_experiment, fit_options
+from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ What the files take and give (H x W is the size they are made for, the batch is 
                         are labelled 1 or 0 and followed by one more, (0, 0), labelled -1
     NAME_decoder_masks  embedding, masks (N,1,H/4,W/4) -> logits (N,1,H,W)
 
-A file is written if it answers as the model does, LoRA unmerged, by ONNX Runtime or by PyTorch
-without rgbx, on scenes and noise in batches of 1 and 3: to 1e-4 of the largest answer (of 1 where
+A file is written if it predicts what the model does, LoRA unmerged, by ONNX Runtime or by PyTorch
+without rgbx, on scenes and noise in batches of 1 and 3: to 1e-4 of the largest output (of 1 where
 that is smaller).
 
 Inputs are resized and normalised as rgbx does. How, and the numbers for it, class names, colours
@@ -56,22 +56,12 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add("--ckpt_path", type=Path, required=True, metavar="FILE", help="what was trained")
     add("-f", "--format", choices=tuple(_SUFFIX), required=True, help="torch: PyTorch's .pt2")
-    add(
-        *("-c", "--config"),
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="of the experiment (default: the config.yaml of the run that the checkpoint is in)",
-    )
     add("-o", "--output", type=Path, metavar="FILE", help="default: next to the run's checkpoints")
-    add(
-        "--size",
-        nargs="+",
-        metavar="N",
-        help="height and width of the input, or one number for a square (default: data.size)",
+    add("--opset", type=int, metavar="N", help="of ONNX's operators, 18 (default) to 23")
+    add_experiment(
+        parser,
+        "of the experiment (default: the config.yaml of the run that the checkpoint is in)",
     )
-    add("--opset", metavar="N", help="of ONNX's operators, 18 (default) to 23")
-    add_override(parser)
     return parser
 
 
@@ -88,45 +78,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         RGBXError: an option or a file cannot be used, or the result would differ from the model.
     """
     arguments, rest = _parser().parse_known_args(argv)
-    if rest and not rest[0].startswith("-"):
-        raise RGBXError(f"{rest[0]} stands alone: give a configuration with --config {rest[0]}.")
+    checkpoint, kind = arguments.ckpt_path, arguments.format
     from rgbx.backbones.file_kind import plain_file
 
-    plain_file(arguments.ckpt_path, "checkpoint")
-    opset = _opset(arguments.opset, arguments.format)
-    target = _target(arguments.output, arguments.ckpt_path, arguments.format)
-    _refuse_unwritable(target.parent)
-    configs = arguments.config or [str(_config_of(arguments.ckpt_path))]
-    options = [text for file in configs for text in ("--config", file)] + rest
-    if arguments.size is not None:
-        options += ["--data.size", str(_size(arguments.size))]
-    if arguments.format == "onnx":
+    plain_file(checkpoint, "checkpoint")
+    if arguments.opset is not None and kind != "onnx":
+        raise RGBXError(f"--opset is for --format onnx; --format {kind} has none: leave it out.")
+    target = _target(arguments.output, checkpoint, kind)
+    configs = arguments.config or [_config_of(checkpoint)]
+    options = fit_options(configs, arguments.size, rest)
+    if kind == "onnx":
         _need_packages()
-    _export(options, arguments, target, opset)
-    return 0
-
-
-def _export(
-    options: list[str], arguments: argparse.Namespace, target: Path, opset: int | None
-) -> None:
     from rgbx.checkpoints.file import read_checkpoint
-    from rgbx.checkpoints.load import load_checkpoint
     from rgbx.cli.config.built import Built
-    from rgbx.cli.config.messages import quieten
-    from rgbx.cli.export_facts import facts_of
-    from rgbx.export import MIN_OPSET, check_opset, export
+    from rgbx.export import MIN_OPSET, check_opset, export, facts_of
 
-    opset = MIN_OPSET if opset is None else opset
+    opset = MIN_OPSET if arguments.opset is None else arguments.opset
     check_opset(opset)
-    checkpoint, kind = arguments.ckpt_path, arguments.format
     read_checkpoint(checkpoint, mmap=True)  # before a large model is built
-    quieten()
-    options = [*options, "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
+    options += ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
     built = Built(options, checkpoint=checkpoint, override=arguments.override)
-    built.check_size()
-    load_checkpoint(built.model, checkpoint)
     facts = facts_of(built.datamodule) | {"checkpoint": checkpoint.name}
     _say(export(built.model, built.size, kind, target, facts, opset), kind, built.size)
+    return 0
 
 
 def _say(found: "list[Exported]", kind: str, size: tuple[int, int]) -> None:
@@ -134,7 +108,7 @@ def _say(found: "list[Exported]", kind: str, size: tuple[int, int]) -> None:
     for one in found:
         megabytes = sum(p.stat().st_size for p in one.path.parent.glob(f"{one.path.name}*")) / 1e6
         print(f"{one.path} ({megabytes:.1f} MB)")
-        print(f"  {', '.join(map(str, one.inputs))} -> {one.output}")
+        print(f"  {', '.join(map(str, one.part.inputs))} -> {one.part.output}")
         largest, scale = one.difference
         print(f"  largest difference to the model, by {by}: {largest:.1e} of {scale:.3g}")
     print(
@@ -169,39 +143,17 @@ def _config_of(checkpoint: Path) -> Path:
 
 
 def _target(output: Path | None, checkpoint: Path, kind: str) -> Path:
+    """The file to write, refused before a large model is built, not after."""
     suffix = _SUFFIX[kind]
     if output is None:
-        return _run_of(checkpoint) / f"{checkpoint.stem}{suffix}"
+        output = _run_of(checkpoint) / f"{checkpoint.stem}{suffix}"
     if output.suffix != suffix or output.is_dir():
         raise RGBXError(f"--output is {output}: give a file that ends in {suffix}.")
-    return output
-
-
-def _refuse_unwritable(folder: Path) -> None:
-    """Say so before a large model is built, not after."""
+    folder = output.parent
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         reason = "no permission" if there.is_dir() else f"{there} is a file"
         raise RGBXError(
-            f"{folder} cannot be written to ({reason}): give another place with --output."
+            f"{folder} cannot be written to ({reason}): give another folder with --output."
         )
-
-
-def _size(given: Sequence[str]) -> list[int]:
-    """Height and width."""
-    sides = [int(text) if text.isdigit() else 0 for text in given]
-    if len(sides) > 2 or not all(sides):
-        raise RGBXError(
-            f"--size is {' '.join(given)}: give height and width in pixels, such as --size 480 640."
-        )
-    return sides * 2 if len(sides) == 1 else sides
-
-
-def _opset(given: str | None, kind: str) -> int | None:
-    if given is None:
-        return None
-    if kind != "onnx":
-        raise RGBXError(f"--opset is for --format onnx; --format {kind} has none: leave it out.")
-    if not given.isdigit():
-        raise RGBXError(f"--opset is {given}: give a whole number, such as 18.")
-    return int(given)
+    return output

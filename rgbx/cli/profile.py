@@ -2,17 +2,19 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.config.parser import CommandParser, add_override, command_parser
+from rgbx.cli.config.experiment import add_experiment, fit_options, whole_number
+from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.cli.table import FORMATS, format_tables, print_tables
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
     from rgbx.cli.config.built import Built
     from rgbx.profile.costs import Operations
-    from rgbx.profile.measured import Measured, Request
+    from rgbx.profile.measured import Measured
 
 __all__ = ["main"]
 
@@ -38,18 +40,22 @@ def _parser() -> CommandParser:
         epilog=_EPILOG,
     )
     add = parser.add_argument
-    add("-c", "--config", action="append", default=[], metavar="FILE", help="of an experiment")
     add("--ckpt_path", type=Path, metavar="FILE", help="measure with these trained weights")
+    add_experiment(parser, "of an experiment")
     add(
-        "--size",
-        nargs="+",
+        "--batch",
+        type=whole_number,
+        default=1,
         metavar="N",
-        help="height and width of the input, or one number for a square (default: data.size)",
+        help="images of a pass (default %(default)s)",
     )
-    add("--batch", default="1", metavar="N", help="images of a pass (default %(default)s)")
-    add("--passes", metavar="N", help="passes that are timed (default: what fits into 10 seconds)")
+    add(
+        "--passes",
+        type=whole_number,
+        metavar="N",
+        help="passes that are timed (default: what fits into 10 seconds)",
+    )
     add("-f", "--format", choices=tuple(FORMATS), help="print the table alone, in this format")
-    add_override(parser)
     return parser
 
 
@@ -67,85 +73,61 @@ def main(argv: Sequence[str] | None = None) -> int:
             enough memory.
     """
     arguments, rest = _parser().parse_known_args(argv)
-    if rest and not rest[0].startswith("-"):
-        raise RGBXError(f"{rest[0]} stands alone: give a configuration with --config {rest[0]}.")
-    options = [text for file in arguments.config for text in ("--config", file)] + rest
-    if arguments.size is not None:
-        options += ["--data.size", str(_size(arguments.size))]
-    batch = _count("--batch", arguments.batch)
-    passes = None if arguments.passes is None else _count("--passes", arguments.passes)
-    from rgbx.checkpoints.file import read_checkpoint
-    from rgbx.profile.measured import Request
-
-    if arguments.ckpt_path is not None:
-        read_checkpoint(arguments.ckpt_path, mmap=True)  # before minutes are spent on a count
-
-    request = Request(options, arguments.ckpt_path, batch, passes, arguments.override)
-    _profile(request, arguments.format)
-    return 0
-
-
-def _profile(request: "Request", kind: str | None) -> None:
-    """Count, measure and print."""
+    options = fit_options(arguments.config, arguments.size, rest)
     from rgbx.callbacks.test_report import paper_of
+    from rgbx.checkpoints.file import read_checkpoint
     from rgbx.cli.config.built import Built
-    from rgbx.cli.config.messages import quieten
     from rgbx.profile.cost_table import Costs, cost_table
     from rgbx.profile.measured import measured
     from rgbx.results import load_published
 
-    quieten()
-    built = Built(request.options, False, "meta", request.checkpoint, request.override)
-    built.check_size()
+    checkpoint, kind = arguments.ckpt_path, arguments.format
+    if checkpoint is not None:
+        read_checkpoint(checkpoint, mmap=True)  # before minutes are spent on a count
+    built = Built(options, False, "meta", checkpoint, arguments.override)
+    model = built.model
     operations = _operations(built)
     if kind is None:
         _print_counts(built, operations)
-    found = measured(request)
+    trained = checkpoint is not None
+    build = partial(Built, options, trained, "cpu", checkpoint, arguments.override)
+    found = measured(build, arguments.batch, arguments.passes)
     if found.device == "cpu":
         warnings.warn(
             "memory and speed were measured on a CPU: they cannot be compared with a paper's, "
             "which are a GPU's.",
             stacklevel=1,
         )
-    name = f"{type(built.model).__name__} {built.model.hparams.get('encoder', '')}".strip()
-    parts = built.model.parameters_by_part()
-    table = cost_table(
-        Costs(name, built.size, _what(built), parts, operations, found),
-        load_published(paper_of(built.model)),
-    )
+    name = f"{type(model).__name__} {model.hparams.get('encoder', '')}".strip()
+    parts = model.parameters_by_part()
+    costs = Costs(name, built.size, model.input_text, parts, operations, found)
+    table = cost_table(costs, load_published(paper_of(model)))
     if kind is None:
         _print_measured(found)
         print_tables([table])
     else:
         print(format_tables([table], kind, "rgbx profile"), end="")
+    return 0
 
 
 def _operations(built: "Built") -> "Operations":
     """Of one image with one prompt, on the meta device."""
     import torch
 
+    from rgbx.checkpoints.load import weights_follow
     from rgbx.profile.costs import count_operations
-    from rgbx.tasks.answer import answer, made_up
 
     model = built.model.eval()
     try:
-        with torch.device("meta"):
-            question = made_up(model, built.size)
-            return count_operations(lambda: answer(model, question))
+        with torch.device("meta"), weights_follow():
+            inputs = model.dummy_inputs(built.size)
+            return count_operations(lambda: model.raw_output(inputs))
     except RuntimeError as error:  # layers say so of images that they cannot take
         height, width = built.size
         reason = str(error).splitlines()[0]
         raise RGBXError(
             f"{type(model).__name__} cannot see an image of {height} x {width}: {reason}"
         ) from error
-
-
-def _what(built: "Built") -> str:
-    """What a pass answers."""
-    from rgbx.tasks import PromptableModule
-
-    prompted = isinstance(built.model, PromptableModule)
-    return "image with a prompt" if prompted else "image"
 
 
 def _print_counts(built: "Built", operations: "Operations") -> None:
@@ -157,7 +139,7 @@ def _print_counts(built: "Built", operations: "Operations") -> None:
     height, width = built.size
     print(f"{type(built.model).__name__}: parameters")
     _print_lines(lines)
-    print(f"\noperations, one {_what(built)}, {height} x {width} (height x width)")
+    print(f"\noperations, one {built.model.input_text}, {height} x {width} (height x width)")
     kinds = {
         "convolutions": operations.convolutions,
         "linear layers": operations.linear,
@@ -184,19 +166,3 @@ def _print_measured(found: "Measured") -> None:
     fastest, slowest = min(found.seconds), max(found.seconds)
     print(f"  {'frames per second':<{_NAME}}  {found.frames_per_second:12.4f}", end="")
     print(f", median of {len(found.seconds)} passes of {fastest:.4f} to {slowest:.4f} s\n")
-
-
-def _size(given: Sequence[str]) -> list[int]:
-    """Height and width."""
-    sides = [int(text) if text.isdigit() else 0 for text in given]
-    if len(sides) > 2 or not all(sides):
-        raise RGBXError(
-            f"--size is {' '.join(given)}: give height and width in pixels, such as --size 480 640."
-        )
-    return sides * 2 if len(sides) == 1 else sides
-
-
-def _count(option: str, text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise RGBXError(f"{option} is {text}: give a whole number, 1 or more.")
-    return int(text)

@@ -1,10 +1,9 @@
 """Trained models as files that run without rgbx: ONNX, and torch.export's .pt2."""
 
 from rgbx.export.check import TOLERANCE, Difference
+from rgbx.export.facts import facts_of
 from rgbx.export.job import Exported, Format, export
 from rgbx.export.onnx_file import MAX_OPSET, MIN_OPSET, check_opset
-from rgbx.export.part import Part, Port
-from rgbx.export.parts import parts_of
 
 __all__ = [
     "MAX_OPSET",
@@ -13,9 +12,7 @@ __all__ = [
     "Difference",
     "Exported",
     "Format",
-    "Part",
-    "Port",
     "check_opset",
     "export",
-    "parts_of",
+    "facts_of",
 ]

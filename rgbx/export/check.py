@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rgbx.errors import RGBXError
-from rgbx.export.part import Part, Sizes
+from rgbx.tasks.export_part import Part
 
 __all__ = ["TOLERANCE", "Difference", "largest_difference"]
 
@@ -16,7 +16,7 @@ TOLERANCE = 1e-4
 
 
 class Difference(NamedTuple):
-    """Between what a file and what the model says.
+    """Between what a file and what the model computes.
 
     Attributes:
         largest: of all numbers.
@@ -37,7 +37,7 @@ def largest_difference(part: Part, run: Callable[..., Tensor]) -> Difference:
 
     Args:
         part: what it was made of.
-        run: asks the file.
+        run: computes what the file does.
 
     Returns:
         The largest difference to the model as it was trained.
@@ -45,31 +45,24 @@ def largest_difference(part: Part, run: Callable[..., Tensor]) -> Difference:
     Raises:
         RGBXError: it exceeds `TOLERANCE`, or shapes differ.
     """
-    found = [
-        _difference(part, run, sizes, torch.Generator().manual_seed(seed))
-        for seed, sizes in enumerate(part.checked)
-    ]
-    return max(found, key=lambda difference: difference.share)
-
-
-def _difference(
-    part: Part, run: Callable[..., Tensor], sizes: Sizes, generator: torch.Generator
-) -> Difference:
-    inputs = part.example(sizes, generator)
-    with torch.no_grad():
-        expected, found = part.reference(*inputs), run(*inputs)
-    lengths = ", ".join(f"{name} {length}" for name, length in sizes.items())
-    if found.shape != expected.shape:
-        raise RGBXError(
-            f"The exported model returns {tuple(found.shape)} with {lengths}, but it should be "
-            f"{tuple(expected.shape)}: nothing was written."
-        )
-    scale = max(1.0, float(expected.abs().max()))
-    difference = Difference(float((found - expected).abs().max()), scale)
-    if not difference.share <= TOLERANCE:
-        raise RGBXError(
-            f"The exported {part.name or 'model'} differs from the model by "
-            f"{difference.largest:.2g} with {lengths}, more than {TOLERANCE * scale:.2g}: nothing "
-            "was written."
-        )
-    return difference
+    differences = []
+    for seed, sizes in enumerate(part.checked):
+        inputs = part.example(sizes, torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            expected, found = part.reference(*inputs), run(*inputs)
+        lengths = ", ".join(f"{name} {length}" for name, length in sizes.items())
+        if found.shape != expected.shape:
+            raise RGBXError(
+                f"The exported model returns {tuple(found.shape)} with {lengths}, but it should "
+                f"be {tuple(expected.shape)}: nothing was written."
+            )
+        scale = max(1.0, float(expected.abs().max()))
+        difference = Difference(float((found - expected).abs().max()), scale)
+        if not difference.share <= TOLERANCE:  # NaN is not
+            raise RGBXError(
+                f"The exported {part.name or 'model'} differs from the model by "
+                f"{difference.largest:.2g} with {lengths}, more than {TOLERANCE * scale:.2g}: "
+                "nothing was written."
+            )
+        differences.append(difference)
+    return max(differences, key=lambda difference: difference.share)

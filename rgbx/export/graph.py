@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from rgbx.errors import RGBXError
-from rgbx.export.part import Part
+from rgbx.tasks.export_part import Part
 
 __all__ = ["METADATA", "read_torch", "trace", "write_torch"]
 
@@ -23,7 +23,7 @@ def trace(part: Part) -> ExportedProgram:
     Raises:
         RGBXError: PyTorch cannot make a graph of it.
     """
-    names = {name: Dim(name, min=least) for name, least in part.least.items()}
+    names = {name: Dim(name, min=least) for name, least in part.checked[0].items()}
     shapes = tuple({axis: names[n] for axis, n in port.free.items()} for port in part.inputs)
     inputs = part.example(part.traced, torch.Generator().manual_seed(0))
     try:

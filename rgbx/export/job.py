@@ -1,27 +1,28 @@
 """From a model to checked files; nothing stays behind where one of them is wrong."""
 
+import copy
+import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
-from torch.export import ExportedProgram
 from tqdm import tqdm
 
+import rgbx
+from rgbx.blocks.lora import merge_lora
 from rgbx.errors import RGBXError
-from rgbx.export.about import about
 from rgbx.export.check import Difference, largest_difference
 from rgbx.export.graph import read_torch, trace, write_torch
 from rgbx.export.onnx_file import MIN_OPSET, check_opset, read_onnx, write_onnx
-from rgbx.export.part import Part, Port
-from rgbx.export.parts import parts_of
 from rgbx.tasks import RGBXModule
+from rgbx.tasks.export_part import Part
 
-__all__ = ["Exported", "Format", "export", "part_paths"]
+__all__ = ["Exported", "Format", "describe", "export", "parts_of"]
 
 Format = Literal["onnx", "torch"]
 
@@ -32,14 +33,12 @@ class Exported:
 
     Attributes:
         path: where it is.
-        inputs: what it takes, in order.
-        output: what it gives.
+        part: what is in it, what it takes and gives.
         difference: the largest one to the model that was found.
     """
 
     path: Path
-    inputs: tuple[Port, ...]
-    output: Port
+    part: Part
     difference: Difference
 
 
@@ -60,7 +59,8 @@ def export(
         model: ready to predict.
         size: (H,W) of the images.
         kind: ``onnx``, or ``torch`` for PyTorch's .pt2.
-        target: the file; a model that becomes several gets names from it, see `part_paths`.
+        target: the file; a model that becomes several has ``best_encoder.onnx``,
+            ``best_decoder.onnx``, ... in the place of ``best.onnx``.
         facts: of data and checkpoint, as plain values, kept in the files.
         opset: of ONNX's operators.
 
@@ -69,44 +69,80 @@ def export(
 
     Raises:
         RGBXError: the model cannot be exported like this, the result differs from the model, or
-            the place cannot be written to.
+            the folder cannot be written to.
     """
     check_opset(opset)
     with _staging(target) as staging, _evaluating(model):
         parts = parts_of(model, size)
-        paths = part_paths(target, parts)
-        names = [path.name for path in paths]
+        names = [f"{_stem(target, part)}{target.suffix}" for part in parts]
         written = []
         with tqdm(total=3 * len(parts), leave=False) as bar:
-            for part, path in zip(parts, paths, strict=True):
-                bar.set_description(f"{part.name or 'model'}: graph")
-                program = trace(part)
-                bar.update()
-                bar.set_description(f"{part.name or 'model'}: file")
-                staged = staging / path.name
-                metadata = about(model, part, size, names, facts)
-                _write(kind, program, part, staged, metadata, opset)
-                bar.update()
-                bar.set_description(f"{part.name or 'model'}: check")
-                run = read_onnx(staged, part) if kind == "onnx" else read_torch(staged)
-                difference = largest_difference(part, run)
-                written.append(Exported(path, part.inputs, part.output, difference))
-                bar.update()
+            for part, name in zip(parts, names, strict=True):
+                metadata = describe(model, part, size, names, facts)
+                difference = _make(part, kind, staging / name, metadata, opset, bar)
+                written.append(Exported(target.with_name(name), part, difference))
         _move(staging, target.parent, names)
     return written
 
 
-def part_paths(target: Path, parts: list[Part]) -> list[Path]:
-    """``best.onnx``, or ``best_encoder.onnx``, ``best_decoder.onnx``, ..."""
-    return [
-        target.with_name(f"{target.stem}_{part.name}{target.suffix}") if part.name else target
-        for part in parts
-    ]
+def parts_of(model: RGBXModule, size: tuple[int, int]) -> list[Part]:
+    """Copy a model, merge the copy's LoRA, and ask the model what goes into a file each.
+
+    Args:
+        model: in eval mode; it is not changed.
+        size: (H,W) of the images.
+
+    Raises:
+        RGBXError: the model cannot be exported.
+    """
+    merged = copy.deepcopy(model)
+    merge_lora(merged)
+    return model.export_parts(merged, size)
 
 
-def _write(
-    kind: Format, program: ExportedProgram, part: Part, path: Path, metadata: str, opset: int
-) -> None:
+def describe(
+    model: RGBXModule,
+    part: Part,
+    size: Sequence[int],
+    files: Sequence[str],
+    facts: Mapping[str, Any],
+) -> str:
+    """What a file says of itself, in JSON: enough to feed it and to read its outputs.
+
+    Args:
+        model: that was exported.
+        part: what is in this file.
+        size: (H,W) that the images have to have.
+        files: names of all files of the model.
+        facts: of data and checkpoint, as plain values.
+    """
+    known = {
+        "rgbx": rgbx.__version__,
+        "model": type(model).__name__,
+        "encoder": model.hparams.get("encoder"),
+        "task": model.task,
+        "part": part.name or None,
+        "files": list(files),
+        "size": list(size),
+        "inputs": {port.name: port.describe() for port in part.inputs},
+        "outputs": {part.output.name: part.output.describe()},
+    }
+    return json.dumps(known | dict(facts), indent=1, ensure_ascii=False)
+
+
+def _stem(target: Path, part: Part) -> str:
+    return f"{target.stem}_{part.name}" if part.name else target.stem
+
+
+def _make(
+    part: Part, kind: Format, path: Path, metadata: str, opset: int, bar: "tqdm[Any]"
+) -> Difference:
+    """Graph, file, check."""
+    name = part.name or "model"
+    bar.set_description(f"{name}: graph")
+    program = trace(part)
+    bar.update()
+    bar.set_description(f"{name}: file")
     try:
         if kind == "onnx":
             write_onnx(program, part, path, metadata, opset)
@@ -115,6 +151,13 @@ def _write(
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RGBXError(f"Could not write {path.name}: {reason}") from error
+    bar.update()
+    bar.set_description(f"{name}: check")
+    difference = largest_difference(
+        part, read_onnx(path, part) if kind == "onnx" else read_torch(path)
+    )
+    bar.update()
+    return difference
 
 
 def _move(staging: Path, folder: Path, names: list[str]) -> None:
@@ -136,7 +179,7 @@ def _staging(target: Path) -> Iterator[Path]:
         temporary = tempfile.TemporaryDirectory(prefix=".rgbx-export-", dir=folder)
     except OSError as error:
         raise RGBXError(
-            f"{folder} cannot be written to ({error.strerror}): give another place with --output."
+            f"{folder} cannot be written to ({error.strerror}): give another folder with --output."
         ) from error
     with temporary as name:
         yield Path(name)

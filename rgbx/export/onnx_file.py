@@ -1,19 +1,17 @@
 """Graphs as ONNX files, and ONNX Runtime."""
 
 import logging
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
 from rgbx.errors import RGBXError
-from rgbx.export.part import Part
+from rgbx.tasks.export_part import Part
 
 __all__ = ["MAX_OPSET", "METADATA", "MIN_OPSET", "check_opset", "read_onnx", "write_onnx"]
 
@@ -59,6 +57,7 @@ def write_onnx(program: ExportedProgram, part: Part, path: Path, metadata: str, 
                 opset_version=opset,
                 input_names=[port.name for port in part.inputs],
                 output_names=[part.output.name],
+                dynamic_shapes=tuple(port.free for port in part.inputs),
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
@@ -70,7 +69,8 @@ def write_onnx(program: ExportedProgram, part: Part, path: Path, metadata: str, 
             f"This model cannot be written with ONNX opset {opset}, only with {written}: give "
             f"--opset {written}."
         )
-    _name_lengths(made.model, part)
+    for node in made.model.graph.all_nodes():
+        node.metadata_props.clear()  # where in Python it came from
     made.model.metadata_props[METADATA] = metadata
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
     made.save(path, external_data=size > _ONE_FILE)
@@ -83,57 +83,31 @@ def read_onnx(path: Path, part: Part) -> Callable[..., Tensor]:
         RGBXError: ONNX Runtime refuses the file.
     """
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-    refusals = (errors.Fail, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    try:
+    with _explained("read"):
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-    except refusals as error:
-        raise RGBXError(f"ONNX Runtime cannot read what was exported: {_reason(error)}") from error
 
     def run(*inputs: Tensor) -> Tensor:
         given = {p.name: t.numpy() for p, t in zip(part.inputs, inputs, strict=True)}
-        try:
+        with _explained("run"):
             return torch.from_numpy(session.run([part.output.name], given)[0])
-        except refusals as error:
-            raise RGBXError(
-                f"ONNX Runtime cannot run what was exported: {_reason(error)}"
-            ) from error
 
     return run
 
 
-def _name_lengths(model: Any, part: Part) -> None:
-    """Call free lengths what the part calls them, and drop where in Python operators came from."""
-    import onnx_ir
+@contextmanager
+def _explained(verb: str) -> Iterator[None]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-    names = {}
-    for value, port in zip(model.graph.inputs, part.inputs, strict=True):
-        for axis, name in port.free.items():
-            names[str(value.shape[axis])] = name
-    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
-
-    def renamed(side: Any) -> Any:
-        # some lengths have no name, and are not the same for that
-        if isinstance(side, int) or side.value is None:
-            return side
-        return pattern.sub(lambda found: names[found[1]], side.value)
-
-    def rename(value: Any) -> None:
-        if value.shape is not None:
-            value.shape = onnx_ir.Shape([renamed(side) for side in value.shape])
-
-    for value in (*model.graph.inputs, *model.graph.outputs):
-        rename(value)
-    for node in model.graph.all_nodes():
-        node.metadata_props.clear()
-        for value in node.outputs:
-            rename(value)
+    try:
+        yield
+    except (errors.Fail, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException) as e:
+        raise RGBXError(f"ONNX Runtime cannot {verb} what was exported: {_reason(e)}") from e
 
 
 def _reason(error: BaseException) -> str:
@@ -146,14 +120,11 @@ def _reason(error: BaseException) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's remarks on packages it would like and versions it converts."""
-    said = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in said]
-    for logger in said:
-        logger.setLevel(logging.ERROR)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(said, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)

@@ -49,10 +49,8 @@ def cost_table(costs: Costs, published: Published | None) -> Table:
     """Two rows for the model, one for each way of counting operations, then the published ones."""
     millions = (rounded(costs.total / 1e6), rounded(costs.trainable / 1e6))
     memory = costs.measured.memory
-    needs = (
-        "-" if memory is None else f"{memory / 1e9:.2f}",
-        rounded(costs.measured.frames_per_second),
-    )
+    held = "-" if memory is None else f"{memory / 1e9:.2f}"
+    needs = (held, rounded(costs.measured.frames_per_second))
     counted = {"MAC": costs.operations.macs, "2 x MAC": costs.operations.flops}
     rows = [
         Row((f"{costs.name}, {word}", *millions, rounded(number / 1e9), *needs), own=True)
@@ -63,7 +61,8 @@ def cost_table(costs: Costs, published: Published | None) -> Table:
     height, width = costs.size
     return Table(
         f"{costs.name}: costs at {height} x {width} (height x width)",
-        *(_COLUMNS, tuple(rows)),
+        _COLUMNS,
+        tuple(rows),
         notes=tuple(_notes(costs, bool(printed))),
     )
 
@@ -93,8 +92,9 @@ def _notes(costs: Costs, printed: bool) -> Iterator[str]:
 
 def _published_rows(published: Published) -> Iterator[tuple[str, ...]]:
     """The paper's own methods first; a dash for what it does not say."""
-    own = [row.method for t in published.comparisons for row in t.rows if row.own]
-    own = list(dict.fromkeys(own))
+    own = list(
+        dict.fromkeys(row.method for t in published.comparisons for row in t.rows if row.own)
+    )
     for size, speed in published.frames_per_second.items():
         trainable = published.trainable_millions.get(own[0]) if own else None
         name = f"{own[0] if own else published.paper} at {size} (published)"

@@ -27,7 +27,7 @@ _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 _PEAK_TO_CURRENT = "5"  # what the kernel wants to read there, see proc(5)
 _WITH_WEIGHTS = ("aten.mm", "aten.addmm", "aten.baddbmm")
-_CORNERS = 4  # cells around a place
+_CORNERS = 4  # cells around a sampled point
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,44 +1,40 @@
 """Speed and memory of a model, measured in a process that does nothing else."""
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 import torch
+from lightning.pytorch import Trainer
 
-from rgbx.checkpoints.load import load_checkpoint
-from rgbx.cli.config.built import RANDOM, Built
-from rgbx.cli.config.messages import quieten
+from rgbx.checkpoints.load import weights_follow
 from rgbx.errors import RGBXError
 from rgbx.profile.costs import measure_passes, resident_memory
-from rgbx.tasks.answer import answer, made_up
+from rgbx.tasks import RGBXModule
 
-__all__ = ["Measured", "Request", "measured"]
+__all__ = ["Measured", "Subject", "measured"]
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is to be measured.
+class Subject(Protocol):
+    """A model that is measured, and how.
 
     Attributes:
-        options: what would stand behind ``rgbx fit``.
-        checkpoint: trained weights; None: random ones, no weight file is read.
-        batch: images of a pass.
-        passes: how many; None: as many as suit the time they take.
-        override: the options may change what the checkpoint's model computes.
+        model: on the CPU.
+        trainer: knows the device and the precision.
+        size: (height, width) of the network's input.
     """
 
-    options: Sequence[str]
-    checkpoint: Path | None
-    batch: int
-    passes: int | None
-    override: bool = False
+    model: RGBXModule
+    trainer: Trainer
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +64,21 @@ class Measured:
         return self.batch / median(self.seconds)
 
 
-def measured(request: Request) -> Measured:
+def measured(build: Callable[[], Subject], batch: int = 1, passes: int | None = None) -> Measured:
     """Measure in a fresh process, which ends afterwards.
 
+    Args:
+        build: makes the model there; can be pickled, and brings its imports with it, so that they
+            do not count as the model's memory.
+        batch: images of a pass.
+        passes: how many; None: as many as suit the time they take.
+
     Raises:
-        RGBXError: the memory does not suffice, or what the configuration makes impossible.
+        RGBXError: the memory does not suffice, or what `build` raises.
     """
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(_measure, request, torch.get_num_threads()).result()
+            return pool.submit(_measure, build, batch, passes, torch.get_num_threads()).result()
         except BrokenProcessPool as error:
             raise RGBXError(
                 "The process that measured was killed, most likely for want of memory: lower "
@@ -84,29 +86,25 @@ def measured(request: Request) -> Measured:
             ) from error
 
 
-def _measure(request: Request, threads: int) -> Measured:
-    quieten()
+def _measure(
+    build: Callable[[], Subject], batch: int, passes: int | None, threads: int
+) -> Measured:
     torch.set_num_threads(threads)
     start = resident_memory()
-    trained = request.checkpoint is not None
-    built = Built(request.options, trained, "cpu", request.checkpoint, request.override)
-    if request.checkpoint is not None:
-        load_checkpoint(built.model, request.checkpoint)
-    else:  # parts that are built with the first pass
-        warnings.filterwarnings("ignore", message=RANDOM)
-    trainer = built.trainer
-    device, precision = trainer.strategy.root_device, trainer.precision_plugin
-    with _enough_memory(), torch.inference_mode():
-        model = built.model.to(device).eval()
+    subject = build()
+    device, precision = subject.trainer.strategy.root_device, subject.trainer.precision_plugin
+    with _enough_memory(), torch.inference_mode(), weights_follow():
+        model = subject.model.to(device).eval()
         precision.convert_module(model)  # in place
         with device:
-            question = precision.convert_input(made_up(model, built.size, request.batch))
+            inputs = precision.convert_input(model.dummy_inputs(subject.size, batch))
         with precision.forward_context():
-            found = measure_passes(lambda: answer(model, question), device, request.passes)
-    return Measured(
-        *(device.type, _name(device), str(trainer.precision), request.batch, found.seconds),
-        memory=_growth(found.peak, start) if device.type == "cpu" else found.peak,
-    )
+            found = measure_passes(lambda: model.raw_output(inputs), device, passes)
+    memory = found.peak
+    if device.type == "cpu" and memory is not None:
+        memory = max(0, memory - start)
+    precision_name = str(subject.trainer.precision)
+    return Measured(device.type, _name(device), precision_name, batch, found.seconds, memory)
 
 
 @contextmanager
@@ -117,10 +115,6 @@ def _enough_memory() -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         raise RGBXError("There is not enough memory: lower --batch or --size.") from error
-
-
-def _growth(peak: int | None, start: int) -> int | None:
-    return None if peak is None else max(0, peak - start)
 
 
 def _name(device: torch.device) -> str:

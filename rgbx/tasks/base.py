@@ -1,7 +1,6 @@
 """What every rgbx model shares: optimiser set-up, checkpoints of trained parts, early refusals."""
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,19 +11,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rgbx.backbones.weights import Weights
-from rgbx.checkpoints.module import Checkpointed
 from rgbx.errors import RGBXError
 from rgbx.optim.build import build_optimizer
 from rgbx.optim.pace import Pace, put_settings
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
+from rgbx.tasks.inspection import Inspectable
 
 __all__ = ["OptimizerFactory", "RGBXModule", "as_weights", "resize", "without_nan"]
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
 
-class RGBXModule(Checkpointed):
+class RGBXModule(Inspectable):
     """Base of all papers.
 
     A subclass calls :meth:`keep_arguments` first thing in its constructor, lists arguments that do
@@ -44,8 +43,6 @@ class RGBXModule(Checkpointed):
 
     #: sides of the network's input are multiples of this
     size_multiple: ClassVar[int] = 16
-    #: part name -> pattern searched in parameter names; first match wins (for the summary)
-    parts: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, optimizer: OptimizerFactory, schedule: Schedule) -> None:
         super().__init__()
@@ -197,46 +194,6 @@ class RGBXModule(Checkpointed):
     def subsets(self) -> tuple[str, ...]:
         """Parts of a split that the data module wants scored on their own."""
         return tuple(getattr(self._data, "subsets", ()))
-
-    # ------------------------------------------------------------------ inputs
-    def inputs(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
-        """``rgb`` (B,3,H,W) and ``x`` (B,3,H,W) of a batch.
-
-        Raises:
-            RGBXError: this model needs X and the data set has none.
-        """
-        x = batch.get("x")
-        if x is None and self.needs_x:
-            raise RGBXError(
-                f"{type(self).__name__} needs a second modality, but {batch['name'][0]} came "
-                "without `x`: use a data set with thermal or depth images."
-            )
-        return batch["rgb"], x
-
-    # ------------------------------------------------------------------ summary
-    def parameters_by_part(self) -> dict[str, int]:
-        """How many parameters there are, everything counted once.
-
-        Returns:
-            Part -> trainable ones, "other" for those that belong to no part, and "frozen".
-        """
-        counts = dict.fromkeys((*self.parts, "other", "frozen"), 0)
-        for name, parameter in self.named_parameters():
-            found = (part for part, pattern in self.parts.items() if re.search(pattern, name))
-            counts[next(found, "other") if parameter.requires_grad else "frozen"] += (
-                parameter.numel()
-            )
-        return {part: n for part, n in counts.items() if n or part == "frozen"}
-
-    def parameter_summary(self) -> str:
-        """A table of trainable parameters by part, and the frozen rest, in millions."""
-        counts = self.parameters_by_part()
-        frozen = counts.pop("frozen")
-        rows = [*counts.items(), ("trainable", sum(counts.values())), ("frozen", frozen)]
-        width = max(len(part) for part, _ in rows)
-        lines = [f"  {part:<{width}}  {n / 1e6:10.4f} M" for part, n in rows]
-        lines.insert(len(lines) - 2, "  " + "-" * (width + 14))
-        return "\n".join([f"{type(self).__name__}: parameters", *lines])
 
     # ------------------------------------------------------------------ checkpoints
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
-"""COCO instances asked for with noisy boxes: one encoder pass per image, all boxes decoded."""
+"""COCO instances prompted with noisy boxes: one encoder pass per image, all boxes decoded."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -21,10 +22,10 @@ from rgbx.errors import DataError, RGBXError
 from rgbx.metrics.coco import CocoResults
 from rgbx.metrics.coco_files import CocoInstance, CocoInstances
 from rgbx.prompts import Prompt, box_iou, noisy_box, scale_prompt
-from rgbx.tasks.base import resize
+from rgbx.tasks.base import RGBXModule, resize
 from rgbx.tasks.promptable import PromptableModule
 
-__all__ = ["CocoScores", "Range", "Score", "evaluate", "kind_of"]
+__all__ = ["CocoScores", "Range", "Score", "evaluate", "promptable"]
 
 Range: TypeAlias = tuple[float, float]
 Score: TypeAlias = Literal["one", "pred_iou"]
@@ -38,9 +39,9 @@ class CocoScores:
 
     Attributes:
         numbers: "noisy_box_LOW-HIGH/AP" and ".../AP50" in [0, 1].
-        instances: Instances asked for.
-        empty: Instances without a pixel, which count as missed.
-        outside: Boxes for which no draw fell into the range.
+        instances: instances that were prompted.
+        empty: instances without a pixel, which count as missed.
+        outside: boxes for which no draw fell into the range.
     """
 
     numbers: dict[str, float]
@@ -49,9 +50,15 @@ class CocoScores:
     outside: int
 
 
-def kind_of(limits: Range) -> str:
-    """Name of the prompts of a range, e.g. "noisy_box_0.5-0.6"."""
-    return f"noisy_box_{limits[0]:g}-{limits[1]:g}"
+def promptable(model: RGBXModule) -> PromptableModule:
+    """The model, if it can be evaluated here.
+
+    Raises:
+        RGBXError: it takes no prompts.
+    """
+    if not isinstance(model, PromptableModule):
+        raise RGBXError(f"{type(model).__name__} takes no prompts; give a model such as StableSAM.")
+    return model
 
 
 @torch.inference_mode()
@@ -64,7 +71,7 @@ def evaluate(
     score: Score = "one",
     colours: tuple[Triple, Triple] = (Source.rgb_mean, Source.rgb_std),
 ) -> CocoScores:
-    """Ask for every instance with one box per range, and score the masks.
+    """Prompt every instance with one box per range, and score the masks.
 
     Annotations count in pixels of the images as viewers show them, turned by their EXIF
     orientation. An image is resized so that its longer side is `size`, and padded on the right and
@@ -73,7 +80,7 @@ def evaluate(
 
     Args:
         model: on its device, in eval mode.
-        instances: what to ask for.
+        instances: the ground truth.
         name: of the data set.
         ranges: [low, high) of a noisy box's overlap with the true box.
         size: side of the network's input, a multiple of 16.
@@ -85,23 +92,20 @@ def evaluate(
         DataError: an image cannot be read, or its size differs from the file's.
         RGBXError: `score` is "pred_iou" and the model has no such head.
     """
-    results = {kind_of(limits): CocoResults(instances) for limits in ranges}
-    quality = _Quality(model) if score == "pred_iou" else None
+    kinds = {f"noisy_box_{low:g}-{high:g}": (low, high) for low, high in ranges}
+    results = {kind: CocoResults(instances) for kind in kinds}
     seen = outside = 0
-    try:
+    with _confidence(model) if score == "pred_iou" else nullcontext() as confidence:
         for group in tqdm(instances, total=len(instances), desc=name, unit="image"):
-            prompts, strays = _draw(group, name, ranges)
-            seen, outside = seen + len(group), outside + strays
-            masks = _answer(model, group[0], prompts, size, colours)
-            kinds = [kind for kind in results for _ in group]
-            scores = quality.take() if quality else [1.0] * len(prompts)
-            for kind, one, mask, value in zip(
-                kinds, group * len(results), masks, scores, strict=True
-            ):
-                results[kind].add(one.image_id, one.category_id, mask, value)
-    finally:
-        if quality:
-            quality.remove()
+            seen += len(group)
+            drawn = [_draw(one, name, kind, kinds[kind]) for kind in kinds for one in group]
+            outside += sum(missed for _, missed in drawn)
+            prompts = [prompt for prompt, _ in drawn]
+            masks = _predict(model, group[0], prompts, size, colours)
+            scores = confidence() if confidence else [1.0] * len(prompts)
+            targets = group * len(kinds)
+            for prompt, one, mask, value in zip(prompts, targets, masks, scores, strict=True):
+                results[prompt["kind"]].add(one.image_id, one.category_id, mask, value)
     numbers = {
         f"{kind}/{key}": value
         for kind, found in results.items()
@@ -110,24 +114,16 @@ def evaluate(
     return CocoScores(numbers, seen, instances.empty, outside)
 
 
-def _draw(
-    group: Sequence[CocoInstance], name: str, ranges: Sequence[Range]
-) -> tuple[list[Prompt], int]:
-    """One box per range and instance in the image's pixels, range by range; how many missed."""
-    prompts, strays = [], 0
-    for limits in ranges:
-        for one in group:
-            key = f"{name}\n{one.id}\n{kind_of(limits)}".encode()
-            rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:16], "big"))
-            height, width = one.mask.shape
-            box = noisy_box(one.box, rng, (height, width), iou_range=limits)
-            overlap = box_iou(box.double().numpy()[None], one.box.double().numpy())[0]
-            strays += not limits[0] <= overlap < limits[1]
-            prompts.append(Prompt(kind=kind_of(limits), box=box))
-    return prompts, strays
+def _draw(one: CocoInstance, name: str, kind: str, limits: Range) -> tuple[Prompt, bool]:
+    """A box in the image's pixels, and whether its overlap missed the range."""
+    key = f"{name}\n{one.id}\n{kind}".encode()
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:16], "big"))
+    box = noisy_box(one.box, rng, one.mask.shape, iou_range=limits)
+    overlap = box_iou(box.double().numpy()[None], one.box.double().numpy())[0]
+    return Prompt(kind=kind, box=box), not limits[0] <= overlap < limits[1]
 
 
-def _answer(
+def _predict(
     model: PromptableModule,
     first: CocoInstance,
     prompts: Sequence[Prompt],
@@ -172,32 +168,33 @@ def _masks(
         yield from (resize(inside, size)[:, 0] > 0).cpu()
 
 
-class _Quality:
-    """Listens to a mask decoder, and asks SAM's head how good the masks are.
+@contextmanager
+def _confidence(model: PromptableModule) -> Iterator[Callable[[], list[float]]]:
+    """Listen to a mask decoder, and ask SAM's head how good its masks are.
 
-    Boxes all have one form, so the decoder answers them in their own order.
+    Boxes all have one form, so the decoder takes them in their own order.
+
+    Yields:
+        A function: predicted IoU of every mask since its last call.
     """
+    decoder = next((part for part in model.modules() if isinstance(part, MaskDecoder)), None)
+    if decoder is None:
+        raise RGBXError(
+            f"{type(model).__name__} has no mask decoder of SAM that predicts IoU; use --score one."
+        )
+    head, kept = decoder.iou_prediction_head, list[Tensor]()
 
-    def __init__(self, model: PromptableModule) -> None:
-        decoders = [part for part in model.modules() if isinstance(part, MaskDecoder)]
-        if not decoders:
-            raise RGBXError(
-                f"{type(model).__name__} has no mask decoder of SAM that predicts IoU; use --score "
-                "one."
-            )
-        self._head = decoders[0].iou_prediction_head
-        self._scores: list[Tensor] = []
-        self._handle = decoders[0].transformer.register_forward_hook(self._keep)
+    def keep(module: nn.Module, inputs: object, output: tuple[Tensor, Tensor]) -> None:
+        # token 0 of the states is the quality token, number 0 of its output the single mask's
+        kept.append(head(output[0][:, 0])[:, 0])
 
-    def _keep(self, module: nn.Module, inputs: object, output: tuple[Tensor, Tensor]) -> None:
-        # token 0 of the states is the quality token, number 0 of the answer the single mask's
-        self._scores.append(self._head(output[0][:, 0])[:, 0])
-
-    def take(self) -> list[float]:
-        """Predicted IoU of every mask since the last call."""
-        found: list[float] = torch.cat(self._scores).tolist()
-        self._scores.clear()
+    def take() -> list[float]:
+        found: list[float] = torch.cat(kept).tolist()
+        kept.clear()
         return found
 
-    def remove(self) -> None:
-        self._handle.remove()
+    handle = decoder.transformer.register_forward_hook(keep)
+    try:
+        yield take
+    finally:
+        handle.remove()

@@ -62,6 +62,8 @@ class PromptableModule(RGBXModule, ABC):
         RGBXError: there is no such kind of prompt, or a number cannot be.
     """
 
+    task: ClassVar[str] = "prompts"
+    input_text: ClassVar[str] = "image with a prompt"
     needs_x = False
     outside_forward: ClassVar[tuple[str, ...]] = (
         *("eval_kinds", "eval_prompts", "eval_iou", "val_kinds", "val_prompts"),
@@ -147,6 +149,17 @@ class PromptableModule(RGBXModule, ABC):
             resize(self.decode(embedding[None], wanted, size), size)
             for embedding, wanted in zip(self.embed(rgb), prompts, strict=True)
         ]
+
+    def dummy_inputs(self, size: tuple[int, int], batch: int = 1) -> dict[str, Any]:
+        """As the base; also "prompts", a box in the middle of each image."""
+        height, width = size
+        box = torch.tensor([0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height])
+        prompts = [[Prompt(kind="box", box=box)] for _ in range(batch)]
+        return super().dummy_inputs(size, batch) | {"prompts": prompts}
+
+    def raw_output(self, batch: Mapping[str, Any]) -> list[Tensor]:
+        """For each image the logits (N,1,H,W) of its "prompts"."""
+        return self(batch["rgb"], batch["prompts"])
 
     # ------------------------------------------------------------------ training
     def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:

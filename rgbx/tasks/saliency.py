@@ -12,6 +12,7 @@ from rgbx.losses import partial_cross_entropy, structure
 from rgbx.metrics.saliency import SaliencyScores
 from rgbx.optim.schedules import Schedule
 from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
+from rgbx.tasks.export_part import Port
 from rgbx.tasks.map_evaluation import OVERALL, EvalSize, Family, MapEvaluator, MapScoring
 
 __all__ = ["SaliencyModule", "saliency_loss"]
@@ -47,6 +48,7 @@ class SaliencyModule(RGBXModule, ABC):
         RGBXError: an option has a value that cannot work.
     """
 
+    task: ClassVar[str] = "saliency"
     outside_forward: ClassVar[tuple[str, ...]] = (
         "scores",
         "eval_size",
@@ -73,6 +75,15 @@ class SaliencyModule(RGBXModule, ABC):
     @abstractmethod
     def logits(self, rgb: Tensor, x: Tensor | None) -> Tensor:
         """The prediction before the sigmoid, (B,1,H,W) at the size of the input."""
+
+    def raw_output(self, batch: Mapping[str, Any]) -> Tensor:
+        """`logits` of a batch, (B,1,H,W)."""
+        return self.logits(*self.inputs(batch))
+
+    def output_port(self, size: tuple[int, int]) -> Port:
+        """Logits of what is salient, (B,1,H,W)."""
+        meaning = "before the sigmoid; resize to the image, then the sigmoid is the saliency"
+        return Port("logits", ("batch", 1, *size), meaning)
 
     def maps(self, batch: dict[str, Any], sizes: list[Any]) -> list[Tensor]:
         """Saliency of every image: logits resized bilinearly to (h,w), then the sigmoid.

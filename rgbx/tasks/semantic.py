@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from rgbx.metrics.evaluator import Evaluator
 from rgbx.metrics.semantic import SegmentationScores
 from rgbx.optim.schedules import Schedule
 from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
+from rgbx.tasks.export_part import Port
 from rgbx.tasks.image_input import check_rgb, check_x
 
 __all__ = ["MFNET_CLASSES", "SemanticModule"]
@@ -34,6 +35,8 @@ class SemanticModule(RGBXModule, ABC):
     ids counted). Testing scores at the original size of every mask, by split and subset
     (day / night / ...), into :attr:`results`.
     """
+
+    task: ClassVar[str] = "semantic"
 
     def __init__(
         self,
@@ -78,6 +81,11 @@ class SemanticModule(RGBXModule, ABC):
         check_rgb(name, rgb, self.size_multiple)
         x = check_x(name, rgb, x) if self.needs_x else x
         return resize(self.low_resolution(rgb, x), rgb.shape[-2:])
+
+    def output_port(self, size: tuple[int, int]) -> Port:
+        """Logits of each class, (B,K,H,W)."""
+        meaning = "of each class; resize to the image, then the largest is the class id"
+        return Port("logits", ("batch", self.num_classes, *size), meaning)
 
     # ------------------------------------------------------------------ steps
     def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rgbx.cli.config.promptable import data_colours
+from rgbx.cli.config.promptable import data_inputs
 from rgbx.errors import DataError, RGBXError
 from rgbx.metrics.coco_files import SGINW, CocoInstances
 from rgbx.optim.schedules import Constant
@@ -47,15 +47,13 @@ def squares(folder: Path, file: str = "instances.json", **changes: object) -> Pa
 
 
 class Toy(PromptableModule):
-    """Answers with what is bright in the surroundings of a box, or with the box itself.
+    """Predicts what is bright in the surroundings of a box, or with the box itself.
 
     Its embedding is the image, its logits have the size of the frame.
     """
 
     def __init__(self, sees: bool) -> None:
-        super().__init__(
-            *(torch.optim.SGD, Constant(), KINDS, 1, None, ("box",), 1, "hq", 0.02, 0.0)
-        )
+        super().__init__(torch.optim.SGD, Constant(), KINDS, 1, None, ("box",), 1, "hq", 0.02, 0.0)
         self.sees = sees
         self.frames: list[tuple[Tensor, list[Prompt]]] = []
         self.offset = nn.Parameter(torch.zeros(()))
@@ -67,13 +65,13 @@ class Toy(PromptableModule):
     def decode(self, embedding, prompts, size):
         self.frames[-1][1].extend(prompts)
         ys, xs = torch.arange(size[0])[:, None], torch.arange(size[1])[None]
-        answers = []
+        found = []
         for prompt in prompts:
             x0, y0, x1, y1 = prompt["box"].tolist()
             grow = 0.5 * (x1 - x0) if self.sees else -0.5  # pixel centres inside the box
             near = (xs > x0 - grow - 1) & (xs < x1 + grow) & (ys > y0 - grow - 1) & (ys < y1 + grow)
-            answers.append(near & (embedding[0, 0] > 1) if self.sees else near)
-        return torch.where(torch.stack(answers)[:, None], 5.0, -5.0)
+            found.append(near & (embedding[0, 0] > 1) if self.sees else near)
+        return torch.where(torch.stack(found)[:, None], 5.0, -5.0)
 
     def losses(self, logits, mask):
         return {"loss": self.offset}
@@ -97,7 +95,7 @@ def test_a_model_that_sees_objects_scores_near_1_whatever_the_boxes(instances, s
         assert value >= (1 - 1e-9 if "AP50" in name else least), name
 
 
-def test_answering_with_the_box_has_the_overlap_of_its_range(instances):
+def test_predicting_the_box_has_the_overlap_of_its_range(instances):
     """An IoU near 0.53 reaches one of the ten thresholds, one near 0.63 three (or the next)."""
     numbers = evaluate(
         Toy(sees=False), instances, "toy", [(0.52, 0.54), (0.62, 0.64)], 1024
@@ -151,7 +149,7 @@ def test_images_are_normalised_as_the_model_was_trained(instances):
     ids=["none", "one number", "the last that says so"],
 )
 def test_colours_of_the_configurations(configs, expected):
-    assert data_colours(configs) == expected
+    assert data_inputs(configs) == (None, expected)
 
 
 def test_boxes_depend_on_data_set_annotation_and_range_alone(tmp_path, instances):
@@ -266,7 +264,7 @@ def test_sginw_is_the_mean_of_25_sets(rgbx, tmp_path, capsys):
         (("--config", "no.yaml", "--sginw", "c"), "There is no configuration file no.yaml."),
     ],
 )
-def test_mistakes_are_one_sentence(rgbx, tmp_path, capsys, extra, text):
+def test_what_cannot_be_is_one_sentence(rgbx, tmp_path, capsys, extra, text):
     assert rgbx(*options(tmp_path, *extra)) == 1
     error = capsys.readouterr().err.strip()
     assert error.startswith("rgbx: error: ") and text in error and "\n" not in error
@@ -281,7 +279,7 @@ def test_mistakes_are_one_sentence(rgbx, tmp_path, capsys, extra, text):
         (("--model.encoder", "vit_x"), "There is no SAM encoder 'vit_x'"),
     ],
 )
-def test_mistakes_about_the_model(rgbx, tmp_path, capsys, extra, text):
+def test_models_that_cannot_be(rgbx, tmp_path, capsys, extra, text):
     file = squares(tmp_path / "data")
     given = ("--annotations", file, "--images", file.parent)
     assert rgbx(*options(tmp_path, *given, *extra)) == 1

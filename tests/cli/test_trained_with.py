@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,12 @@ from PIL import Image
 from rgbx.cli import run
 from rgbx.cli.config.built import Built
 from rgbx.cli.config.given import given_options
-from rgbx.cli.export_facts import facts_of
 from rgbx.data import COD, PST900, VT5000, FolderRGBX
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import WeightsError
+from rgbx.export import facts_of
 from rgbx.models import SAMSOD
 from rgbx.profile import measured
-from rgbx.profile.measured import Request
 from rgbx.tasks.coco import CocoScores
 from tests.cli.conftest import CONFIGS, tiny
 from tests.cli.test_eval_coco import squares
@@ -267,6 +267,7 @@ def test_exports_and_profiles_are_of_the_trained_function(rgbx, samsod, vt5000_r
     assert rgbx("export", *changed, "--ckpt_path", samsod[0], "-f", "torch") == 1
     assert "unimodal_supervision = True" in capsys.readouterr().err
     with pytest.raises(WeightsError, match="unimodal_supervision = True"):
-        measured._measure(Request(changed, samsod[0], batch=1, passes=1), threads=1)
+        measured._measure(partial(Built, changed, checkpoint=samsod[0]), 1, 1, threads=1)
     with pytest.warns(UserWarning, match="unimodal_supervision False"):
-        measured._measure(Request(changed, samsod[0], 1, 3, override=True), threads=1)
+        build = partial(Built, changed, checkpoint=samsod[0], override=True)
+        measured._measure(build, 1, 3, threads=1)

@@ -15,9 +15,8 @@ import torch
 import rgbx
 from rgbx.backbones.sam import SAM_PRESETS
 from rgbx.backbones.sam2 import SAM2_PRESETS
-from rgbx.export import parts_of
-from rgbx.export.about import about
 from rgbx.export.graph import trace, write_torch
+from rgbx.export.job import describe, parts_of
 from rgbx.export.onnx_file import write_onnx
 from rgbx.models.unirgb_ir.build import PRESETS
 from rgbx.optim.schedules import Constant
@@ -55,7 +54,7 @@ def write(model, folder: Path) -> dict[str, Path]:
     try:
         for part in parts_of(model, SIZE):
             program = trace(part)
-            text = about(model, part, SIZE, [], FACTS)
+            text = describe(model, part, SIZE, [], FACTS)
             for suffix in (".onnx", ".pt2"):
                 path = folder / f"{part.name or 'model'}{suffix}"
                 if suffix == ".onnx":
@@ -76,7 +75,7 @@ def read_pt2(path: Path) -> tuple:
     return module, json.loads(extra["rgbx.json"])
 
 
-def answer(path: Path, **inputs) -> torch.Tensor:
+def predict(path: Path, **inputs) -> torch.Tensor:
     """What a file computes, without any of our code."""
     with torch.no_grad():
         if path.suffix == ".pt2":

@@ -14,9 +14,9 @@ from rgbx.models import MCASAM, SAMSOD, TASeg, UniRGBIRSaliency, UniRGBIRSemanti
 from rgbx.tasks import RGBXModule
 from tests.export.small import (
     SIZE,
-    answer,
     halved,
     moved,
+    predict,
     says_nothing_of_us,
     shapes,
     stored,
@@ -71,18 +71,18 @@ def made(request, tmp_path_factory):
 def test_the_file_computes_what_the_model_does(made, name):
     for batch in (1, 5):
         images = made.images(batch)
-        expected, found = made.expected(**images), answer(made.files[name], **images)
+        expected, found = made.expected(**images), predict(made.files[name], **images)
         assert found.shape == expected.shape == (batch, expected.shape[1], *SIZE)
         assert expected.std() > 1e-3
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
 
 
-def test_a_image_does_not_depend_on_its_neighbours(made):
+def test_an_image_does_not_depend_on_its_neighbours(made):
     images = made.images(3)
     one = {name: image[1:2] for name, image in images.items()}
     path = made.files["model.onnx"]
     torch.testing.assert_close(
-        answer(path, **images)[1:2], answer(path, **one), atol=2e-5, rtol=1e-5
+        predict(path, **images)[1:2], predict(path, **one), atol=2e-5, rtol=1e-5
     )
 
 

@@ -1,4 +1,4 @@
-"""All files or none: wrong results, places that cannot be written to, files that were there."""
+"""All files or none: wrong results, folders that cannot be written to, files that were there."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import torch
 
 from rgbx.errors import RGBXError
 from rgbx.export import export, job, onnx_file
-from tests.export.small import FACTS, SIZE, Toy, answer, stored
+from tests.export.small import FACTS, SIZE, Toy, predict, stored
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def test_a_model_without_a_second_modality(model, tmp_path, kind, name):
     assert everything(tmp_path) == sorted([name, "new"])
     assert [module.training for module in model.modules()] == modes
     assert 0 <= found.difference.largest < 1e-5
-    assert str(found.inputs[0]) == "rgb (batch, 3, 64, 96)"
+    assert str(found.part.inputs[0]) == "rgb (batch, 3, 64, 96)"
     rgb = torch.randn(4, 3, *SIZE)
     with torch.no_grad():
-        torch.testing.assert_close(answer(found.path, rgb=rgb), model.logits(rgb, None))
+        torch.testing.assert_close(predict(found.path, rgb=rgb), model.logits(rgb, None))
     assert stored(found.path)["files"] == [name]
 
 
@@ -106,9 +106,9 @@ def test_a_disk_that_is_full(model, tmp_path, monkeypatch):
     assert everything(tmp_path) == []
 
 
-def test_a_place_that_cannot_be_written_to(model, tmp_path):
+def test_a_folder_that_cannot_be_written_to(model, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RGBXError, match=r"file cannot be written to \(.+\): give another place"):
+    with pytest.raises(RGBXError, match=r"file cannot be written to"):
         export(model, SIZE, "torch", tmp_path / "file" / "m.pt2", FACTS)
 
 
@@ -118,7 +118,7 @@ def test_weights_of_an_earlier_large_file_are_removed(model, tmp_path, monkeypat
     assert everything(tmp_path) == ["m.onnx", "m.onnx.data"]
     rgb = torch.randn(2, 3, *SIZE)
     with torch.no_grad():
-        torch.testing.assert_close(answer(found.path, rgb=rgb), model.logits(rgb, None))
+        torch.testing.assert_close(predict(found.path, rgb=rgb), model.logits(rgb, None))
     monkeypatch.undo()
     export(model, SIZE, "onnx", tmp_path / "m.onnx", FACTS)
     assert everything(tmp_path) == ["m.onnx"]

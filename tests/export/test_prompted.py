@@ -6,9 +6,9 @@ import torch
 from rgbx.models import StableSAM
 from tests.export.small import (
     SIZE,
-    answer,
     halved,
     moved,
+    predict,
     says_nothing_of_us,
     shapes,
     stored,
@@ -60,12 +60,12 @@ def test_one_file_for_each_step(files):
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_encoder_and_decoder_answer_as_the_model(model, files, rgb, suffix):
-    embeddings = answer(files[f"encoder{suffix}"], rgb=rgb)
+    embeddings = predict(files[f"encoder{suffix}"], rgb=rgb)
     for prompts, places, labels in CLICKS:
         with torch.no_grad():
             expected = model(rgb, [prompts] * 3)
         for i in range(3):
-            found = answer(
+            found = predict(
                 files[f"decoder{suffix}"],
                 embedding=embeddings[i : i + 1],
                 points=torch.tensor(places),
@@ -81,9 +81,9 @@ def test_coarse_masks(model, files, rgb, suffix, count):
     prompts = [coarse(16, 24, seed) for seed in range(count)]
     with torch.no_grad():
         (expected,) = model(rgb[:1], [prompts])
-    found = answer(
+    found = predict(
         files[f"decoder_masks{suffix}"],
-        embedding=answer(files[f"encoder{suffix}"], rgb=rgb[:1]),
+        embedding=predict(files[f"encoder{suffix}"], rgb=rgb[:1]),
         masks=torch.stack([prompt["mask"] for prompt in prompts]),
     )
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
@@ -91,9 +91,9 @@ def test_coarse_masks(model, files, rgb, suffix, count):
 
 def test_the_plugin_is_inside(model, files, rgb):
     prompts, places, labels = CLICKS[0]
-    embedding = answer(files["encoder.onnx"], rgb=rgb[:1])
+    embedding = predict(files["encoder.onnx"], rgb=rgb[:1])
     given = {"points": torch.tensor(places), "labels": torch.tensor(labels)}
-    found = answer(files["decoder.onnx"], embedding=embedding, **given)
+    found = predict(files["decoder.onnx"], embedding=embedding, **given)
     with torch.no_grad():
         (with_plugin,) = model(rgb[:1], [prompts])
         without, _ = model.network.decode(embedding, prompts, SIZE, plugin=False)

@@ -6,9 +6,8 @@ Nothing is read from the data set, and nothing is written.
 import inspect
 import logging
 import typing
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from rgbx.backbones.weights import Weights
-from rgbx.cli.config.messages import class_at
+from rgbx.checkpoints.load import load_checkpoint, weights_follow
+from rgbx.cli.config.messages import class_at, quieten
 from rgbx.cli.config.trainer_values import lightning_checks
 from rgbx.cli.lightning import RGBXCLI
 
-__all__ = ["RANDOM", "Built"]
-
-#: what warnings of random weights look like
-RANDOM = ".*starts? from (a )?RANDOM"
+__all__ = ["Built"]
 
 #: a trainer that trains nothing, whatever the configuration says
 _TRAINER = {
@@ -38,21 +35,23 @@ class Built(RGBXCLI):
     """What ``rgbx fit`` with the same options would train, on one device and without loggers.
 
     Attributes:
-        model: in training mode, on the CPU or the meta device.
+        model: in training mode, on the CPU or the meta device, with what the checkpoint holds.
         datamodule: not set up.
         trainer: knows the device and the precision.
 
     Args:
         options: what would stand behind ``rgbx fit``.
-        weights: False leaves weight files unread: the model starts from random numbers, and says
-            nothing of it.
+        weights: False leaves weight files and checkpoint unread: the model starts from random
+            numbers, and says nothing of it.
         device: ``cpu``, or ``meta``: no number exists, shapes do.
-        checkpoint: what the model will load: its classes and its input are taken over, where the
+        checkpoint: what the model loads: its classes and its input are taken over, where the
             options do not say otherwise.
         override: arguments may change what the checkpoint's model computes.
 
     Raises:
-        RGBXError: what ``rgbx fit`` itself would complain of.
+        RGBXError: what ``rgbx fit`` itself would complain of; an input size that the model cannot
+            take.
+        WeightsError: the checkpoint is another model's.
     """
 
     def __init__(
@@ -65,10 +64,16 @@ class Built(RGBXCLI):
     ) -> None:
         self._weights = weights
         self._checkpoint = checkpoint
-        silent = not weights or checkpoint is not None
-        with _quiet(random_weights=silent), torch.device(device):
+        quieten()
+        silent = weights_follow() if checkpoint or not weights else nullcontext()
+        with silent, _quiet_trainer(), torch.device(device):
             super().__init__(["fit", *options])
         self.model.override = override
+        self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]
+        self.model.trainer = self.trainer
+        self.model.setup("predict")  # refuses sizes
+        if checkpoint is not None and weights:
+            load_checkpoint(self.model, checkpoint)
 
     def _set_seed(self) -> None:
         """Nothing: only a run seeds the process."""
@@ -99,16 +104,6 @@ class Built(RGBXCLI):
         height, width = self.datamodule.size
         return int(height), int(width)
 
-    def check_size(self) -> None:
-        """Refuse a size that the model cannot take.
-
-        Raises:
-            RGBXError: names the next valid size.
-        """
-        self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]
-        self.model.trainer = self.trainer
-        self.model.setup("predict")
-
 
 def _weight_options(model: type) -> list[str]:
     """Names of the options that take a weight file."""
@@ -117,15 +112,12 @@ def _weight_options(model: type) -> list[str]:
 
 
 @contextmanager
-def _quiet(random_weights: bool) -> Iterator[None]:
-    """Silence what the trainer says of the device, and warnings of random weights if wanted."""
-    said: Any = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = said.level
-    said.setLevel(logging.WARNING)
+def _quiet_trainer() -> Iterator[None]:
+    """Silence what the trainer says of the device."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            if random_weights:
-                warnings.filterwarnings("ignore", message=RANDOM)
-            yield
+        yield
     finally:
-        said.setLevel(level)
+        logger.setLevel(level)

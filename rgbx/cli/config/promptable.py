@@ -17,63 +17,49 @@ from rgbx.data.source import Source
 from rgbx.data.transforms.normalise import Triple
 from rgbx.errors import RGBXError
 from rgbx.tasks import RGBXModule
+from rgbx.tasks.coco import promptable
 from rgbx.tasks.promptable import PromptableModule
 
-__all__ = ["build", "data_colours", "data_size"]
+__all__ = ["build", "data_inputs"]
 
 
-def data_size(configs: Sequence[dict[str, Any]]) -> int | None:
-    """Longer side of the data's images in the last configuration that says so.
-
-    Raises:
-        ConfigError: what it says is no height and width.
-    """
-    for config in reversed(configs):
-        size = _data_options(config).get("size")
-        if not size:
-            continue
-        if not isinstance(size, list) or not all(type(side) is int for side in size):
-            raise ConfigError(f"data.size is {size}: give height and width, such as [480, 640].")
-        return int(max(size))
-    return None
-
-
-def data_colours(
+def data_inputs(
     configs: Sequence[dict[str, Any]], trained_on: Mapping[str, Any] | None = None
-) -> tuple[Triple, Triple]:
-    """Mean and std of rgb that the configurations say, else the training's, else ImageNet's.
+) -> tuple[int | None, tuple[Triple, Triple]]:
+    """Longer side of the input, and mean and std of rgb.
+
+    What the configurations say counts, the last one first; else what the training had.
 
     Args:
-        configs: the later ones replace what the earlier ones say.
+        configs: as `read_configs` returns them.
         trained_on: ``inputs`` of a checkpoint.
 
+    Returns:
+        The side, or None where nobody says; the mean and std, ImageNet's where nobody says.
+
     Raises:
-        ConfigError: what they say is no number, and not three.
+        ConfigError: a value is no size, or no number for each channel.
     """
-    stored = trained_on or {}
-    found = {
-        name: as_triple(stored.get(name, getattr(Source, name))) for name in ("rgb_mean", "rgb_std")
-    }
+    said = dict(trained_on or {})
     for config in configs:
-        options = _data_options(config)
-        for name in found:
-            value = options.get(name)
-            if value is None:
-                continue
-            numbers = value if isinstance(value, list) and len(value) == 3 else [value]
-            if not all(isinstance(number, int | float) for number in numbers):
-                raise ConfigError(f"data.{name} is {value}: give one number or three.")
-            found[name] = as_triple(value)
-    return found["rgb_mean"], found["rgb_std"]
+        data = config.get("data")
+        if isinstance(data, dict):
+            options = data.get("init_args") or data
+            said |= {k: v for k, v in options.items() if v is not None}
+    size = said.get("size") or [0]
+    if not isinstance(size, list) or not all(type(side) is int for side in size):
+        raise ConfigError(f"data.size is {size}: give height and width, such as [480, 640].")
+    mean, std = (_triple(name, said.get(name)) for name in ("rgb_mean", "rgb_std"))
+    return max(size) or None, (mean, std)
 
 
-def _data_options(config: dict[str, Any]) -> dict[str, Any]:
-    """What a configuration gives the data module; nothing where it names a class alone."""
-    data = config.get("data")
-    if not isinstance(data, dict):
-        return {}
-    options: dict[str, Any] = data.get("init_args") or data
-    return options
+def _triple(name: str, value: Any) -> Triple:
+    if value is None:
+        return as_triple(getattr(Source, name))
+    numbers = value if isinstance(value, list | tuple) and len(value) == 3 else [value]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ConfigError(f"data.{name} is {value}: give one number or three.")
+    return as_triple(value)
 
 
 def build(
@@ -102,16 +88,12 @@ def build(
     """
     parser = RGBXParser()
     parser.add_subclass_arguments(RGBXModule, "model", required=True)
-    given = [config["model"] for config in configs if config.get("model")]
-    texts = [
-        text
-        for model in given
-        for text in ("--model", model if isinstance(model, str) else json.dumps(model))
-    ]
+    texts: list[str] = []
+    for model in filter(None, (config.get("model") for config in configs)):
+        texts += ["--model", model if isinstance(model, str) else json.dumps(model)]
     with own_sentences(), weights_follow() if checkpoint else nullcontext():
-        model = parser.instantiate(parser.parse_args([*texts, *options])).model
-    if not isinstance(model, PromptableModule):
-        raise RGBXError(f"{type(model).__name__} takes no prompts; give a model such as StableSAM.")
+        built = parser.instantiate(parser.parse_args([*texts, *options])).model
+    model = promptable(built)
     if checkpoint is None:
         print("no --ckpt_path: the model is as its configuration makes it")
     else:

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from rgbx.backbones.sam import build_sam
 from rgbx.backbones.weights import Weights
@@ -12,12 +13,14 @@ from rgbx.errors import RGBXError
 from rgbx.losses.points import POINTS, dense_losses, point_losses
 from rgbx.losses.weights import check_loss_weights
 from rgbx.models.stable_sam.attention import AttentionMap, attention_map
+from rgbx.models.stable_sam.graph import prompted_parts
 from rgbx.models.stable_sam.network import StableSAMNetwork, Train
 from rgbx.models.stable_sam.plugin import DspKind, Plugin
 from rgbx.models.stable_sam.sampling import Amp, Border, Init
 from rgbx.optim.schedules import Constant, Schedule
 from rgbx.prompts import KINDS, MaskScale, Prompt
 from rgbx.tasks.base import OptimizerFactory, as_weights
+from rgbx.tasks.export_part import Part
 from rgbx.tasks.promptable import PromptableModule
 
 __all__ = ["StableSAM"]
@@ -177,6 +180,10 @@ class StableSAM(PromptableModule):
         if self.plugin is not None and self.hparams["use_drp"]:
             found["alpha_1"] = "weight of the re-sampled features, mean over prompts, then images"
         return found
+
+    def export_parts(self, merged: Self, size: tuple[int, int]) -> list[Part]:
+        """Encoder, decoder of boxes and points, decoder of coarse masks."""
+        return prompted_parts(self.network, merged.network, size)
 
     def attention(self, rgb: Tensor, prompt: Prompt) -> AttentionMap:
         """What the output mask token looks at, with and without the plug-in.
