@@ -28,7 +28,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "data": {"errors", "disk", "text", "visualization", "prompts"},
     "results": {"errors", "disk", "metrics"},
     "tasks": _BASE | _DATA | _PARTS,
-    "models": _BASE | _PARTS | {"tasks"},
+    "models": _BASE | _PARTS | {"tasks", "visualization"},
     "profile": _BASE | _PARTS | {"tasks", "results"},
     "callbacks": _BASE | _DATA | _PARTS | _RUNS,
     "export": _BASE | _PARTS | {"tasks", "data"},

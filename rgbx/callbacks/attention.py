@@ -1,30 +1,23 @@
-"""``--visualize_attention``: what the plug-in changes, as an image per image."""
+"""``--visualize_attention``: where a model looks, as a figure per image."""
 
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
-from rgbx.callbacks.attention_figure import Explanation, attention_panel
-from rgbx.callbacks.image import BatchImage, images_of, splits_of
-from rgbx.callbacks.prompted import first_prompt
 from rgbx.disk import write_image
-from rgbx.models import StableSAM
-from rgbx.prompts import Prompt
+from rgbx.tasks.batch_image import images_of, splits_of
 
-__all__ = ["AttentionWriter", "explain"]
+__all__ = ["AttentionWriter"]
 
 IMAGES = 16
 FOLDER = "attention"
 
 
 class AttentionWriter(Callback):
-    """Draws ``attention/NAME.png`` for the first images and the first prompt of each.
+    """Writes ``attention/NAME.png``, the model's `attention_figure`, for the first images.
 
-    In a test, the prompt is the first noisy box of the evaluation, or of its first kind where there
-    are no noisy boxes; several splits share the number of images, and have a folder each.
+    Several splits of a test share the number of images, and have a folder each.
 
     Args:
         folder: gets the folder ``attention``.
@@ -45,10 +38,8 @@ class AttentionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw the first prompt of each image."""
-        for image in images_of(trainer, batch, ("predict",)):
-            if image["prompts"]:
-                self._draw(pl_module, image, image["prompts"][0], self._images)
+        """Draw the images of a batch."""
+        self._draw(trainer, pl_module, outputs, batch, ("predict",), 0)
 
     def on_test_batch_end(
         self,
@@ -59,43 +50,24 @@ class AttentionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw a noisy box for each image."""
-        splits = splits_of(trainer)
-        kind = "noisy_box" if "noisy_box" in outputs[0] else next(iter(outputs[0]))
-        for image in images_of(trainer, batch, splits, dataloader_idx):
-            prompt = first_prompt(pl_module, image, kind)
-            self._draw(pl_module, image, prompt, -(-self._images // len(splits)))
+        """Draw the images of a batch."""
+        self._draw(trainer, pl_module, outputs, batch, splits_of(trainer), dataloader_idx)
 
-    def _draw(self, model: LightningModule, image: BatchImage, prompt: Prompt, quota: int) -> None:
-        drawn = self._drawn.get(image.split, 0)
-        if drawn >= quota:
-            return
-        self._drawn[image.split] = drawn + 1
-        assert isinstance(model, StableSAM)
-        found = explain(model, image["rgb"][None], prompt)
-        panel = attention_panel(image, prompt, found, f"{image.place} ({prompt['kind']})")
-        target = self.folder / f"{image.place}.png"
-        write_image(panel, target)
-
-
-@torch.no_grad()
-def explain(model: StableSAM, rgb: Tensor, prompt: Prompt) -> Explanation:
-    """Ask the same with and without the plug-in.
-
-    Args:
-        model: with a plug-in.
-        rgb: (1,3,H,W), normalised.
-        prompt: in pixels of that.
-
-    Raises:
-        RGBXError: the model has no plug-in.
-    """
-    found = model.attention(rgb, prompt)
-    return Explanation(
-        before=found.before.numpy(),
-        after=found.after.numpy(),
-        locations=found.locations.numpy(),
-        alpha=(float(found.alpha[0]), float(found.alpha[1])),
-        logits_before=found.logits_before[0, 0].float().cpu().numpy(),
-        logits_after=found.logits_after[0, 0].float().cpu().numpy(),
-    )
+    def _draw(
+        self,
+        trainer: Trainer,
+        model: Any,
+        predictions: Any,
+        batch: Any,
+        splits: tuple[str, ...],
+        position: int,
+    ) -> None:
+        quota = -(-self._images // len(splits))
+        images = images_of(trainer, batch, splits, position)
+        for image, prediction in zip(images, predictions, strict=True):
+            if self._drawn.get(image.split, 0) >= quota:
+                return
+            figure = model.attention_figure(image, prediction)
+            if figure is not None:
+                self._drawn[image.split] = self._drawn.get(image.split, 0) + 1
+                write_image(figure, self.folder / f"{image.place}.png")

@@ -10,13 +10,11 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from rgbx.callbacks.dense import prediction_file, truth_file
-from rgbx.callbacks.image import BatchImage, images_of, splits_of
-from rgbx.callbacks.prompted import prompt_mask_file
 from rgbx.data.splits.records import Record
 from rgbx.disk import whole_file
 from rgbx.errors import RGBXError
-from rgbx.metrics.evaluator import Evaluator
+from rgbx.tasks.batch_image import BatchImage, images_of, splits_of
+from rgbx.tasks.prediction_files import PredictionFiles
 
 __all__ = ["IMAGES", "ImageRecorder"]
 
@@ -46,6 +44,7 @@ class ImageRecorder(Callback):
     def __init__(self, folder: Path, saved: bool) -> None:
         self.folder = Path(folder)
         self._saved = saved
+        self._files: PredictionFiles | None = None
         self._rows: list[dict[str, Any]] = []
         self._scores: list[dict[str, float]] = []
         self._seen: dict[str, int] = {}
@@ -53,13 +52,15 @@ class ImageRecorder(Callback):
     def on_test_batch_start(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: Any,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Listen to what is scored."""
-        for evaluator in _evaluators(pl_module):
+        if self._saved and self._files is None:
+            self._files = pl_module.prediction_files(self.folder)
+        for evaluator in pl_module.image_evaluators():
             evaluator.watch()
 
     def on_test_batch_end(
@@ -76,13 +77,10 @@ class ImageRecorder(Callback):
         predictions = outputs if isinstance(outputs, Sequence) else ()
         scores = _scores(pl_module, len(images))
         for place, image in enumerate(images):
-            known = len(predictions) == len(images)
-            self._rows.append(
-                {
-                    **self._source(image),
-                    **(self._written(image, predictions[place]) if known and self._saved else {}),
-                }
-            )
+            row = self._source(image)
+            if self._files is not None and len(predictions) == len(images):
+                row |= self._files.paths(image, predictions[place])
+            self._rows.append(row)
             self._scores.append(scores[place])
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,25 +113,11 @@ class ImageRecorder(Callback):
             row[key] = os.path.abspath(path) if path is not None else ""
         return row
 
-    def _written(self, image: BatchImage, prediction: Any) -> dict[str, str]:
-        """What was written about it."""
-        if isinstance(prediction, Mapping):
-            found = {f"prediction/{k}": prompt_mask_file(image.place, k) for k in prediction}
-        else:
-            found = {"prediction": prediction_file(image.place, prediction)}
-        if "mask" in image.batch:
-            found["truth"] = truth_file(image.place)
-        return found
 
-
-def _evaluators(model: LightningModule) -> list[Evaluator]:
-    return [module for module in model.modules() if isinstance(module, Evaluator)]
-
-
-def _scores(model: LightningModule, count: int) -> list[dict[str, float]]:
+def _scores(model: Any, count: int) -> list[dict[str, float]]:
     """The scores of the images of a batch; empty ones for a model that counts otherwise."""
     found: list[dict[str, float]] = [{} for _ in range(count)]
-    for evaluator in _evaluators(model):
+    for evaluator in model.image_evaluators():
         watched = evaluator.watched()
         if len(watched) != count:
             continue

@@ -1,18 +1,16 @@
 """What ``predict`` and ``test`` leave on disk: a file per prediction, and a sheet to look at."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from rgbx.callbacks.dense import DenseOutputs
-from rgbx.callbacks.image import BatchImage, images_of, splits_of
-from rgbx.callbacks.prompted import PromptedOutputs
 from rgbx.errors import RGBXError
-from rgbx.tasks.base import RGBXModule
+from rgbx.tasks.batch_image import BatchImage, images_of, splits_of
+from rgbx.tasks.prediction_files import PredictionFiles
 from rgbx.visualization.sheet import Sheet
 
 __all__ = ["PredictionWriter"]
@@ -23,9 +21,9 @@ NAMES = "names.csv"
 class PredictionWriter(Callback):
     """Writes the predictions for every image, and ``sheet.png`` with some of them.
 
-    One map per image is written by :class:`rgbx.callbacks.dense.DenseOutputs`, a mask per prompt by
-    :class:`rgbx.callbacks.prompted.PromptedOutputs`. A test of several splits puts the files of
-    each into a folder of its own (``masks/SPLIT/NAME.png``), and rows of each into the sheet.
+    The model says how (`rgbx.tasks.evaluated.Evaluated.prediction_files`). A test of several splits
+    puts the files of each into a folder of its own (``masks/SPLIT/NAME.png``), and rows of each
+    into the sheet.
     Where an image cannot lend its files its name (see :func:`rgbx.data.file_names.file_names`),
     ``names.csv`` says what they are called.
 
@@ -36,11 +34,10 @@ class PredictionWriter(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self._sheet = Sheet()
-        self._dense = DenseOutputs(self.folder)
-        self._prompted = PromptedOutputs(self.folder)
+        self._files: PredictionFiles | None = None
         self._renamed: list[tuple[str, str, str]] = []
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Make the folder before the first batch, so that a read-only place shows at once."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +46,7 @@ class PredictionWriter(Callback):
                 f"Cannot write into {self.folder}: {error.strerror}. Choose another folder with "
                 "--output."
             ) from error
+        self._files = pl_module.prediction_files(self.folder)
 
     def on_predict_batch_end(
         self,
@@ -78,14 +76,17 @@ class PredictionWriter(Callback):
         self._write(pl_module, images, outputs, len(splits), scored=True)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the sheet and list the prompts."""
-        self._sheet.save(self.folder / "sheet.png", self._dense.legend)
-        self._prompted.write_list()
-        self._write_names()
+        """Draw the sheet."""
+        self._finish()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the sheet."""
-        self._sheet.save(self.folder / "sheet.png", self._dense.legend)
+        self._finish()
+
+    def _finish(self) -> None:
+        assert self._files is not None
+        self._sheet.save(self.folder / "sheet.png", self._files.legend)
+        self._files.close()
         self._write_names()
 
     def _write_names(self) -> None:
@@ -103,22 +104,17 @@ class PredictionWriter(Callback):
 
     def _write(
         self,
-        model: LightningModule,
+        model: Any,
         images: Iterable[BatchImage],
         predictions: Sequence[Any],
         splits: int,
         scored: bool,
     ) -> None:
+        assert self._files is not None
         for image, prediction in zip(images, predictions, strict=True):
             if not image.place.endswith(str(image["name"])):
                 self._renamed.append((image.place, str(image["name"]), str(image["path"])))
-            if isinstance(prediction, Mapping):
-                draw = self._prompted.tested(image, prediction, model)
-            elif "prompts" in image.batch:
-                draw = self._prompted.predicted(image, prediction)
-            else:
-                files = {}
-                if scored and isinstance(model, RGBXModule):
-                    files = model.scored_files(image.index)
-                draw = self._dense.write(image, prediction, files)
+            draw = self._files.write(
+                image, prediction, model.scored_files(image.index) if scored else None
+            )
             self._sheet.add(draw, image.split, image.data.split_sizes[image.split], splits)

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from rich.console import Console
 from torch import Tensor
@@ -39,13 +39,6 @@ __all__ = ["checkpoint_record", "paper_of", "path_of", "report_test"]
 Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, F, Dice ... -> (256,)
 
 
-@runtime_checkable
-class _HasCurves(Protocol):
-    """A model whose scores depend on the threshold laid on its maps."""
-
-    def curves(self) -> Curves: ...
-
-
 def report_test(
     model: RGBXModule,
     data: RGBXDataModule,
@@ -56,7 +49,7 @@ def report_test(
 ) -> None:
     """Print benchmark tables, and per-class tables if there are classes; write ``test.json``.
 
-    A model with ``curves()`` also leaves ``curves.csv`` and ``curves.png``.
+    A model whose ``curves()`` are not empty also leaves ``curves.csv`` and ``curves.png``.
 
     Args:
         model: after ``trainer.test``; its ``results`` are reported.
@@ -69,8 +62,7 @@ def report_test(
     result = _result(model, data, checkpoint, seed, settings)
     write_result(folder / "test.json", result)
     written = [folder / "test.json"]
-    if isinstance(model, _HasCurves):
-        written += _write_curves(folder, model.curves())
+    written += _write_curves(folder, model.curves())
     print_tables(_without_repetition(_tables(result, load_published(result.paper))))
     console = Console()
     if data.blank:

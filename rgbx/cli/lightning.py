@@ -40,7 +40,6 @@ from rgbx.cli.config.adjust import (
     one_device_no_logs,
     refuse_absent_devices,
     refuse_without_attention,
-    refuse_without_prompts,
     warn_about_linked_values,
     whole_numbers_first,
 )
@@ -53,7 +52,6 @@ from rgbx.cli.config.trainer_values import lightning_checks, refuse_trainer_valu
 from rgbx.data.base import RGBXDataModule
 from rgbx.disk import remove_drafts
 from rgbx.jobs.settings import run_settings
-from rgbx.tasks import PromptableModule
 from rgbx.tasks.base import RGBXModule
 
 __all__ = ["RGBXCLI", "main"]
@@ -189,7 +187,7 @@ class RGBXCLI(LightningCLI):
         follow = weights_follow if self.config[self.subcommand].get("ckpt_path") else nullcontext
         with own_sentences(), follow():
             super().instantiate_classes()
-        refuse_without_prompts(self.model, self.datamodule)
+        self.model.refuse_data(self.datamodule)
         given = self.given
         self.taken = input_from_checkpoint(
             *(self.datamodule, self.trained_on, given.here, given.anywhere)
@@ -213,7 +211,7 @@ class RGBXCLI(LightningCLI):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         self.signals = HeedSignals(self.job)
         callbacks.append(self.signals)
-        if self.subcommand == "fit" and ValidationImages.have_a_place(trainer, self.model):
+        if self.subcommand == "fit" and ValidationImages.can_be_logged(trainer):
             callbacks.append(ValidationImages())
         if self.subcommand == "fit":
             callbacks.append(CheckedResume())
@@ -296,9 +294,8 @@ class RGBXCLI(LightningCLI):
 
     def after_predict(self) -> None:
         """Say where the images are."""
-        prompted = isinstance(self.model, PromptableModule)
-        what = "masks by prompt" if prompted else "predictions"
-        print(f"{what} and overlays: {self.output_folder}")
+        contents = self.model.prediction_files(self.output_folder).contents
+        print(f"{contents}: {self.output_folder}")
         self._say_where_attention_is()
 
     def _say_where_attention_is(self) -> None:

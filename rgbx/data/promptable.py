@@ -58,6 +58,7 @@ class PromptableDataModule(RGBXDataModule):
     class_names = ("background", "object")
     palette = ((0, 0, 0), (255, 40, 60))
     binary = True
+    gives_prompts = True
     soft_masks = True
     grey_borders = True
     skipped = ("missing",)

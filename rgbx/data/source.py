@@ -59,6 +59,8 @@ class Source(Choosing):
         endings: of the files that are written about one sample.
         known_leaks: names of samples that a published protocol both trains and tests on.
         ignore_ids: ids in the masks that become 255, which is not scored.
+        gives_prompts: samples bring prompts, for models that need them.
+        resize_mode: images fill the network's input ("squash"), or keep their proportions ("pad").
         size_hint: what to do about a second modality of another size, after a semicolon.
     """
 
@@ -82,6 +84,8 @@ class Source(Choosing):
     known_leaks: tuple[str, ...] = ()
     ignore_ids: tuple[int, ...] = ()
     size_hint: str = ""
+    gives_prompts: bool = False
+    resize_mode: Literal["squash", "pad"] = "squash"
     on_bad: Literal["error", "skip"] = "error"
 
     @property

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -49,7 +48,7 @@ class Evaluator(nn.Module):
         # A list with an index, as nn.ModuleDict refuses keys such as "train" or "a.b".
         self._index = {key: position for position, key in enumerate(keys)}
         self._metrics = nn.ModuleList(metric.clone() for _ in keys)
-        self._watched: list[tuple[Metric, dict[str, Tensor]]] | None = None
+        self._watched: list[dict[str, Any]] | None = None
 
     def metric(self, split: str, subset: str = ALL) -> Metric:
         """The metric of one split and subset.
@@ -82,11 +81,10 @@ class Evaluator(nn.Module):
         *parts, whole = [self.metric(split, name) for name in ((subset, ALL) if subset else (ALL,))]
         for metric in parts:
             metric.update(pred, target)
-        before = _states(whole) if self._watched is not None else {}
-        whole.update(pred, target)
-        if self._watched is not None:
-            added = {name: state - before[name] for name, state in _states(whole).items()}
-            self._watched.append((whole, added))
+        if self._watched is None:
+            whole.update(pred, target)
+        else:  # forward counts the update and returns its own scores
+            self._watched.append(_named(whole, whole(pred, target)))
 
     def watch(self) -> None:
         """From now on keep the scores of every update by itself, until :meth:`watched`."""
@@ -95,20 +93,10 @@ class Evaluator(nn.Module):
     def watched(self) -> list[dict[str, Any]]:
         """The scores of every update since :meth:`watch`, as if it were the whole set.
 
-        What an update added to the sums of its metric is scored, so that nothing is counted twice;
-        the sums must be tensors.
-
         Returns:
             Score name -> value, in the order of the updates.
         """
-        found = []
-        for metric, states in self._watched or ():
-            alone = metric.clone()
-            alone.sync_on_compute = False  # other processes have seen other images
-            for name, value in states.items():
-                setattr(alone, name, value)
-            found.append(_computed(alone))
-        self._watched = None
+        found, self._watched = self._watched or [], None
         return found
 
     def compute(self, split: str) -> dict[str, dict[str, Any]]:
@@ -150,10 +138,9 @@ def _computed(metric: Metric) -> dict[str, Any]:
     with warnings.catch_warnings():
         # torchmetrics warns of metrics that saw nothing; here that is an ordinary NaN.
         warnings.filterwarnings("ignore", message=".*was called before the ``update``.*")
-        scores: dict[str, Any] = metric.compute()
-        return scores
+        return _named(metric, metric.compute())
 
 
-def _states(metric: Metric) -> dict[str, Tensor]:
-    """Copies of a metric's sums."""
-    return {name: torch.as_tensor(state).clone() for name, state in metric.metric_state.items()}
+def _named(metric: Metric, scores: Any) -> dict[str, Any]:
+    """Scores by name; a single one has the name of its metric's class."""
+    return scores if isinstance(scores, dict) else {type(metric).__name__: scores}

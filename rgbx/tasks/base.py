@@ -16,14 +16,14 @@ from rgbx.optim.build import build_optimizer
 from rgbx.optim.pace import Pace, put_settings
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
-from rgbx.tasks.inspection import Inspectable
+from rgbx.tasks.evaluated import Evaluated
 
 __all__ = ["OptimizerFactory", "RGBXModule", "as_weights", "resize", "without_nan"]
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
 
-class RGBXModule(Inspectable):
+class RGBXModule(Evaluated):
     """Base of all papers.
 
     A subclass calls :meth:`keep_arguments` first thing in its constructor, lists arguments that do
@@ -53,7 +53,7 @@ class RGBXModule(Inspectable):
         self._stored_pace: dict[str, int] | None = None
         self._seed: int | None = None
         self._checked_gradients = False
-        #: after a test: split -> subset -> metric -> value
+        self.evaluator: Any = None
         self.results: dict[str, dict[str, dict[str, Any]]] = {}
 
     def setup(self, stage: str) -> None:
@@ -168,32 +168,6 @@ class RGBXModule(Inspectable):
                 f"(epoch {self.current_epoch}); the batch was: {files}. Lower the learning rate, "
                 "or look at these files with `rgbx check-data`."
             )
-
-    # ------------------------------------------------------------------ scores
-    def protocol(self) -> dict[str, str]:
-        """Metric -> sentence that says what was averaged over what, for the tables."""
-        return {}
-
-    def scored_files(self, index: int) -> dict[str, Tensor]:
-        """What the last test step scored of an image, where that is not what the step returned.
-
-        Args:
-            index: of the image in its batch.
-
-        Returns:
-            Folder -> (h,w) uint8, an 8-bit image to write.
-        """
-        return {}
-
-    @property
-    def test_splits(self) -> tuple[str, ...]:
-        """Test splits of the data module, or one anonymous split without it."""
-        return tuple(getattr(self._data, "test_splits", ("test",)))
-
-    @property
-    def subsets(self) -> tuple[str, ...]:
-        """Parts of a split that the data module wants scored on their own."""
-        return tuple(getattr(self._data, "subsets", ()))
 
     # ------------------------------------------------------------------ checkpoints
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

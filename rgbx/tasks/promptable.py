@@ -2,6 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,8 +16,11 @@ from rgbx.metrics.prompts import SCORES, PromptScores
 from rgbx.optim.schedules import Schedule
 from rgbx.prompts import MaskScale, Prompt
 from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize
+from rgbx.tasks.batch_image import BatchImage
 from rgbx.tasks.image_input import check_rgb
 from rgbx.tasks.prompt_evaluation import Questions, masks_at, mean_scores
+from rgbx.tasks.prompt_files import PromptFiles, prompt_on, prompted_row
+from rgbx.visualization.sheet import Draw, Row
 
 __all__ = ["PromptableModule"]
 
@@ -65,6 +71,7 @@ class PromptableModule(RGBXModule, ABC):
     task: ClassVar[str] = "prompts"
     input_text: ClassVar[str] = "image with a prompt"
     needs_x = False
+    needs_prompts = True
     outside_forward: ClassVar[tuple[str, ...]] = (
         *("eval_kinds", "eval_prompts", "eval_iou", "val_kinds", "val_prompts"),
         *("mask_prompt_scale", "boundary", "empty_union"),
@@ -94,7 +101,6 @@ class PromptableModule(RGBXModule, ABC):
             self._test_scores = PromptScores(eval_kinds, boundary, empty_union)
         except ValueError as error:
             raise RGBXError(f"Evaluation cannot be set up like this: {error}") from error
-        self.evaluator: Evaluator | None = None
         self._measured: dict[tuple[str, str], list[float]] = {}
 
     # ------------------------------------------------------------------ what a paper adds
@@ -194,11 +200,10 @@ class PromptableModule(RGBXModule, ABC):
         self.validation_scores.reset()
 
     # ------------------------------------------------------------------ test
-    def on_test_start(self) -> None:
+    def test_evaluator(self) -> Evaluator:
         """One metric per (split, subset), plus "all"."""
-        self.evaluator = Evaluator(self._test_scores, self.test_splits, self.subsets)
-        self.evaluator.to(self.device)
         self._measured = {}
+        return Evaluator(self._test_scores, self.test_splits, self.subsets)
 
     def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
@@ -208,7 +213,6 @@ class PromptableModule(RGBXModule, ABC):
         Returns:
             Per image, kind -> (n,h,w) uint8, 1 on the masks, in the order of the prompts.
         """
-        assert self.evaluator is not None
         split = self.test_splits[dataloader_idx]
         shown = []
         for answers, subset in zip(
@@ -221,18 +225,14 @@ class PromptableModule(RGBXModule, ABC):
             shown.append({k: masks.to(torch.uint8) for k, masks in answers.masks.items()})
         return shown
 
-    def on_test_epoch_end(self) -> None:
-        """Collect the scores into :attr:`results`, add the mean of the splits, log them."""
-        assert self.evaluator is not None
-        self.results = self.evaluator.results()
+    def test_results(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """As the base; of several splits also their unweighted mean."""
+        results = super().test_results()
         for (split, name), values in self._measured.items():
-            self.results[split][ALL][name] = sum(values) / len(values)
-        if len(self.results) > 1:
-            self.results[MEAN] = {ALL: mean_scores([found[ALL] for found in self.results.values()])}
-        for split, subsets in self.results.items():
-            for subset, scores in subsets.items():
-                for name, value in scores.items():
-                    self.log(f"{split}/{subset}/{name}", float(value))
+            results[split][ALL][name] = sum(values) / len(values)
+        if len(results) > 1:
+            results[MEAN] = {ALL: mean_scores([found[ALL] for found in results.values()])}
+        return results
 
     def protocol(self) -> dict[str, str]:
         """Metric -> sentence that says what was averaged over what."""
@@ -259,6 +259,30 @@ class PromptableModule(RGBXModule, ABC):
                 self.embed(batch["rgb"]), batch["prompts"], batch["size"], strict=True
             )
         ]
+
+    # ------------------------------------------------------------------ files and panels
+    def prediction_files(self, folder: Path) -> PromptFiles:
+        """A mask for every prompt, overlays, and the list of the prompts."""
+        return PromptFiles(folder, self.first_prompt)
+
+    def first_prompt(self, image: BatchImage, kind: str) -> Prompt:
+        """The first prompt of a kind that a test image gets, in the network's pixels."""
+        first = replace(self._test, kinds=(kind,), count=1)
+        key = f"{image.split}/{image['name']}"
+        return first.about(image["prompt_mask"][0], key)[kind][0]
+
+    def draw_validation(self, images: Sequence[BatchImage], cell: tuple[int, int]) -> list[Draw]:
+        """Image with the first prompt of the first kind, its mask, ground truth."""
+        return [partial(self._validation_row, image, cell) for image in images]
+
+    def _validation_row(self, image: BatchImage, cell: tuple[int, int]) -> Row:
+        kind = self._validation.kinds[0]
+        rgb, frame = image["rgb"][None], image["rgb"].shape[-2:]
+        prompt = self.first_prompt(image, kind)
+        with torch.no_grad():
+            logits = self.decode(self.embed(rgb), [prompt_on(prompt, rgb.device)], frame)
+        mask = self._masks(logits, frame, image["mask"].shape[-2:])[0]
+        return prompted_row(image, prompt, kind, mask, cell)
 
     # ------------------------------------------------------------------ inside
     def _answers(

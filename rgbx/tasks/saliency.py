@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -12,8 +14,11 @@ from rgbx.losses import partial_cross_entropy, structure
 from rgbx.metrics.saliency import SaliencyScores
 from rgbx.optim.schedules import Schedule
 from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
+from rgbx.tasks.batch_image import BatchImage, part_of_batch
+from rgbx.tasks.dense_files import DenseFiles, dense_row
 from rgbx.tasks.export_part import Port
 from rgbx.tasks.map_evaluation import OVERALL, EvalSize, Family, MapEvaluator, MapScoring
+from rgbx.visualization.sheet import Draw
 
 __all__ = ["SaliencyModule", "saliency_loss"]
 
@@ -69,7 +74,6 @@ class SaliencyModule(RGBXModule, ABC):
         self.scoring = MapScoring(tuple(scores), eval_size, wf_beta2, ber_threshold)
         self.validation_scores = SaliencyScores(measures=("MAE", "F", "overlap"))
         self.validation_families = nn.ModuleList(self.scoring.of_validation())
-        self.evaluator: MapEvaluator | None = None
         self._scored: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @abstractmethod
@@ -126,10 +130,13 @@ class SaliencyModule(RGBXModule, ABC):
                 self.log(f"val/{name}", value, prog_bar=index == 0, sync_dist=True)
             family.reset()
 
-    def on_test_start(self) -> None:
+    def test_evaluator(self) -> MapEvaluator:
         """One metric per family, size and (split, subset), plus "all"."""
-        self.evaluator = MapEvaluator(self.scoring, self.test_splits, self.subsets)
-        self.evaluator.to(self.device)
+        return MapEvaluator(self.scoring, self.test_splits, self.subsets)
+
+    def headline(self, scores: Mapping[str, Any]) -> Sequence[str]:
+        """What papers print first of every family."""
+        return self.scoring.headline()
 
     def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
@@ -139,7 +146,6 @@ class SaliencyModule(RGBXModule, ABC):
         Returns:
             One (h,w) map in [0, 1] per image at its original size, for those who want to see them.
         """
-        assert self.evaluator is not None
         split = self.test_splits[dataloader_idx]
         masks = batch["mask"]
         logits = self.logits(*self.inputs(batch))
@@ -153,15 +159,6 @@ class SaliencyModule(RGBXModule, ABC):
         """The maps of an image as they were scored, see `MapScoring.files`."""
         return self.scoring.files(*self._scored[index])
 
-    def on_test_epoch_end(self) -> None:
-        """Collect the scores into :attr:`results` and log the headline."""
-        assert self.evaluator is not None
-        self.results = self.evaluator.results()
-        for split, subsets in self.results.items():
-            for subset, scores in subsets.items():
-                for name in self.scoring.headline():
-                    self.log(f"{split}/{subset}/{name}", float(scores[name]))
-
     def curves(self) -> dict[str, dict[str, Tensor]]:
         """After a test: split -> curves over 256 thresholds, (256,) each.
 
@@ -169,7 +166,8 @@ class SaliencyModule(RGBXModule, ABC):
         """
         if self.evaluator is None:
             raise RGBXError("There are no curves before a test.")
-        return self.evaluator.curves()
+        curves: dict[str, dict[str, Tensor]] = self.evaluator.curves()
+        return curves
 
     def protocol(self) -> dict[str, str]:
         """Metric -> sentence that says what was averaged over what; "overall" if there are sets."""
@@ -187,6 +185,16 @@ class SaliencyModule(RGBXModule, ABC):
     ) -> list[Tensor]:
         """One (h,w) map in [0, 1] per image at its original size, on the CPU."""
         return [m.cpu() for m in self.maps(batch, batch["size"])]
+
+    # ------------------------------------------------------------------ files and panels
+    def prediction_files(self, folder: Path) -> DenseFiles:
+        """Maps as 8-bit grey images, and overlays."""
+        return DenseFiles(folder)
+
+    def draw_validation(self, images: Sequence[BatchImage], cell: tuple[int, int]) -> list[Draw]:
+        """Image, X, map and ground truth at network size."""
+        maps = self.logits(*self.inputs(part_of_batch(images)))[:, 0].float().sigmoid()
+        return [partial(dense_row, image, map_) for image, map_ in zip(images, maps, strict=True)]
 
 
 def _maps(logits: Tensor, sizes: Sequence[Any]) -> list[Tensor]:

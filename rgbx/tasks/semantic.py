@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +14,11 @@ from rgbx.metrics.evaluator import Evaluator
 from rgbx.metrics.semantic import SegmentationScores
 from rgbx.optim.schedules import Schedule
 from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
+from rgbx.tasks.batch_image import BatchImage, part_of_batch
+from rgbx.tasks.dense_files import DenseFiles, dense_row
 from rgbx.tasks.export_part import Port
 from rgbx.tasks.image_input import check_rgb, check_x
+from rgbx.visualization.sheet import Draw
 
 __all__ = ["MFNET_CLASSES", "SemanticModule"]
 
@@ -54,7 +59,6 @@ class SemanticModule(RGBXModule, ABC):
         self.num_classes = num_classes
         self.class_names = tuple(class_names)
         self.validation_scores = SegmentationScores(num_classes)
-        self.evaluator: Evaluator | None = None
 
     @abstractmethod
     def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -119,10 +123,14 @@ class SemanticModule(RGBXModule, ABC):
         ignored = getattr(self._data, "ignore_ids", ())
         self.validation_scores.unscored = tuple(i for i in ignored if i < self.num_classes)
 
-    def on_test_start(self) -> None:
+    def test_evaluator(self) -> Evaluator:
         """One metric per (split, subset), plus "all"."""
         scores = SegmentationScores(self.num_classes, unscored=self.validation_scores.unscored)
-        self.evaluator = Evaluator(scores, self.test_splits, self.subsets).to(self.device)
+        return Evaluator(scores, self.test_splits, self.subsets)
+
+    def headline(self, scores: Mapping[str, Any]) -> Sequence[str]:
+        """The scores that validation logs too."""
+        return _LOGGED
 
     def test_step(  # type: ignore[override]  # Lightning passes outputs on to callbacks as they are
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
@@ -132,7 +140,6 @@ class SemanticModule(RGBXModule, ABC):
         Returns:
             One (h,w) map of class ids per image, for those who want to see them.
         """
-        assert self.evaluator is not None
         split = self.test_splits[dataloader_idx]
         logits = without_nan(self.low_resolution(*self.inputs(batch)))
         predictions = []
@@ -140,15 +147,6 @@ class SemanticModule(RGBXModule, ABC):
             predictions.append(resize(logit[None], mask.shape).argmax(1)[0])
             self.evaluator.update(split, subset, predictions[-1], mask)
         return predictions
-
-    def on_test_epoch_end(self) -> None:
-        """Collect the scores into :attr:`results` and log the headline."""
-        assert self.evaluator is not None
-        self.results = self.evaluator.results()
-        for split, subsets in self.results.items():
-            for subset, scores in subsets.items():
-                for name in _LOGGED:
-                    self.log(f"{split}/{subset}/{name}", float(scores[name]))
 
     def protocol(self) -> dict[str, str]:
         """Metric -> sentence that says what was averaged over what."""
@@ -165,3 +163,13 @@ class SemanticModule(RGBXModule, ABC):
             resize(logit[None], size).argmax(1)[0].to(torch.uint8).cpu()
             for logit, size in zip(logits, batch["size"], strict=True)
         ]
+
+    # ------------------------------------------------------------------ files and panels
+    def prediction_files(self, folder: Path) -> DenseFiles:
+        """Class ids as palette images, and overlays."""
+        return DenseFiles(folder)
+
+    def draw_validation(self, images: Sequence[BatchImage], cell: tuple[int, int]) -> list[Draw]:
+        """Image, X, class ids and ground truth at network size."""
+        ids = self(*self.inputs(part_of_batch(images))).argmax(1)
+        return [partial(dense_row, image, found) for image, found in zip(images, ids, strict=True)]

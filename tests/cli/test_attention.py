@@ -6,13 +6,12 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
-from rgbx.callbacks.attention import explain
-from rgbx.callbacks.attention_figure import CELL, Explanation, attention_panel
-from rgbx.callbacks.image import BatchImage, images_of, splits_of
-from rgbx.callbacks.prompted import first_prompt
 from rgbx.data import HQSeg44K, PromptFolder
 from rgbx.errors import RGBXError
 from rgbx.models import StableSAM
+from rgbx.models.stable_sam.attention import AttentionMap
+from rgbx.models.stable_sam.attention_figure import CELL, attention_panel
+from rgbx.tasks.batch_image import BatchImage, images_of, splits_of
 
 NETWORK = (64, 64)
 GAP, HEAD = 6, 16  # of a panel
@@ -33,20 +32,23 @@ def image_of(tmp_path, size=(300, 600), mode="squash") -> BatchImage:
     return BatchImage(data, batch, 0, "predict", "1#a b")
 
 
-def explanation(**changes) -> Explanation:
+def explanation(**changes) -> AttentionMap:
     """Attention left without and right with the plug-in, on a grid of 8 x 8 that looks right."""
     before = np.zeros((8, 8))
     before[:, :2] = 1 / 16
     y, x = np.mgrid[:8, :8]
     parts = {
         "before": before,
-        "after": before[:, ::-1],
+        "after": before[:, ::-1].copy(),
         "locations": np.stack(((x + 1.5) * 8 - 0.5, (y + 0.5) * 8 - 0.5), axis=-1),
-        "alpha": (0.25, 0.75),
+        "alpha": np.array([0.25, 0.75]),
+        "offsets": np.zeros((2, 8, 8)),
         "logits_before": np.where(np.arange(16) < 8, 1.0, -1.0) * np.ones((16, 1)),
         "logits_after": np.where(np.arange(16) < 8, -1.0, 1.0) * np.ones((16, 1)),
     }
-    return Explanation(**{**parts, **changes})
+    found = {name: torch.as_tensor(value) for name, value in {**parts, **changes}.items()}
+    found |= {f"logits_{w}": found[f"logits_{w}"][None, None] for w in ("before", "after")}
+    return AttentionMap(**found)
 
 
 def cells(panel: Image.Image, height: int) -> list[np.ndarray]:
@@ -118,32 +120,32 @@ def test_large_grids_are_thinned_out(tmp_path):
 def test_both_answers_and_both_maps_of_the_model(model):
     torch.manual_seed(1)
     rgb = torch.randn(1, 3, 64, 96)
-    found = explain(model, rgb, BOX)
+    found = model.attention(rgb, BOX)
     with torch.no_grad():
         wanted = model.decode(model.embed(rgb), [BOX], (64, 96))[0, 0].numpy()
-    np.testing.assert_allclose(found.logits_after, wanted, atol=1e-6)
-    assert np.abs(found.logits_after - found.logits_before).max() > 1e-4
+    np.testing.assert_allclose(found.logits_after[0, 0], wanted, atol=1e-6)
+    assert (found.logits_after - found.logits_before).abs().max() > 1e-4
     assert found.before.shape == found.after.shape == (4, 6)
     assert found.before.sum() == pytest.approx(1, abs=1e-5)
     assert found.after.sum() == pytest.approx(1, abs=1e-5)
     assert found.locations.shape == (4, 6, 2)
-    assert found.locations.min() >= 0 and (found.locations <= (96, 64)).all()
+    assert found.locations.min() >= 0 and (found.locations <= torch.tensor([96, 64])).all()
     assert sum(found.alpha) == pytest.approx(1, abs=1e-5)
 
 
 def test_an_untrained_plug_in_changes_nothing():
     torch.manual_seed(0)
-    found = explain(StableSAM(encoder="tiny").eval(), torch.randn(1, 3, 64, 64), BOX)
+    found = StableSAM(encoder="tiny").eval().attention(torch.randn(1, 3, 64, 64), BOX)
     np.testing.assert_allclose(found.before, found.after, atol=1e-6)
     y, x = np.mgrid[:4, :4]
     expected = np.stack((16 * x + 7.5, 16 * y + 7.5), axis=-1)
     np.testing.assert_allclose(found.locations, expected, atol=1e-5)
-    assert found.alpha == (0.5, 0.5)
+    assert found.alpha.tolist() == [0.5, 0.5]
 
 
 def test_a_baseline_has_nothing_to_show():
     with pytest.raises(RGBXError, match="no plug-in whose effect could be shown"):
-        explain(StableSAM(encoder="tiny", train="token"), torch.zeros(1, 3, 64, 64), BOX)
+        StableSAM(encoder="tiny", train="token").attention(torch.zeros(1, 3, 64, 64), BOX)
 
 
 class Recording(StableSAM):
@@ -169,7 +171,7 @@ class Comparing(Callback):
             firsts = {prompt["kind"]: prompt for prompt in reversed(asked)}
             assert list(outputs[0]) == list(reversed(firsts))
             for kind, wanted in firsts.items():
-                found = first_prompt(pl_module, image, kind)
+                found = pl_module.first_prompt(image, kind)
                 assert set(found) == set(wanted)
                 for key in set(wanted) - {"kind"}:
                     torch.testing.assert_close(found[key], wanted[key], rtol=0, atol=0)

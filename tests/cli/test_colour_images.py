@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from rgbx.callbacks.dense import DenseOutputs
-from rgbx.callbacks.image import BatchImage
 from rgbx.callbacks.test_report import _result
 from rgbx.data import FolderRGBX, collate
 from rgbx.tasks.base import RGBXModule
+from rgbx.tasks.batch_image import BatchImage
+from rgbx.tasks.dense_files import DenseFiles
 from tests.cli.conftest import write_checkpoint
 
 COLOUR = np.stack(np.broadcast_arrays(np.arange(60) * 4, np.arange(40)[:, None] * 6, 90), 2)
@@ -26,7 +26,7 @@ def shown(tmp_path, put):
         )
         data.setup("predict")
         batch = collate([data._sets["predict"][0]])
-        draw = DenseOutputs(tmp_path / "out").write(
+        draw = DenseFiles(tmp_path / "out").write(
             BatchImage(data, batch, 0, "predict", "a"), torch.zeros(40, 60, dtype=torch.int64)
         )
         panels, titles = draw()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rgbx.callbacks.prompted import flatten, prompt_colours, prompt_palette
 from rgbx.data import FolderRGBX
 from rgbx.errors import RGBXError
+from rgbx.tasks.prompt_files import flatten, prompt_colours, prompt_palette
 from rgbx.visualization.drawing import overlay
 
 

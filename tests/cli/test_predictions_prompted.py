@@ -10,12 +10,13 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from rgbx.callbacks.frame import Frame
 from rgbx.callbacks.predictions import PredictionWriter
-from rgbx.callbacks.prompted import COLOURS, PROMPT, flatten, prompt_colours
 from rgbx.data import PromptFolder
 from rgbx.optim.schedules import Constant
+from rgbx.prompts import evaluation_prompts
 from rgbx.tasks.base import RGBXModule
+from rgbx.tasks.frame import Frame
+from rgbx.tasks.prompt_files import COLOURS, PROMPT, PromptFiles, flatten, prompt_colours
 
 NETWORK = (64, 64)
 SIZES = {"1#Bag#2 x": (40, 60), "day/0001": (96, 48)}
@@ -75,6 +76,13 @@ class Toy(RGBXModule):
 
     def __init__(self) -> None:
         super().__init__(torch.optim.SGD, Constant())
+
+    def prediction_files(self, folder):
+        def first(image, kind):
+            key = f"{image.split}/{image['name']}"
+            return evaluation_prompts(image["prompt_mask"][0], kind, 1, key)[0]
+
+        return PromptFiles(folder, first)
 
     def predict_step(self, batch, batch_idx, dataloader_idx=0):
         found = zip(batch["size"], batch["prompts"], strict=True)

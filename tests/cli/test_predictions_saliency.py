@@ -16,6 +16,7 @@ from rgbx.callbacks.test_report import report_test
 from rgbx.data import VT5000
 from rgbx.optim.schedules import Constant
 from rgbx.tasks.base import RGBXModule
+from rgbx.tasks.dense_files import DenseFiles
 from rgbx.visualization.drawing import heat
 from tests.cli.conftest import write_checkpoint
 
@@ -35,6 +36,9 @@ class Toy(RGBXModule):
 
     def predict_step(self, batch, batch_idx, dataloader_idx=0):
         return [_map(x, size) for x, size in zip(batch["x"], batch["size"], strict=True)]
+
+    def prediction_files(self, folder):
+        return DenseFiles(folder)
 
     def protocol(self):
         return {"S": "mean over the images"}

@@ -201,7 +201,7 @@ def test_mistakes_in_prompts_get_one_sentence(predict, capsys, name, text, expec
             ["--model", "TASeg", "--visualize_attention", "true"],
             "TASeg has no plug-in whose attention could be shown: leave out --visualize_attention",
         ),
-        (["--data", "FolderRGBX"], "StableSAM answers prompts, and FolderRGBX has none: use"),
+        (["--data", "FolderRGBX"], "StableSAM needs prompts, and FolderRGBX has none: use"),
     ],
 )
 def test_models_and_data_that_do_not_go_together(predict, capsys, argv, expected):

@@ -105,7 +105,7 @@ def test_half_precision_modules_keep_whole_counts():
 def test_any_metric_with_prediction_and_target():
     evaluator = Evaluator(BinaryJaccardIndex(), ("train",), ("a.b",))
     evaluator.update("train", "a.b", torch.tensor([0.9, 0.1, 0.8]), torch.tensor([1, 0, 0]))
-    assert evaluator.compute("train")["a.b"].item() == 0.5
+    assert evaluator.compute("train")["a.b"]["BinaryJaccardIndex"].item() == 0.5
 
 
 def test_unknown_names_are_refused():

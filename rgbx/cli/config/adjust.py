@@ -12,13 +12,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from rgbx.cli.config.messages import class_at
-from rgbx.data import PromptableDataModule
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.inputs import class_options
 from rgbx.errors import RGBXError
-from rgbx.models import StableSAM
-from rgbx.tasks import PromptableModule
-from rgbx.tasks.base import RGBXModule
 
 __all__ = [
     "LINKED",
@@ -27,7 +23,6 @@ __all__ = [
     "one_device_no_logs",
     "refuse_absent_devices",
     "refuse_without_attention",
-    "refuse_without_prompts",
     "warn_about_linked_values",
     "whole_numbers_first",
 ]
@@ -72,23 +67,10 @@ def refuse_without_attention(model: type) -> None:
     Raises:
         RGBXError: the model has none.
     """
-    if not issubclass(model, StableSAM):
+    if not getattr(model, "shows_attention", False):
         raise RGBXError(
             f"{model.__name__} has no plug-in whose attention could be shown: leave out "
             "--visualize_attention, or use StableSAM."
-        )
-
-
-def refuse_without_prompts(model: RGBXModule, data: RGBXDataModule) -> None:
-    """Ask models that answer prompts with data that have some.
-
-    Raises:
-        RGBXError: the data have none.
-    """
-    if isinstance(model, PromptableModule) and not isinstance(data, PromptableDataModule):
-        raise RGBXError(
-            f"{type(model).__name__} answers prompts, and {type(data).__name__} has none: use "
-            "HQSeg44K, or PromptFolder for images of your own."
         )
 
 

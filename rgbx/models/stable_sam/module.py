@@ -1,9 +1,10 @@
 """Stable-SAM as a LightningModule: arguments, losses, what is trained."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
+from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
 
@@ -13,6 +14,7 @@ from rgbx.errors import RGBXError
 from rgbx.losses.points import POINTS, dense_losses, point_losses
 from rgbx.losses.weights import check_loss_weights
 from rgbx.models.stable_sam.attention import AttentionMap, attention_map
+from rgbx.models.stable_sam.attention_figure import attention_panel
 from rgbx.models.stable_sam.graph import prompted_parts
 from rgbx.models.stable_sam.network import StableSAMNetwork, Train
 from rgbx.models.stable_sam.plugin import DspKind, Plugin
@@ -20,6 +22,7 @@ from rgbx.models.stable_sam.sampling import Amp, Border, Init
 from rgbx.optim.schedules import Constant, Schedule
 from rgbx.prompts import KINDS, MaskScale, Prompt
 from rgbx.tasks.base import OptimizerFactory, as_weights
+from rgbx.tasks.batch_image import BatchImage
 from rgbx.tasks.export_part import Part
 from rgbx.tasks.promptable import PromptableModule
 
@@ -84,6 +87,7 @@ class StableSAM(PromptableModule):
         "mask decoder": r"mask_decoder\.",
     }
     measured: ClassVar[tuple[str, ...]] = ("alpha_1",)
+    shows_attention: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -196,6 +200,26 @@ class StableSAM(PromptableModule):
             RGBXError: a baseline has no plug-in.
         """
         return attention_map(self.network, rgb.reshape(1, *rgb.shape[-3:]), prompt)
+
+    def attention_figure(self, image: BatchImage, prediction: Any) -> Image.Image | None:
+        """The paper's Fig. 4 for the first prompt; in a test for the first noisy box.
+
+        Args:
+            image: of a batch.
+            prediction: kind -> masks of a test, or the masks of a prediction.
+
+        Returns:
+            None for an image without prompts.
+        """
+        if isinstance(prediction, Mapping):
+            kind = "noisy_box" if "noisy_box" in prediction else next(iter(prediction))
+            prompt = self.first_prompt(image, kind)
+        elif image["prompts"]:
+            prompt = image["prompts"][0]
+        else:
+            return None
+        found = self.attention(image["rgb"], prompt)
+        return attention_panel(image, prompt, found, f"{image.place} ({prompt['kind']})")
 
 
 def _check(

@@ -3,25 +3,27 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from rgbx.callbacks.image import BatchImage
 from rgbx.data.base import RGBXDataModule
 from rgbx.disk import write_image
+from rgbx.tasks.batch_image import BatchImage
+from rgbx.tasks.prediction_files import PredictionFiles
 from rgbx.visualization.drawing import Colour, colourise, heat, legend, overlay
 from rgbx.visualization.sheet import Draw, ImageArray, Row, sized
 
-__all__ = ["DenseOutputs", "dense_row", "prediction_file", "truth_file", "write_truth"]
+__all__ = ["DenseFiles", "dense_row", "truth_path", "write_truth"]
 
 _NOT_SCORED: Colour = (211, 211, 211)
 _GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
 
 
-class DenseOutputs:
+class DenseFiles(PredictionFiles):
     """Writes masks or maps, and overlays.
 
     Class ids become ``masks/NAME.png``, a palette image whose raw values are the ids; maps of
@@ -33,11 +35,6 @@ class DenseOutputs:
     Args:
         folder: where to.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        #: names of the classes and their colours, once something has been written
-        self.legend: Image.Image | None = None
 
     def write(
         self, image: BatchImage, prediction: Tensor, scored: Mapping[str, Tensor] | None = None
@@ -65,12 +62,17 @@ class DenseOutputs:
             write_truth(self.folder, image, palette)
         return partial(_row, image, rgb, shown)
 
+    @classmethod
+    def paths(cls, image: BatchImage, prediction: Any) -> dict[str, str]:
+        """The prediction, and the ground truth if there is one."""
+        return {"prediction": _path(image.place, prediction), **truth_path(image)}
+
     def _save(
         self, place: str, prediction: Tensor, rgb: ImageArray, data: RGBXDataModule
     ) -> ImageArray:
         """Write one prediction and its overlay; returns the prediction as the sheet shows it."""
         overlaid = _target(self.folder / "overlays" / f"{place}.png")
-        target = _target(self.folder / prediction_file(place, prediction))
+        target = _target(self.folder / _path(place, prediction))
         shown = _painted(prediction, data)
         if prediction.is_floating_point():
             write_image(shown, target)
@@ -82,14 +84,14 @@ class DenseOutputs:
         return shown
 
 
-def prediction_file(place: str, prediction: Tensor) -> str:
-    """Where the prediction for an image lies, relative to the folder."""
+def _path(place: str, prediction: Tensor) -> str:
+    """Where the prediction of an image lies, relative to the folder."""
     return f"{'maps' if prediction.is_floating_point() else 'masks'}/{place}.png"
 
 
-def truth_file(place: str) -> str:
-    """Where the ground truth of an image lies, relative to the folder."""
-    return f"truth/{place}.png"
+def truth_path(image: BatchImage) -> dict[str, str]:
+    """Where the ground truth of an image lies, relative to the folder, if it has one."""
+    return {"truth": f"truth/{image.place}.png"} if "mask" in image.batch else {}
 
 
 def write_truth(
@@ -103,7 +105,7 @@ def write_truth(
         palette: colours of the class ids, whose raw values are written; without, everything above
             0 is the object: 0 and 255.
     """
-    target = _target(folder / truth_file(image.place))
+    target = _target(folder / truth_path(image)["truth"])
     mask = image["mask"].cpu().numpy()
     if palette is None:
         write_image(np.where(mask > 0, np.uint8(255), np.uint8(0)), target)

@@ -1,28 +1,28 @@
 """Predictions of models that answer prompts: one mask for each."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningModule
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rgbx.callbacks.dense import write_truth
-from rgbx.callbacks.frame import Frame
-from rgbx.callbacks.image import BatchImage
 from rgbx.disk import write_bytes, write_image
-from rgbx.prompts import Prompt, evaluation_prompts
+from rgbx.prompts import Prompt
+from rgbx.tasks.batch_image import BatchImage
+from rgbx.tasks.dense_files import truth_path, write_truth
+from rgbx.tasks.frame import Frame
+from rgbx.tasks.prediction_files import PredictionFiles
 from rgbx.visualization.drawing import Colour, draw_prompts, fit, generate_palette, overlay
 from rgbx.visualization.sheet import CELL, Draw, ImageArray, Row
 
 __all__ = [
-    "PromptedOutputs",
-    "first_prompt",
+    "PromptFiles",
     "prompt_colours",
-    "prompt_mask_file",
+    "prompt_on",
     "prompted_row",
 ]
 
@@ -31,34 +31,54 @@ LIST = "prompts.json"
 PROMPT: Colour = (255, 150, 0)
 
 
-class PromptedOutputs:
+class PromptFiles(PredictionFiles):
     """Writes a mask for every prompt, and what belongs to what.
 
     Prediction leaves ``masks/NAME_0.png``, ``masks/NAME_1.png``, ... (8 bits, 0 and 255, in the
     order of the prompts), ``overlays/NAME.png`` with all masks and prompts of the image, and
     ``prompts.json``, which has the prompts in pixels of the images and the mask of each:
     ``{"NAME": [{"box": [12, 30, 200, 180], "mask": "masks/NAME_0.png"}]}``. A test leaves
-    ``masks/NAME_KIND.png``, the answer to the first prompt of a kind, ``masks/NAME_KIND_1.png`` and
-    so on to the others, and ``truth/NAME.png``: what every score is computed from.
+    ``masks/NAME_KIND.png``, the mask of the first prompt of a kind, ``masks/NAME_KIND_1.png`` and
+    so on of the others, and ``truth/NAME.png``: what every score is computed from.
 
     Args:
         folder: where to.
+        first_prompt: image, kind -> the first prompt of that kind which a test gave the image.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    contents = "masks by prompt and overlays"
+
+    def __init__(self, folder: Path, first_prompt: Callable[[BatchImage, str], Prompt]) -> None:
+        super().__init__(folder)
+        self._first_prompt = first_prompt
         self._list: dict[str, list[dict[str, Any]]] = {}
 
-    def predicted(self, image: BatchImage, masks: Tensor) -> Draw:
-        """Write the masks for the prompts of one image.
+    def write(
+        self, image: BatchImage, prediction: Any, scored: Mapping[str, Tensor] | None = None
+    ) -> Draw:
+        """Write the masks of one image.
 
         Args:
-            image: what was predicted; its `prompts` are in the network's pixels.
-            masks: (N,h,w) bool, in the order of the prompts.
+            image: what was predicted.
+            prediction: (N,h,w) bool in the order of the prompts of a prediction; in a test kind ->
+                (n,h,w), not 0 on the object.
+            scored: nothing here.
 
         Returns:
-            Draws image with prompts, masks, both together.
+            Draws image with prompts, masks, both together; in a test image, masks with the first
+            prompt of each kind, ground truth.
         """
+        if isinstance(prediction, Mapping):
+            return self._tested(image, prediction)
+        return self._predicted(image, prediction)
+
+    @classmethod
+    def paths(cls, image: BatchImage, prediction: Any) -> dict[str, str]:
+        """The mask of the first prompt of each kind, and the ground truth."""
+        found = {f"prediction/{kind}": f"masks/{image.place}_{kind}.png" for kind in prediction}
+        return {**found, **truth_path(image)}
+
+    def _predicted(self, image: BatchImage, masks: Tensor) -> Draw:
         place, rgb, frame = image.place, image.rgb, image.frame
         prompts = [frame.to_image(prompt) for prompt in image["prompts"]]
         stack = masks.cpu().numpy().astype(bool)
@@ -81,19 +101,7 @@ class PromptedOutputs:
 
         return row
 
-    def tested(
-        self, image: BatchImage, masks: Mapping[str, Tensor], model: LightningModule
-    ) -> Draw:
-        """Write the masks for the prompts of every kind.
-
-        Args:
-            image: what was tested; its `mask` (h,w) is 1 on the object.
-            masks: kind -> (n,h,w), not 0 on the object, in the order of the prompts.
-            model: what was asked.
-
-        Returns:
-            Draws image, masks with their prompts by kind, ground truth.
-        """
+    def _tested(self, image: BatchImage, masks: Mapping[str, Tensor]) -> Draw:
         found = {kind: mask.cpu().numpy() != 0 for kind, mask in masks.items()}
         for kind, stack in found.items():
             for number, mask in enumerate(stack):
@@ -103,14 +111,14 @@ class PromptedOutputs:
         def row() -> Row:
             panels = [image.rgb]
             for kind, stack in found.items():
-                asked = [first_prompt(model, image, kind)]
+                asked = [self._first_prompt(image, kind)]
                 panels.append(_small(_black_and_white(stack[0]), image.frame, asked, [PROMPT]))
             truth = image["mask"].cpu().numpy() == 1
             return [*panels, _black_and_white(truth)], [image.place, *found, "ground truth"]
 
         return row
 
-    def write_list(self) -> None:
+    def close(self) -> None:
         """Write ``prompts.json``, if there were prompts."""
         if self._list:
             text = json.dumps(self._list, indent=1, ensure_ascii=False)
@@ -124,29 +132,10 @@ class PromptedOutputs:
         return target.relative_to(self.folder).as_posix()
 
 
-def prompt_mask_file(place: str, kind: str) -> str:
-    """Where a test's answer to the first prompt of a kind lies, relative to the folder."""
-    return f"masks/{place}_{kind}.png"
-
-
-def first_prompt(model: LightningModule, image: BatchImage, kind: str) -> Prompt:
-    """The first prompt of a kind, as the model drew it for a test image.
-
-    Args:
-        model: its settings of the evaluation are used.
-        image: of a test split.
-        kind: of prompt.
-
-    Returns:
-        The prompt in the network's pixels.
-    """
-    overlap = model.hparams.get("eval_iou")
-    (prompt,) = evaluation_prompts(
-        *(image["prompt_mask"][0].float().cpu(), kind, 1, f"{image.split}/{image['name']}"),
-        iou_range=None if overlap is None else (float(overlap[0]), float(overlap[1])),
-        mask_scale=model.hparams.get("mask_prompt_scale", "hq"),
-    )
-    return prompt
+def prompt_on(prompt: Prompt, device: torch.device) -> Prompt:
+    """The same prompt with its tensors on a device."""
+    moved: Any = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in prompt.items()}
+    return Prompt(**moved)
 
 
 def prompted_row(

@@ -1,18 +1,17 @@
 """What the plug-in changes, as the paper's Fig. 4: attention, sampled places, masks."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from rgbx.callbacks.frame import Frame
-from rgbx.callbacks.image import BatchImage
+from rgbx.models.stable_sam.attention import AttentionMap
 from rgbx.prompts import Prompt
+from rgbx.tasks.batch_image import BatchImage
+from rgbx.tasks.frame import Frame
 from rgbx.visualization.drawing import Colour, draw_prompts, fit, heat, overlay, panel
 from rgbx.visualization.sheet import ImageArray
 
-__all__ = ["Explanation", "attention_panel"]
+__all__ = ["attention_panel"]
 
 CELL = (400, 480)  # height and width of each of the six images, in pixels
 LINES = 20  # at most so many along the longer side of the grid
@@ -21,29 +20,8 @@ _PALETTE: tuple[Colour, ...] = ((0, 0, 0), (235, 20, 130))  # of masks
 _PEAK = 0.995  # quantile of the weights that is drawn as the strongest: one cell may hold most
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """How a prompt was answered, without and with the plug-in; maps cover the network's input.
-
-    Attributes:
-        before: (gh,gw) attention of the output mask token without the plug-in, from 0.
-        after: (gh,gw) with it.
-        locations: (gh,gw,2) x and y in the network's pixels: where each cell's features come from.
-        alpha: weights of the sampled and of the original features.
-        logits_before: (mh,mw) the answer without the plug-in, positive on the object.
-        logits_after: (mh,mw) with it.
-    """
-
-    before: NDArray[np.floating]
-    after: NDArray[np.floating]
-    locations: NDArray[np.floating]
-    alpha: tuple[float, float]
-    logits_before: NDArray[np.floating]
-    logits_after: NDArray[np.floating]
-
-
 def attention_panel(
-    image: BatchImage, prompt: Prompt, shown: Explanation, title: str
+    image: BatchImage, prompt: Prompt, shown: AttentionMap, title: str
 ) -> Image.Image:
     """Draw six images: above without, below with the plug-in.
 
@@ -62,12 +40,13 @@ def attention_panel(
     frame = image.frame.scaled(small.shape[:2])
     marked = draw_prompts(small, [frame.to_image(prompt)], [PROMPT])
     grey = np.asarray(Image.fromarray(small).convert("L"))[..., None].repeat(3, axis=2) // 2
-    peak = float(np.quantile(np.stack((shown.before, shown.after)), _PEAK)) or 1.0
-    maps = [np.clip(m / peak, 0, 1) for m in (shown.before, shown.after)]
-    heated = [heat(grey, _over_panel(m, frame).clip(0, 1), alpha=0.8) for m in maps]
-    places = _draw_locations(grey, shown.locations, maps[1], frame)
+    both = [shown.before.numpy(), shown.after.numpy()]
+    peak = float(np.quantile(np.stack(both), _PEAK)) or 1.0
+    maps = [np.clip(m / peak, 0, 1) for m in both]
+    heated = [heat(grey, _over_image(m, frame).clip(0, 1), alpha=0.8) for m in maps]
+    places = _draw_locations(grey, shown.locations.numpy(), maps[1], frame)
     masks = [
-        overlay(small, (_over_panel(m, frame) > 0).astype(np.uint8), _PALETTE)
+        overlay(small, (_over_image(m[0, 0].numpy(), frame) > 0).astype(np.uint8), _PALETTE)
         for m in (shown.logits_before, shown.logits_after)
     ]
     weights = f"sampled {shown.alpha[0]:.2f}, original {shown.alpha[1]:.2f}"
@@ -77,8 +56,8 @@ def attention_panel(
     return panel(panels, titles, columns=3, cell=(small.shape[0], small.shape[1]))
 
 
-def _over_panel(values: NDArray[np.floating], frame: Frame) -> NDArray[np.float32]:
-    """A map of the network's input, at the size of the image in it; padding is cut off."""
+def _over_image(values: NDArray[np.floating], frame: Frame) -> NDArray[np.float32]:
+    """A map of the network's input, at the size of the image in it; padding is left out."""
     grid = Image.fromarray(values.astype(np.float32))
     scale = (grid.width / frame.network[1], grid.height / frame.network[0])
     part = (0.0, 0.0, frame.content[1] * scale[0], frame.content[0] * scale[1])

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
+from torch import Tensor
 
-from rgbx.callbacks.frame import Frame
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.decoding.files import read_rgb
-from rgbx.data.promptable import PromptableDataModule
+from rgbx.tasks.frame import Frame
 from rgbx.visualization.sheet import ImageArray
 
-__all__ = ["BatchImage", "images_of", "splits_of"]
+__all__ = ["BatchImage", "images_of", "part_of_batch", "splits_of"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class BatchImage:
     @property
     def frame(self) -> Frame:
         """The way from the network's input to the image, where images are not just squashed."""
-        mode = self.data.resize_mode if isinstance(self.data, PromptableDataModule) else "squash"
-        return Frame(self.rgb.shape[:2], self["rgb"].shape[-2:], mode)
+        return Frame(self.rgb.shape[:2], self["rgb"].shape[-2:], self.data.resize_mode)
 
 
 def images_of(
@@ -76,3 +75,9 @@ def images_of(
 def splits_of(trainer: Trainer) -> tuple[str, ...]:
     """Names of the splits of a test."""
     return tuple(trainer.datamodule.test_splits)  # type: ignore[attr-defined]
+
+
+def part_of_batch(images: Sequence[BatchImage]) -> dict[str, Tensor]:
+    """``rgb`` and ``x`` (if there is one) of some images of one batch, as a batch."""
+    batch, places = images[0].batch, [image.index for image in images]
+    return {key: batch[key][places] for key in ("rgb", "x") if key in batch}
