@@ -32,7 +32,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "profile": _BASE | _PARTS | {"tasks", "results"},
     "callbacks": _BASE | _DATA | _PARTS | _RUNS,
     "export": _BASE | _PARTS | {"tasks", "data"},
-    "report": _BASE | {"results", "visualization"},
+    "report": _BASE | {"results", "metrics", "visualization"},
     "jobs": _BASE | {"results"},
 }
 LAYERS["cli"] = set(LAYERS)

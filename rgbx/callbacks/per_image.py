@@ -13,16 +13,14 @@ from torch import Tensor
 from rgbx.data.splits.records import Record
 from rgbx.disk import whole_file
 from rgbx.errors import RGBXError
+from rgbx.metrics.catalogue import INPUT, metric_info
 from rgbx.tasks.batch_image import BatchImage, images_of, splits_of
 from rgbx.tasks.prediction_files import PredictionFiles
 
 __all__ = ["IMAGES", "ImageRecorder"]
 
 IMAGES = "images.csv"
-#: what a set has and its images have not: pooled over pixels, or taken from a mean curve
-_OF_SETS = ("miou", "macc", "miou_fg", "miou_drop0", "maxF", "meanF", "maxE", "meanE", "BER")
 _PLACES = ("split", "subset", "name", "rgb", "x", "mask", "truth")
-_AT_INPUT = "@input"
 
 
 class ImageRecorder(Callback):
@@ -90,8 +88,8 @@ class ImageRecorder(Callback):
         names = dict.fromkeys(name for scores in self._scores for name in scores)
         reported = _reported(getattr(pl_module, "results", {}))
         headings = {
-            name: f"{name}{_AT_INPUT}"
-            if name not in reported and f"{name}{_AT_INPUT}" in reported
+            name: f"{name}{INPUT}"
+            if name not in reported and f"{name}{INPUT}" in reported
             else name
             for name in names
         }
@@ -123,7 +121,9 @@ def _scores(model: Any, count: int) -> list[dict[str, float]]:
             continue
         for scores, own in zip(watched, found, strict=True):
             for name, value in scores.items():
-                if name not in _OF_SETS and not (isinstance(value, Tensor) and value.ndim):
+                if metric_info(name).scope == "image" and not (
+                    isinstance(value, Tensor) and value.ndim
+                ):
                     own.setdefault(name, float(value))
     return found
 

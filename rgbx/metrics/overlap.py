@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from rgbx.metrics.catalogue import metric_info
 from rgbx.metrics.maps import check_maps, fixed_sum, from_fixed, one_thread
 from rgbx.metrics.saliency_maps import LEVELS, plain_levels, tally
 from rgbx.metrics.saliency_measures import curve_hits, overlap
@@ -137,18 +138,8 @@ class OverlapScores(Metric):
 
     def protocol(self) -> dict[str, str]:
         """One sentence per score, for the foot of a table."""
-        empty = "0 for images without object"
-        swept = "map stretched to [0, 1], rounded to 8 bits, stretched again as read"
-        texts = {}
-        for name in _CURVES:
-            texts[f"m{name}"] = f"of each image, map > 0.5, {empty}; mean over the images"
-            texts[f"m{name}_soft"] = (
-                f"of each image, map in 8 bits, not thresholded, {empty}; mean over the images"
-            )
-            curve = "of the curve over 256 thresholds averaged over the images"
-            texts[f"mean{name}"] = f"mean {curve}, {swept}"
-            texts[f"max{name}"] = f"maximum {curve}, {swept}"
-        return {name: texts[name] for measure in self.measures for name in _SCORES[measure]}
+        names = (name for measure in self.measures for name in _SCORES[measure])
+        return {name: metric_info(name).protocol for name in names}
 
 
 def _quotient(part: Tensor, whole: Tensor) -> Tensor:

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from rgbx.metrics.boundary import boundary, boundary_width, edge_iou
+from rgbx.metrics.boundary_overlap import boundary, boundary_width, edge_iou
+from rgbx.metrics.catalogue import family_metrics, metric_info
+from rgbx.metrics.mask_stability import stability
 from rgbx.metrics.pixels import mask_iou
-from rgbx.metrics.stability import stability
 
 __all__ = ["SCORES", "PromptScores"]
 
 _FIXED_POINT = 2**40  # as in SegmentationScores: integer sums are exact in any order
-SCORES = ("mIoU", "mBIoU", "mSF")
+SCORES = family_metrics("prompts")
 
 
 class PromptScores(Metric):
@@ -24,7 +25,7 @@ class PromptScores(Metric):
     - ``KIND/mIoU``: IoU with the target, mean over the prompts of an image, then over the images;
       0 / 0 (nothing there, nothing found) counts as 0.
     - ``KIND/mBIoU``: the same of the boundaries, see :func:`~rgbx.metrics.boundary_iou`.
-    - ``KIND/mSF``: stability of the masks of an image (see :func:`~rgbx.metrics.stability`), mean
+    - ``KIND/mSF``: stability of the masks of an image (see :func:`~rgbx.metrics.mask_stability`), mean
       over the images with several prompts of that kind; absent if there is none.
 
     Args:
@@ -124,13 +125,9 @@ class PromptScores(Metric):
 
     def protocol(self) -> dict[str, str]:
         """One sentence per score, for the foot of a table: what exactly was averaged over what."""
-        order = "mean over the prompts of an image, then over the images"
         border = f"{self.boundary:g} of the image's diagonal"
         empty = f"{self.empty_union:g} where all masks of an image are empty"
         return {
-            "mIoU": f"{order}; 0/0 counts as 0",
-            "mBIoU": f"IoU of the boundaries, {border} wide, the image's border counts as "
-            f"background; {order}; 0/0 counts as 0",
-            "mSF": f"mean IoU of an image's masks with their union, {empty}; mean over the images "
-            "with several prompts of a kind",
+            name: metric_info(f"KIND/{name}").protocol.format(border=border, empty=empty)
+            for name in SCORES
         }

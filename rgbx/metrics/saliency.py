@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from rgbx.metrics.catalogue import family_metrics, metric_info
 from rgbx.metrics.maps import check_maps, fixed_sum, from_fixed, one_thread
 from rgbx.metrics.saliency_maps import LEVELS, Tally, tally
 from rgbx.metrics.saliency_measures import (
@@ -199,21 +200,11 @@ class SaliencyScores(Metric):
             (True, True): "map stretched to [0, 1], rounded to 8 bits, stretched again as read",
             (False, True): f"map stretched to [0, 1], {rounding}",
         }.get((self.quantise, self.stretch), f"map {rounding}, not stretched")
-        per_image = f"mean over the images, {order}"
-        curve = "of the curve over 256 thresholds averaged over the images"
-        adaptive = f"one threshold per image, twice the mean of the map, at most 1; {per_image}"
         beta = "beta 1" if self.wf_beta2 == 1 else f"beta^2 {self.wf_beta2:g}"
         texts = {
-            "S": f"alpha 0.5, {per_image}",
-            "wF": f"{beta}, {per_image}",
-            "MAE": per_image,
-            "IoU": f"of the object at map > 0.5, 0 for images without object; {per_image}",
-            "Dice": f"of the object at map > 0.5, 0 for images without object; {per_image}",
+            name: metric_info(name).protocol.format(order=order, beta=beta)
+            for name in family_metrics("saliency")
         }
-        for name, kind in (("E", "enhanced alignment"), ("F", "beta^2 0.3")):
-            texts[f"adp{name}"] = f"{kind}, {adaptive}"
-            texts[f"mean{name}"] = f"{kind}, mean {curve}, {order}"
-            texts[f"max{name}"] = f"{kind}, maximum {curve}, {order}"
         return self._chosen(texts)
 
     def _chosen(self, by_score: Mapping[str, _T]) -> dict[str, _T]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from rgbx.metrics.catalogue import family_metrics, metric_info
+
 __all__ = ["Absent", "SegmentationScores"]
 
 Absent: TypeAlias = Literal["nan", "zero"]
@@ -184,17 +186,9 @@ class SegmentationScores(Metric):
             listed = ", ".join(map(str, self.unscored))
             ids = f"{self.num_classes - len(self.unscored)} ids (without {listed}, ignored)"
         empty = "left out" if self.absent == "nan" else "counted as 0"
-        whole = "one confusion matrix over the whole set"
         return {
-            "miou": f"{whole}, {ids}, classes absent from target and prediction {empty}",
-            "macc": f"{whole}, mean recall of {ids}, classes absent from the target {empty}",
-            "acc": f"{whole}, share of right pixels",
-            "miou_fg": f"{whole}, mean over ids >= 1, id 0 counted as a possible error",
-            "miou_drop0": f"{whole}, row and column of id 0 deleted before the IoU",
-            "miou_image": (
-                "per image the mean IoU over the classes present in its target (id 0 too), then "
-                "the mean over the images"
-            ),
+            name: metric_info(name).protocol.format(ids=ids, empty=empty)
+            for name in family_metrics("classes")
         }
 
 

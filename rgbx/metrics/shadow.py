@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from rgbx.metrics.catalogue import family_metrics, metric_info
 from rgbx.metrics.maps import check_maps, fixed_sum, from_fixed, one_thread
 
 __all__ = ["ShadowScores"]
@@ -91,13 +92,8 @@ class ShadowScores(Metric):
     def protocol(self) -> dict[str, str]:
         """One sentence per score, for the foot of a table."""
         level = f"map > {_text(self.threshold)} is shadow"
-        return {
-            "BER": f"balanced error rate, pixels counted over the whole set, {level}",
-            "BER_image": (
-                "balanced error rate of each image, mean over the images, the term of a class "
-                f"that an image lacks skipped, {level}"
-            ),
-        }
+        names = family_metrics("shadow")
+        return {name: metric_info(name).protocol.format(level=level) for name in names}
 
 
 def _error(pixels: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rgbx.results import MEAN, Run, Unit, has_prompts, kind_label, less_is_better, unit_of
+from rgbx.metrics.catalogue import metric_info
+from rgbx.results import MEAN, Run, Unit, has_prompts, kind_label, unit_of
 from rgbx.results.protocols import Place, by_protocol
 
 __all__ = ["BarTable", "class_bars", "prompt_bars", "subset_bars"]
@@ -73,7 +74,7 @@ def subset_bars(runs: Sequence[Run]) -> list[BarTable]:
                     for name in sorted(names, key=lambda name: name != "all")
                 )
                 columns = tuple((run.name, "") for run in group)
-                unit, less = unit_of(metric), less_is_better(metric)
+                unit, less = unit_of(metric), not metric_info(metric).higher_is_better
                 note = f"{metric}{' in percent' * (unit == 'percent')}{'; less is better' * less}."
                 title_of = f"{title}: {metric}"
                 tables.append(BarTable(title_of, "Subset", columns, rows, note, unit))

@@ -4,16 +4,16 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from rgbx.metrics.catalogue import CATALOGUE, metric_info
 from rgbx.report.find import Tested
 from rgbx.report.lines import read_lines
-from rgbx.results import less_is_better
 
 __all__ = ["ImageRow", "headline_of", "read_images"]
 
 _FIXED = ("split", "subset", "name", "rgb", "x", "mask", "truth")
 _PREDICTION = "prediction"
-#: the score that an image is sorted by, the first of these that it has
-_HEADLINES = ("miou_image", "S", "mIoU", "mDice", "Dice", "IoU", "BER_image")
+#: what images are sorted by, the first of these that they have
+_ORDER = [m.name for m in sorted(CATALOGUE, key=lambda m: m.rank) if m.scope == "image"]
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,13 @@ class ImageRow:
         """The score that images are sorted by, of which more is better; NaN if there is none."""
         name = headline_of(self.scores)
         score = self.scores.get(name, math.nan)
-        return -score if less_is_better(name) else score
+        return score if metric_info(name).higher_is_better else -score
 
 
 def headline_of(names: "dict[str, float]") -> str:
     """The score that images are sorted by; empty if there is none."""
-    return next((name for name in _HEADLINES if name in names), next(iter(names), ""))
+    known = [name for name in names if name in _ORDER]
+    return min(known, key=_ORDER.index) if known else next(iter(names), "")
 
 
 def read_images(test: Tested) -> tuple[list[ImageRow], list[str]]:

@@ -11,12 +11,13 @@ from typing import Any
 import jinja2
 
 from rgbx import __version__
+from rgbx.metrics.catalogue import metric_info
 from rgbx.report.bars import BarTable
 from rgbx.report.charts import Charts
 from rgbx.report.gallery import CAPTIONS, Gallery
 from rgbx.report.images import headline_of
 from rgbx.report.panels import ERRORS
-from rgbx.results import HTML_STYLE, Table, kind_label, less_is_better, to_html, unit_of
+from rgbx.results import HTML_STYLE, Table, kind_label, to_html, unit_of
 
 __all__ = ["Page", "RunCard", "render_page"]
 
@@ -145,7 +146,7 @@ def _entries(page: Page) -> dict[str, Any]:
         "chunk": _CHUNK,
         "captions": CAPTIONS,
         "scores": scores,
-        "lower": [less_is_better(score) for score in scores],
+        "lower": [not metric_info(score).higher_is_better for score in scores],
         "fraction": [unit_of(score) == "fraction" for score in scores],
         **lists,
         "promptLabel": [kind_label(kind) if kind else "" for kind in lists["prompt"]],

@@ -13,12 +13,10 @@ from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
 from rgbx.results.published import (
     MEAN,
     OVERALL,
-    SALIENCY,
     Cost,
     Published,
     PublishedRow,
     PublishedTable,
-    less_is_better,
 )
 from rgbx.results.record import (
     CheckpointRecord,
@@ -36,7 +34,6 @@ __all__ = [
     "HTML_STYLE",
     "MEAN",
     "OVERALL",
-    "SALIENCY",
     "AblationEntry",
     "CheckpointRecord",
     "ClassScore",
@@ -63,7 +60,6 @@ __all__ = [
     "html_page",
     "joined_tables",
     "kind_label",
-    "less_is_better",
     "load_published",
     "make_result",
     "narrowed",

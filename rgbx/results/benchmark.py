@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rgbx.metrics.catalogue import INPUT, metric_info
 from rgbx.results.families import compact_metrics, groups_of, units_shown
 from rgbx.results.notes import (
     ablation_notes,
@@ -11,7 +12,7 @@ from rgbx.results.notes import (
     published_notes,
     size_warning,
 )
-from rgbx.results.published import INPUT, OVERALL, Published, PublishedRow, less_is_better
+from rgbx.results.published import OVERALL, Published, PublishedRow
 from rgbx.results.record import TestResult
 from rgbx.results.rows import (
     Column,
@@ -194,7 +195,7 @@ def _common_suffix(metrics: Sequence[str]) -> str:
 
 
 def _heading(metric: str, subset: str) -> str:
-    name = f"{metric}↓" if less_is_better(metric) else metric
+    name = metric if metric_info(metric).higher_is_better else f"{metric}↓"
     bare = bool(groups_of({metric: 0}))  # papers print one number of a map's score
     return name if bare and subset == "all" else f"{name} {subset}"
 

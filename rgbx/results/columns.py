@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rgbx.errors import RGBXError
+from rgbx.metrics.catalogue import CATALOGUE, family_metrics, metric_info
 from rgbx.results.find import Run
 from rgbx.results.prompts import kind_label
 from rgbx.results.protocols import Place
-from rgbx.results.published import MEAN, METRICS, SALIENCY, PublishedTable, less_is_better
+from rgbx.results.published import MEAN, PublishedTable
 from rgbx.results.record import TestResult
 
 __all__ = [
@@ -20,9 +21,13 @@ __all__ = [
 ]
 
 #: scores that papers print side by side; the families that a run has are shown
+_MAPS = [m.name for m in CATALOGUE if m.family in ("saliency", "shadow", "polyp")]
 _FAMILIES = (
-    *(("mDice", "mIoU"), ("BER", "BER_image"), SALIENCY[:4]),
-    *(("miou", "miou_image"), ("AP", "AP50")),
+    family_metrics("polyp", 1),
+    family_metrics("shadow", 1),
+    family_metrics("saliency", 2),
+    family_metrics("classes", 1),
+    family_metrics("instances", 1),
 )
 
 
@@ -44,7 +49,7 @@ class JoinedColumn:
     def heading(self) -> str:
         """Name of the score, with the subset if it is a part and an arrow if less is better."""
         score = self.metric.rpartition("/")[2]
-        arrow = "↓" if less_is_better(score) else ""
+        arrow = "↓" if not metric_info(self.metric).higher_is_better else ""
         return f"{score}{arrow}" if self.subset == "all" else f"{score}{arrow} {self.subset}"
 
     def group(self, several_sets: bool, several_splits: bool) -> str:
@@ -69,7 +74,7 @@ def family_of(result: TestResult) -> str:
         return "prompts"
     if "miou" in names:
         return "classes"
-    return "maps" if not names.isdisjoint({"mDice", "BER", *SALIENCY}) else "other"
+    return "maps" if not names.isdisjoint(_MAPS) else "other"
 
 
 def columns_of(
@@ -136,7 +141,8 @@ def _default_metrics(names: Sequence[str], printed: Sequence[PublishedTable]) ->
     elif "miou" in scores:
         found = ["miou", "miou_image", *found]
     if any("/" in name for name in names):
-        found = [name for name in scores if name in METRICS]
+        known = (*family_metrics("prompts"), *family_metrics("instances"))
+        found = [name for name in scores if name in known]
     return found or list(scores)
 
 

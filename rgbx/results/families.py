@@ -1,33 +1,17 @@
 """Scores of maps come in families and at two sizes: which of them share a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from rgbx.results.published import (
-    INPUT,
-    POLYP,
-    SALIENCY,
-    SHADOW,
-    Published,
-    PublishedTable,
-    without_protocol,
-)
-from rgbx.results.tables import Unit
+from rgbx.metrics.catalogue import INPUT, Unit, family_metrics, metric_info, plain_name
+from rgbx.results.published import Published, PublishedTable
 
 __all__ = ["ScoreGroup", "compact_metrics", "groups_of", "unit_of", "units_shown"]
 
-_Family = Literal["saliency", "shadow", "polyp"]
-_METRICS: dict[_Family, tuple[str, ...]] = {"saliency": SALIENCY, "shadow": SHADOW, "polyp": POLYP}
-_TITLES: dict[_Family, str] = {
+_TITLES = {
     "saliency": "saliency scores",
     "shadow": "balanced error rate",
     "polyp": "Dice and IoU",
-}
-#: what stands for a family where several splits or families share a table
-_SHORT: dict[_Family, tuple[str, ...]] = {
-    "saliency": ("S", "MAE"),
-    "shadow": ("BER", "BER_image"),
-    "polyp": ("mDice", "mIoU"),
 }
 
 
@@ -40,7 +24,7 @@ class ScoreGroup(NamedTuple):
         metrics: Names in the result, in the order of the columns.
     """
 
-    family: _Family
+    family: str
     suffix: str
     metrics: tuple[str, ...]
 
@@ -59,16 +43,15 @@ def groups_of(numbers: Mapping[str, float]) -> list[ScoreGroup]:
     Returns:
         A group for each family and size with scores; none for scores of classes and prompts.
     """
-    found: dict[tuple[str, _Family], list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for name in numbers:
-        base = without_protocol(name)
-        family = next((f for f, metrics in _METRICS.items() if base in metrics), None)
-        if family:
+        family = metric_info(name).family
+        if family in _TITLES:
             found.setdefault((INPUT if name.endswith(INPUT) else "", family), []).append(name)
     groups = []
     for (suffix, family), names in sorted(found.items(), key=lambda item: item[0][0]):
-        order = _METRICS[family].index
-        names = sorted(names, key=lambda name: order(without_protocol(name)))
+        order = family_metrics(family).index
+        names = sorted(names, key=lambda name: order(plain_name(name)))
         groups.append(ScoreGroup(family, suffix, tuple(names)))
     return groups
 
@@ -87,19 +70,19 @@ def compact_metrics(
     """
     groups = [group for group in groups if group.suffix == suffix]
     if len(groups) > 1 or any(group.family != "saliency" for group in groups):
-        wanted = [name for group in groups for name in _SHORT[group.family]]
+        wanted = [name for group in groups for name in family_metrics(group.family, rank=1)]
     else:
         rows = [row for table in tables for row in table.rows]
         printed = max((list(row.scores) for row in rows), key=len, default=[])
-        usual = SALIENCY[:4]
-        wanted = [name for name in printed if name in SALIENCY]
+        usual = family_metrics("saliency", rank=2)
+        wanted = [name for name in printed if name in family_metrics("saliency")]
         wanted = wanted if len(wanted) == len(usual) else list(usual)
-    measured = {without_protocol(name): name for group in groups for name in group.metrics}
+    measured = {plain_name(name): name for group in groups for name in group.metrics}
     return [measured.get(name, f"{name}{suffix}") for name in wanted]
 
 
 def unit_of(metric: str, sources: Iterable[tuple[Published, PublishedTable]] = ()) -> Unit:
-    """The unit that a score is shown in: the one place that decides it, for every table and page.
+    """The unit that a score is shown in.
 
     Args:
         metric: Its name in the result.
@@ -107,15 +90,14 @@ def unit_of(metric: str, sources: Iterable[tuple[Published, PublishedTable]] = (
             gives its unit.
 
     Returns:
-        Without such a table "fraction" for scores of maps but BER (.934), "percent" for all others
-        (77.60).
+        Without such a table the unit of the catalogue.
     """
-    family = _family_of(metric)
+    info = metric_info(metric)
     for paper, table in sources:
         names = {name for row in table.rows for name in (*row.scores, row.believed) if name}
-        if any(_family_of(name) == family for name in names):
+        if any(metric_info(name).family == info.family for name in names):
             return paper.unit_of(table)
-    return "fraction" if family in ("saliency", "polyp") else "percent"
+    return info.unit
 
 
 def units_shown(
@@ -126,11 +108,3 @@ def units_shown(
         return f"{title} (%)", tuple(headings)
     marked = (f"{h}{' %' * (u == 'percent')}" for h, u in zip(headings, units, strict=True))
     return title, tuple(marked)
-
-
-def _family_of(metric: str) -> str:
-    """One of "saliency", "shadow" and "polyp"; "prompts" of KIND/SCORE; else "classes"."""
-    if "/" in metric:
-        return "prompts"
-    base = without_protocol(metric)
-    return next((family for family, names in _METRICS.items() if base in names), "classes")

@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 
 from rgbx.errors import RGBXError
+from rgbx.metrics.catalogue import is_metric
 from rgbx.results.decode import DecodeError, decode
-from rgbx.results.published import Published, PublishedRow, PublishedTable, is_metric
+from rgbx.results.published import Published, PublishedRow, PublishedTable
 
 __all__ = ["load_published"]
 

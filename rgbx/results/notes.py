@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from rgbx.metrics.catalogue import INPUT
 from rgbx.results.protocols import images_of
-from rgbx.results.published import INPUT, Published, PublishedRow, PublishedTable
+from rgbx.results.published import Published, PublishedRow, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.tables import printed
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from rgbx.metrics.catalogue import is_metric
 from rgbx.results.notes import (
     ablation_notes,
     choice_notes,
@@ -9,7 +10,7 @@ from rgbx.results.notes import (
     published_notes,
     size_warning,
 )
-from rgbx.results.published import MEAN, METRICS, Published, PublishedTable
+from rgbx.results.published import MEAN, Published, PublishedTable
 from rgbx.results.record import TestResult
 from rgbx.results.rows import comparison_of, measured, published_cell, ranked, units_of
 from rgbx.results.tables import MISSING, Row, Table
@@ -123,7 +124,7 @@ def _by_set(result: TestResult, published: Published | None, splits: Sequence[st
 def _scores(result: TestResult, split: str) -> list[str]:
     """KIND/SCORE names of a split that a table shows, kind by kind."""
     names = result.numbers[split].get("all", {})
-    return [name for name in names if "/" in name and _score(name) in METRICS]
+    return [name for name in names if "/" in name and is_metric(name)]
 
 
 def _chunks(names: Sequence[str], comparison: PublishedTable | None) -> list[list[str]]:
@@ -151,7 +152,7 @@ def _measured_notes(result: TestResult, split: str) -> list[str]:
     """Numbers by kind of prompt that are no scores, such as routing weights: one sentence each."""
     found: dict[str, list[str]] = {}
     for name, value in result.numbers[split].get("all", {}).items():
-        if "/" in name and _score(name) not in METRICS:
+        if "/" in name and not is_metric(name):
             found.setdefault(_score(name), []).append(f"{kind_label(_kind(name))} {value:.3f}")
     return [
         f"{name} ({result.protocol.get(name, 'measured')}): {', '.join(parts)}."

@@ -1,76 +1,17 @@
 """The form of the numbers that papers print, one ``published.yaml`` for each paper."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-__all__ = [
-    "INPUT",
-    "MEAN",
-    "METRICS",
-    "OVERALL",
-    "POLYP",
-    "SALIENCY",
-    "SHADOW",
-    "Cost",
-    "Published",
-    "PublishedRow",
-    "PublishedTable",
-    "is_metric",
-    "less_is_better",
-    "without_protocol",
-]
+from rgbx.metrics.catalogue import Unit, metric_info
+
+__all__ = ["MEAN", "OVERALL", "Cost", "Published", "PublishedRow", "PublishedTable"]
 
 MEAN = "mean"  # the pseudo split: unweighted mean of all splits
 OVERALL = "overall"  # the pseudo split: the images of all splits as one set
 
-INPUT = "@input"  # ends the name of a score taken at the size of the network's input
-
-#: Saliency scores in the order in which they are shown: the four that papers print come first.
-SALIENCY = (
-    *("S", "maxF", "maxE", "MAE"),
-    *("meanF", "adpF", "wF", "meanE", "adpE", "IoU", "Dice"),
-)
-SHADOW = ("BER", "BER_image")
-POLYP = (
-    *("mDice", "mIoU", "mDice_soft", "mIoU_soft"),
-    *("meanDice", "maxDice", "meanIoU", "maxIoU"),
-)
-#: Names under which rgbx reports scores; a published number is believed to be one of them.
-METRICS = (
-    *("miou", "macc", "acc", "miou_fg", "miou_drop0", "miou_image"),
-    *SALIENCY,
-    *SHADOW,
-    *POLYP,
-    *("mBIoU", "mSF", "AP", "AP50"),
-)
-_LESS_IS_BETTER = ("MAE", *SHADOW)
-_KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_BETA = re.compile(r"(?<=^wF)_\d+(\.\d+)?$")  # the weighted F with another beta^2 than 1
 Supervision = Literal["full", "scribble"]
-
-
-def is_metric(name: str) -> bool:
-    """Whether rgbx reports a score of this name: one of `METRICS`, or KIND/SCORE of prompts.
-
-    Scores of maps may end in "@input", and "wF" in its beta^2 ("wF_0.3").
-    """
-    kind, slash, score = name.rpartition("/")
-    if slash:
-        return score in METRICS and bool(_KIND.fullmatch(kind))
-    base = without_protocol(name)
-    return base in METRICS and (base == name or base in (*SALIENCY, *SHADOW, *POLYP))
-
-
-def without_protocol(name: str) -> str:
-    """The score's family name: "wF" of "wF_0.3@input"."""
-    return _BETA.sub("", name.removesuffix(INPUT))
-
-
-def less_is_better(name: str) -> bool:
-    """Whether the smaller number of a score is the better one."""
-    return without_protocol(name) in _LESS_IS_BETTER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +72,7 @@ class PublishedRow:
         """
         metric = next(iter(self.scores), self.believed)
         number = self.scores[metric] if self.scores else self.values["all"]
-        return -number if less_is_better(metric) else number
+        return number if metric_info(metric).higher_is_better else -number
 
     @property
     def origin(self) -> str:
@@ -168,7 +109,7 @@ class PublishedTable:
     supervision: Supervision = "full"
     note: str = ""
     source: str = ""
-    unit: Literal["percent", "fraction"] | None = None
+    unit: Unit | None = None
     images_one_of: tuple[int, ...] = ()
 
     @property
@@ -209,7 +150,7 @@ class Published:
 
     paper: str
     title: str
-    unit: Literal["percent", "fraction"]
+    unit: Unit
     comparisons: tuple[PublishedTable, ...]
     ablations: tuple[PublishedTable, ...] = ()
     trainable_millions: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -224,6 +165,6 @@ class Published:
         found = (t for t in self.comparisons if (t.dataset, t.split, t.supervision) == wanted)
         return next(found, None)
 
-    def unit_of(self, table: PublishedTable) -> Literal["percent", "fraction"]:
+    def unit_of(self, table: PublishedTable) -> Unit:
         """Unit of a table's scores."""
         return table.unit or self.unit

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from rgbx.results.published import less_is_better
+from rgbx.metrics.catalogue import metric_info
 from rgbx.results.tables import DEVIATION, MISSING, Unit, printed, rate_text
 
 __all__ = ["mean_of", "places", "rate_over_seeds"]
@@ -50,7 +50,7 @@ def places(numbers: Mapping[int, float], metric: str) -> tuple[set[int], set[int
     known = {row: number for row, number in numbers.items() if not math.isnan(number)}
     if len(known) < 2:
         return set(), set()
-    values = sorted(set(known.values()), reverse=not less_is_better(metric))
+    values = sorted(set(known.values()), reverse=metric_info(metric).higher_is_better)
     best = {row for row, number in known.items() if number == values[0]}
     second = {row for row, number in known.items() if number in values[1:2]}
     return best, second

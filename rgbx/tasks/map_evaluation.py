@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from rgbx.errors import RGBXError
+from rgbx.metrics.catalogue import INPUT, family_metrics
 from rgbx.metrics.evaluator import ALL, Evaluator
 from rgbx.metrics.overlap import HARD, OverlapScores
 from rgbx.metrics.saliency import SaliencyScores
@@ -22,7 +23,6 @@ __all__ = ["INPUT", "OVERALL", "EvalSize", "Family", "MapEvaluator", "MapScoring
 
 Family: TypeAlias = Literal["saliency", "shadow", "polyp"]
 EvalSize: TypeAlias = Literal["original", "input", "both"]
-INPUT = "@input"  # ends the name of every score taken at the size of the network's input
 OVERALL = "overall"  # the pseudo split of the images of all splits together
 
 #: family -> the forms in which it scores maps: as they are, or stretched to their own range
@@ -56,13 +56,6 @@ class MapScoring:
     eval_size: EvalSize
     wf_beta2: float
     ber_threshold: float
-
-    #: family -> what is logged after a test
-    headlines: ClassVar[dict[str, tuple[str, ...]]] = {
-        "saliency": ("S", "maxF", "maxE", "MAE"),
-        "shadow": ("BER", "BER_image"),
-        "polyp": ("mDice", "mIoU"),
-    }
 
     def __post_init__(self) -> None:
         known = get_args(Family)
@@ -109,7 +102,7 @@ class MapScoring:
             f"{name}{suffix}"
             for suffix in self.suffixes
             for family in self.families
-            for name in self.headlines[family]
+            for name in family_metrics(family, rank=2)
         ]
 
     def files(self, map_: Tensor, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:

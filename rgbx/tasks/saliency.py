@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from rgbx.errors import RGBXError
 from rgbx.losses import partial_cross_entropy, structure
+from rgbx.metrics.catalogue import CATALOGUE
 from rgbx.metrics.saliency import SaliencyScores
 from rgbx.optim.schedules import Schedule
 from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
@@ -23,8 +24,10 @@ from rgbx.visualization.sheet import Draw
 __all__ = ["SaliencyModule", "saliency_loss"]
 
 IGNORE = 255
-_VALIDATED = ("maxF", "meanF", "MAE", "IoU")
-_ADDED = {"shadow": ("BER", "BER_image"), "polyp": ("mDice", "mIoU")}  # by the families of a test
+_VALIDATED = {
+    family: tuple(m.name for m in CATALOGUE if m.family == family and m.validated)
+    for family in get_args(Family)
+}
 
 
 class SaliencyModule(RGBXModule, ABC):
@@ -104,8 +107,8 @@ class SaliencyModule(RGBXModule, ABC):
         Args:
             arguments: of the constructor.
         """
-        added = [_ADDED.get(family, ()) for family in arguments.get("scores", ())]
-        return tuple(f"val/{name}" for names in (_VALIDATED, *added) for name in names)
+        families = dict.fromkeys(["saliency", *arguments.get("scores", ())])
+        return tuple(f"val/{name}" for family in families for name in _VALIDATED[family])
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score one validation batch at the size of its masks, on labelled pixels."""
@@ -121,7 +124,7 @@ class SaliencyModule(RGBXModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the whole set (summed over ranks)."""
         scores = self.validation_scores.compute()
-        for name in _VALIDATED:
+        for name in _VALIDATED["saliency"]:
             self.log(f"val/{name}", scores[name], prog_bar=name == "maxF", sync_dist=True)
         self.validation_scores.reset()
         for family in self.validation_families:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rgbx.errors import RGBXError
+from rgbx.metrics.catalogue import family_metrics
 from rgbx.metrics.evaluator import Evaluator
 from rgbx.metrics.semantic import SegmentationScores
 from rgbx.optim.schedules import Schedule
@@ -27,7 +28,7 @@ MFNET_CLASSES = (
     *("unlabelled", "car", "person", "bike", "curve"),
     *("car_stop", "guardrail", "color_cone", "bump"),
 )
-_LOGGED = ("miou", "macc", "miou_image")
+_LOGGED = family_metrics("classes", rank=2)
 
 
 class SemanticModule(RGBXModule, ABC):

@@ -7,9 +7,9 @@ import yaml
 
 from rgbx.callbacks.test_report import paper_of
 from rgbx.errors import RGBXError
+from rgbx.metrics.catalogue import is_metric, metric_info, plain_name
 from rgbx.models.mca_sam import MCASAM
 from rgbx.results import Published, load_published
-from rgbx.results.published import is_metric, less_is_better, without_protocol
 
 FOUR = ("S", "meanE", "wF", "MAE")
 
@@ -173,8 +173,8 @@ def test_a_number_stands_under_whatever_it_may_be_and_nowhere_else(published):
 )
 def test_names_of_scores_of_maps(name, known, base, less):
     assert is_metric(name) is known
-    assert without_protocol(name) == base
-    assert less_is_better(name) is less
+    assert plain_name(name) == base
+    assert metric_info(name).higher_is_better is not less
 
 
 @pytest.mark.parametrize(

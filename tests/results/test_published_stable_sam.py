@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from rgbx.errors import RGBXError
+from rgbx.metrics.catalogue import is_metric
 from rgbx.results import Published, load_published
-from rgbx.results.published import is_metric
 
 SCORES = ("mIoU", "mBIoU", "mSF")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rgbx.metrics import boundary, boundary_iou, boundary_width
-from rgbx.metrics.boundary import erode
+from rgbx.metrics.boundary_overlap import erode
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
