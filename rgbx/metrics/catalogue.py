@@ -187,9 +187,12 @@ def metric_info(name: str) -> MetricInfo:
     """
     prompted = "/" in name
     plain = plain_name(name.rpartition("/")[2])
-    for info in CATALOGUE:
-        if info.name == plain and (info.family in _PROMPTED) == prompted:
-            return info
+    # prompts have scores of classes too (all instances of an image as one map of classes)
+    families = (*_PROMPTED, "classes") if prompted else ("classes", *_MAPS)
+    for family in families:
+        for info in CATALOGUE:
+            if (info.family, info.name) == (family, plain):
+                return info
     family = "prompts" if prompted else "other"
     return MetricInfo(plain, family, "percent", "image", "", rank=3)
 

@@ -25,7 +25,7 @@ class PromptScores(Metric):
     - ``KIND/mIoU``: IoU with the target, mean over the prompts of an image, then over the images;
       0 / 0 (nothing there, nothing found) counts as 0.
     - ``KIND/mBIoU``: the same of the boundaries, see :func:`~rgbx.metrics.boundary_iou`.
-    - ``KIND/mSF``: stability of the masks of an image (see :func:`~rgbx.metrics.mask_stability`), mean
+    - ``KIND/mSF``: stability of the masks of an image (see `rgbx.metrics.mask_stability`), mean
       over the images with several prompts of that kind; absent if there is none.
 
     Args:

@@ -166,7 +166,7 @@ def test_the_threshold_of_ber_reaches_the_scores():
 )
 def test_validation_logs_the_usual_scores_and_those_of_the_family(families, added):
     module, (logged,) = _run("validate", VALIDATED, scores=families)
-    usual = ["val/maxF (bar)", "val/meanF", "val/MAE", "val/IoU"]
+    usual = ["val/maxF (bar)", "val/MAE", "val/meanF", "val/IoU"]
     assert module.logged == usual + added
     expected = {"shadow": ShadowScores(), "polyp": OverlapScores(("hard",))}
     for family in families:
