@@ -26,15 +26,15 @@ from rgbx.results import (
     combined_tables,
     groups_of,
     has_prompts,
-    load_published,
     make_result,
     prompt_tables,
+    published_of,
     write_result,
 )
 from rgbx.tasks.base import RGBXModule
 from rgbx.visualization.curves import Panel, draw_curves
 
-__all__ = ["checkpoint_record", "paper_of", "path_of", "report_test"]
+__all__ = ["checkpoint_record", "path_of", "report_test"]
 
 Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, F, Dice ... -> (256,)
 
@@ -63,7 +63,7 @@ def report_test(
     write_result(folder / "test.json", result)
     written = [folder / "test.json"]
     written += _write_curves(folder, model.curves())
-    print_tables(_without_repetition(_tables(result, load_published(result.paper))))
+    print_tables(_without_repetition(_tables(result, published_of(result))))
     console = Console()
     if data.blank:
         console.print(f"Ablation: {result.protocol['ablation']}.")
@@ -89,7 +89,7 @@ def _result(
         instead = "its mean" if data.blank_with == "mean" else "noise"
         protocol["ablation"] = f"{data.blank} was blanked (replaced by {instead}) in every image"
     return make_result(
-        paper=paper_of(model),
+        paper=model.paper,
         model=ModelRecord(path_of(model), dict(model.hparams)),
         data=DataRecord(
             *(path_of(data), data.root.name, data.split_sizes, tuple(data.class_names)),
@@ -100,6 +100,7 @@ def _result(
         protocol=protocol,
         seed=seed,
         settings=settings,
+        published=_own_file(model),
     )
 
 
@@ -198,14 +199,12 @@ def _panels(values: Mapping[str, Mapping[str, list[float]]]) -> list[Panel]:
     return panels
 
 
-def paper_of(model: RGBXModule) -> str:
-    """Folder name of the paper whose class this is, or derives from."""
-    for cls in type(model).__mro__:
-        if cls.__module__.startswith("rgbx.models.") and cls.__module__.count(".") > 2:
-            return cls.__module__.split(".")[2]
-    return type(model).__name__.lower()
-
-
 def path_of(thing: Any) -> str:
     """Import path of an object's class."""
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _own_file(model: RGBXModule) -> str:
+    """Where the printed numbers of a model outside rgbx are; those of rgbx are found by name."""
+    file = model.published
+    return str(file) if file and "rgbx.models" not in type(model).__module__ else ""

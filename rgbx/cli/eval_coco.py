@@ -178,7 +178,7 @@ def _result(
     sizes: dict[str, int],
     scores: "dict[str, CocoScores]",
 ) -> "TestResult":
-    from rgbx.callbacks.test_report import checkpoint_record, paper_of, path_of
+    from rgbx.callbacks.test_report import checkpoint_record, path_of
     from rgbx.results import MEAN, DataRecord, ModelRecord, make_result
 
     numbers = {split: {"all": found.numbers} for split, found in scores.items()}
@@ -188,7 +188,7 @@ def _result(
         numbers[MEAN] = {"all": means}
     root = arguments.sginw or arguments.images
     return make_result(
-        paper=paper_of(model),
+        paper=model.paper,
         model=ModelRecord(path_of(model), dict(model.hparams)),
         data=DataRecord(name, root.name, sizes, ()),
         checkpoint=checkpoint_record(arguments.ckpt_path),
@@ -219,8 +219,8 @@ def _report(result: "TestResult", folder: Path) -> None:
     from rich.console import Console
 
     from rgbx.cli.table import print_tables
-    from rgbx.results import load_published, prompt_tables, write_result
+    from rgbx.results import prompt_tables, published_of, write_result
 
     write_result(folder / "test.json", result)
-    print_tables(prompt_tables(result, load_published(result.paper)))
+    print_tables(prompt_tables(result, published_of(result)))
     Console().print(f"written: {folder / 'test.json'}", soft_wrap=True)

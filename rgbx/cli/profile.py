@@ -74,7 +74,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, rest = _parser().parse_known_args(argv)
     options = fit_options(arguments.config, arguments.size, rest)
-    from rgbx.callbacks.test_report import paper_of
     from rgbx.checkpoints.file import read_checkpoint
     from rgbx.cli.config.built import Built
     from rgbx.profile.cost_table import Costs, cost_table
@@ -101,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = f"{type(model).__name__} {model.hparams.get('encoder', '')}".strip()
     parts = model.parameters_by_part()
     costs = Costs(name, built.size, model.input_text, parts, operations, found)
-    table = cost_table(costs, load_published(paper_of(model)))
+    table = cost_table(costs, load_published(model.published) if model.published else None)
     if kind is None:
         _print_measured(found)
         print_tables([table])

@@ -7,7 +7,7 @@ from rgbx.results.find import Run, find_runs
 from rgbx.results.html import HTML_STYLE, html_page, to_html
 from rgbx.results.joined import JoinedOptions, joined_tables
 from rgbx.results.latex import to_latex, to_latex_float
-from rgbx.results.load import load_published
+from rgbx.results.load import load_published, published_of
 from rgbx.results.narrow import narrowed
 from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
 from rgbx.results.published import (
@@ -64,6 +64,7 @@ __all__ = [
     "make_result",
     "narrowed",
     "prompt_tables",
+    "published_of",
     "read_result",
     "tables_named",
     "to_csv",

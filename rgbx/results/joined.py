@@ -10,7 +10,7 @@ from rgbx.results.columns import JoinedColumn, columns_of, comparisons_of, names
 from rgbx.results.families import unit_of, units_shown
 from rgbx.results.find import Run
 from rgbx.results.joined_notes import joined_notes
-from rgbx.results.load import load_published
+from rgbx.results.load import published_of
 from rgbx.results.parts import parts_of
 from rgbx.results.protocols import by_protocol, images_of, refuse_conflicts
 from rgbx.results.published import Published, PublishedTable
@@ -95,8 +95,8 @@ def _narrowed(options: JoinedOptions, runs: Sequence[Run]) -> JoinedOptions:
 
 
 def _papers(runs: Sequence[Run]) -> list[Published]:
-    names = dict.fromkeys(run.result.paper for run in runs)
-    return [paper for name in names if (paper := load_published(name))]
+    files = {(run.result.paper, run.result.published): run.result for run in runs}
+    return [paper for result in files.values() if (paper := published_of(result))]
 
 
 def _sources(runs: Sequence[Run], papers: Sequence[Published]) -> Sources:

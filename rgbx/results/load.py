@@ -11,8 +11,9 @@ from rgbx.errors import RGBXError
 from rgbx.metrics.catalogue import is_metric
 from rgbx.results.decode import DecodeError, decode
 from rgbx.results.published import Published, PublishedRow, PublishedTable
+from rgbx.results.record import TestResult
 
-__all__ = ["load_published"]
+__all__ = ["load_published", "published_of"]
 
 _LARGEST = {"percent": 100, "fraction": 1}
 
@@ -21,7 +22,7 @@ def load_published(paper_dir: str | Path) -> Published | None:
     """Read and check ``published.yaml`` of a paper.
 
     Args:
-        paper_dir: Name of a folder below ``rgbx/models``, or a folder elsewhere.
+        paper_dir: Name of a folder below ``rgbx/models``; or a folder or a file elsewhere.
 
     Returns:
         The paper's numbers, or None if the folder has no ``published.yaml``.
@@ -30,8 +31,8 @@ def load_published(paper_dir: str | Path) -> Published | None:
         RGBXError: If the file is no YAML, a key is unknown or missing, or a number impossible.
     """
     models = resources.files("rgbx") / "models"
-    folder = models / paper_dir if isinstance(paper_dir, str) else paper_dir
-    file = folder / "published.yaml"
+    found = models / paper_dir if isinstance(paper_dir, str) else paper_dir
+    file = found if found.is_file() else found / "published.yaml"
     if not file.is_file():
         return None
     try:
@@ -42,6 +43,11 @@ def load_published(paper_dir: str | Path) -> Published | None:
     except DecodeError as error:
         raise RGBXError(f"{file} cannot be used: {error}.") from error
     return published
+
+
+def published_of(result: TestResult) -> Published | None:
+    """The printed numbers of the paper that a result belongs to, if they are on this machine."""
+    return load_published(Path(result.published) if result.published else result.paper)
 
 
 def _check(published: Published) -> None:

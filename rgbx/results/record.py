@@ -84,6 +84,7 @@ class TestResult:
         protocol: Metric -> sentence that says what was averaged over what.
         numbers: Split -> subset -> metric -> rate in [0, 1], NaN where nothing was measured.
         classes: Split -> subset -> one entry per class.
+        published: File of the printed numbers of a model outside rgbx; empty for those of rgbx.
         settings: What else makes the run (optimiser, schedule, epochs, options of the data), as
             dotted keys; empty in older files.
     """
@@ -102,6 +103,7 @@ class TestResult:
     numbers: dict[str, dict[str, dict[str, float]]]
     classes: dict[str, dict[str, tuple[ClassScore, ...]]]
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    published: str = ""
 
 
 def make_result(
@@ -113,6 +115,7 @@ def make_result(
     protocol: Mapping[str, str],
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    published: str = "",
 ) -> TestResult:
     """Put the outcome of a test together, stamped with the date and the versions in use.
 
@@ -126,6 +129,7 @@ def make_result(
         protocol: Metric -> sentence.
         seed: Seed of the run.
         settings: What else makes the run, as dotted keys with plain values.
+        published: File of the printed numbers of a model outside rgbx.
     """
     return TestResult(
         rgbx=__version__,
@@ -150,6 +154,7 @@ def make_result(
             for split, subsets in scores.items()
         },
         settings=dict(settings or {}),
+        published=published,
     )
 
 

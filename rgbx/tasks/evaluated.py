@@ -25,16 +25,24 @@ class Evaluated(Inspectable):
     and never which task it is.
 
     Attributes:
+        published: file of the numbers that the paper prints, in the form of
+            `rgbx.results.published.Published`; a model outside rgbx names its own.
         needs_prompts: whether samples must bring prompts.
         shows_attention: whether `attention_figure` draws something.
         evaluator: what `test_evaluator` gave for the running or the last test; None before.
         results: after a test, split -> subset -> score -> value.
     """
 
+    published: ClassVar[Path | None] = None
     needs_prompts: ClassVar[bool] = False
     shows_attention: ClassVar[bool] = False
     evaluator: Any
     results: dict[str, dict[str, dict[str, Any]]]
+
+    @property
+    def paper(self) -> str:
+        """Name of the paper: the folder of `published`, else the class."""
+        return self.published.parent.name if self.published else type(self).__name__.lower()
 
     # ------------------------------------------------------------------ a test
     def test_evaluator(self) -> Any:

@@ -5,7 +5,6 @@ import inspect
 import pytest
 import yaml
 
-from rgbx.callbacks.test_report import paper_of
 from rgbx.errors import RGBXError
 from rgbx.metrics.catalogue import is_metric, metric_info, plain_name
 from rgbx.models.mca_sam import MCASAM
@@ -23,8 +22,8 @@ def published() -> Published:
 
 def test_the_model_finds_its_file(published):
     model = MCASAM.__new__(MCASAM)
-    assert paper_of(model) == "mca_sam"
-    assert load_published(paper_of(model)) == published
+    assert model.paper == "mca_sam"
+    assert load_published(model.published) == published
     assert (published.paper, published.unit) == ("MCA-SAM", "fraction")
 
 

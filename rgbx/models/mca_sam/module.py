@@ -1,6 +1,7 @@
 """MCA-SAM, and SAM-Adapter as a setting of it, as a LightningModule."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -86,6 +87,7 @@ class MCASAM(SaliencyModule):
         WeightsError: a weight file is missing, damaged or of another model.
     """
 
+    published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
     needs_x = False
     outside_forward: ClassVar[tuple[str, ...]] = (
         *("task", "loss", "zero_init_sc", "token_weight", "sample_weight", "token_temperature"),

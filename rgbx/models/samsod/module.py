@@ -1,6 +1,7 @@
 """SAMSOD as a LightningModule: arguments, losses, parameter groups."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -61,6 +62,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         WeightsError: a weight file is missing, damaged or of another model.
     """
 
+    published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
     size_multiple = 32
     outside_forward: ClassVar[tuple[str, ...]] = (
         *("surgery", "lsc_weight", "smoothness_weight", "accumulate", "clip"),

@@ -1,6 +1,7 @@
 """Stable-SAM as a LightningModule: arguments, losses, what is trained."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -77,6 +78,7 @@ class StableSAM(PromptableModule):
         WeightsError: a weight file is missing, damaged or of another model.
     """
 
+    published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
     outside_forward: ClassVar[tuple[str, ...]] = (
         *("init", "loss", "points", "bce_weight", "dice_weight", "decode_batch"),
     )

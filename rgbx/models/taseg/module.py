@@ -60,6 +60,7 @@ class TASeg(SemanticModule):
         WeightsError: a weight file is missing, damaged or of another model.
     """
 
+    published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
     outside_forward: ClassVar[tuple[str, ...]] = ("ce_weight", "dice_weight", "dice_classes")
     parts: ClassVar[dict[str, str]] = {
         "thermal patch embedding": r"x_patch_embed",

@@ -1,6 +1,7 @@
 """What UniRGB-IR's two tasks share: any image size, auxiliary losses, the batch of one."""
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -21,6 +22,7 @@ class UniRGBIRTask(RGBXModule):
     heads are enlarged first, as the authors do.
     """
 
+    published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
     size_multiple = 1  # the backbone pads
     outside_forward: ClassVar[tuple[str, ...]] = (
         "class_weights",
