@@ -61,7 +61,9 @@ def _check(published: Published) -> None:
         if len(set(methods)) != len(methods):
             raise DecodeError(f"{where} lists a method twice")
         for row in table.rows:
-            _check_row(row, f"{where}, {row.method}", published.unit_of(table))
+            place = f"{where}, {row.method}"
+            _check_metrics(row, place, published.own_metrics)
+            _check_row(row, place, published.unit_of(table))
     for table in published.comparisons:
         _check_own(table.rows, f"table {table.table}, {table.dataset}")
     _check_places(published.comparisons)
@@ -78,10 +80,6 @@ def _check_row(row: PublishedRow, where: str, unit: str) -> None:
         raise DecodeError(f"{where} has scores, so it takes neither believed nor values")
     if not (row.scores or row.believed):
         raise DecodeError(f"{where} has neither scores nor believed and values")
-    for metric in row.scores or (row.believed,):
-        if not is_metric(metric):
-            key = "scores names" if row.scores else "believed is"
-            raise DecodeError(f"{where}: {key} {metric!r}, which rgbx does not report")
     _check_origin(row, where)
     if not row.scores and "all" not in row.values:
         raise DecodeError(f"{where}: values has no 'all'")
@@ -91,6 +89,13 @@ def _check_row(row: PublishedRow, where: str, unit: str) -> None:
             limits = f"not between 0 and {largest}"
             unit_name = " percent" if unit == "percent" else ", as fractions are"
             raise DecodeError(f"{where}: {key} is {value}, {limits}{unit_name}")
+
+
+def _check_metrics(row: PublishedRow, where: str, known: Sequence[str]) -> None:
+    for metric in row.scores or filter(None, (row.believed,)):
+        if not is_metric(metric) and metric not in known:
+            key = "scores names" if row.scores else "believed is"
+            raise DecodeError(f"{where}: {key} {metric!r}, which rgbx does not report")
 
 
 def _check_origin(row: PublishedRow, where: str) -> None:

@@ -146,6 +146,7 @@ class Published:
         trainable_millions: Method -> trainable parameters in millions, as printed.
         frames_per_second: Input size (w x h) -> speed of the own method, as printed.
         costs: Method -> what it needs.
+        own_metrics: Scores of a model outside rgbx that the catalogue does not know; more is better.
     """
 
     paper: str
@@ -156,6 +157,7 @@ class Published:
     trainable_millions: dict[str, float] = dataclasses.field(default_factory=dict)
     frames_per_second: dict[str, float] = dataclasses.field(default_factory=dict)
     costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
+    own_metrics: tuple[str, ...] = ()
 
     def comparison(
         self, dataset: str, split: str, supervision: Supervision = "full"

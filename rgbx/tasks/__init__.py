@@ -1,8 +1,9 @@
 """What a task is, once per task: its losses, predictions, metrics, panels and files."""
 
 from rgbx.tasks.base import RGBXModule
+from rgbx.tasks.prediction_files import PredictionFiles
 from rgbx.tasks.promptable import PromptableModule
 from rgbx.tasks.saliency import SaliencyModule
 from rgbx.tasks.semantic import SemanticModule
 
-__all__ = ["PromptableModule", "RGBXModule", "SaliencyModule", "SemanticModule"]
+__all__ = ["PredictionFiles", "PromptableModule", "RGBXModule", "SaliencyModule", "SemanticModule"]
