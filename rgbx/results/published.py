@@ -146,7 +146,7 @@ class Published:
         trainable_millions: Method -> trainable parameters in millions, as printed.
         frames_per_second: Input size (w x h) -> speed of the own method, as printed.
         costs: Method -> what it needs.
-        own_metrics: Scores of a model outside rgbx that the catalogue does not know; more is better.
+        own_metrics: Scores that the catalogue does not know, of a model outside rgbx.
     """
 
     paper: str
