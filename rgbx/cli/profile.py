@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rgbx.cli.config.built import Built
     from rgbx.profile.costs import Operations
     from rgbx.profile.measured import Measured
+    from rgbx.results import Table
 
 __all__ = ["main"]
 
@@ -74,22 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, rest = _parser().parse_known_args(argv)
     options = fit_options(arguments.config, arguments.size, rest)
-    from rgbx.callbacks.test_report import paper_of
     from rgbx.checkpoints.file import read_checkpoint
     from rgbx.cli.config.built import Built
-    from rgbx.profile.cost_table import Costs, cost_table
     from rgbx.profile.measured import measured
-    from rgbx.results import load_published
 
     checkpoint, kind = arguments.ckpt_path, arguments.format
-    if checkpoint is not None:
+    trained = checkpoint is not None
+    if trained:
         read_checkpoint(checkpoint, mmap=True)  # before minutes are spent on a count
     built = Built(options, False, "meta", checkpoint, arguments.override)
-    model = built.model
     operations = _operations(built)
     if kind is None:
         _print_counts(built, operations)
-    trained = checkpoint is not None
     build = partial(Built, options, trained, "cpu", checkpoint, arguments.override)
     found = measured(build, arguments.batch, arguments.passes)
     if found.device == "cpu":
@@ -98,16 +95,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             "which are a GPU's.",
             stacklevel=1,
         )
-    name = f"{type(model).__name__} {model.hparams.get('encoder', '')}".strip()
-    parts = model.parameters_by_part()
-    costs = Costs(name, built.size, model.input_text, parts, operations, found)
-    table = cost_table(costs, load_published(paper_of(model)))
+    table = _table(built, operations, found)
     if kind is None:
         _print_measured(found)
         print_tables([table])
     else:
         print(format_tables([table], kind, "rgbx profile"), end="")
     return 0
+
+
+def _table(built: "Built", operations: "Operations", found: "Measured") -> "Table":
+    from rgbx.callbacks.test_report import paper_of
+    from rgbx.profile.cost_table import Costs, cost_table
+    from rgbx.results import load_published
+
+    model = built.model
+    name = f"{type(model).__name__} {model.hparams.get('encoder', '')}".strip()
+    parts = model.parameters_by_part()
+    costs = Costs(name, built.size, model.input_text, parts, operations, found)
+    return cost_table(costs, load_published(paper_of(model)))
 
 
 def _operations(built: "Built") -> "Operations":
