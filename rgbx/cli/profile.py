@@ -137,14 +137,8 @@ def _operations(built: "Built") -> "Operations":
 
 
 def _print_counts(built: "Built", operations: "Operations") -> None:
-    parts = built.model.parameters_by_part()
-    total = sum(parts.values())
-    lines = [(part, n / 1e6, "M") for part, n in parts.items() if part != "frozen"]
-    lines += [("trainable", (total - parts["frozen"]) / 1e6, "M")]
-    lines += [("frozen", parts["frozen"] / 1e6, "M"), ("total", total / 1e6, "M")]
     height, width = built.size
-    print(f"{type(built.model).__name__}: parameters")
-    _print_lines(lines)
+    print(built.model.parameter_summary())
     print(f"\noperations, one {built.model.input_text}, {height} x {width} (height x width)")
     kinds = {
         "convolutions": operations.convolutions,
@@ -153,14 +147,11 @@ def _print_counts(built: "Built", operations: "Operations") -> None:
         "sampling": operations.sampling,
         "total": operations.flops,
     }
-    _print_lines([(kind, n / 2e9, "G MAC") for kind, n in kinds.items() if n])
-    _print_lines([("FLOPs, 2 x MAC", operations.flops / 1e9, "G")])
+    for kind, n in kinds.items():
+        if n:
+            print(f"  {kind:<{_NAME}}  {n / 2e9:12.4f} G MAC")
+    print(f"  {'FLOPs, 2 x MAC':<{_NAME}}  {operations.flops / 1e9:12.4f} G")
     print("  not counted: norms, activations, resizing, Fourier transforms\n", flush=True)
-
-
-def _print_lines(lines: "Sequence[tuple[str, float, str]]") -> None:
-    for name, number, unit in lines:
-        print(f"  {name:<{_NAME}}  {number:12.4f} {unit}")
 
 
 def _print_measured(found: "Measured") -> None:
