@@ -37,9 +37,10 @@ class Inspectable(Checkpointed):
         """
         x = batch.get("x")
         if x is None and self.needs_x:
+            name = batch.get("name", ["the batch"])[0]
             raise RGBXError(
-                f"{type(self).__name__} needs a second modality, but {batch['name'][0]} came "
-                "without `x`: use a data set with thermal or depth images."
+                f"{type(self).__name__} needs a second modality, but {name} came without `x`: use "
+                "a data set with thermal or depth images."
             )
         return batch["rgb"], x
 

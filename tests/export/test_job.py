@@ -76,6 +76,8 @@ class Heights(RGBXModule):
 def test_a_task_of_ones_own_says_what_it_returns(tmp_path, monkeypatch):
     model = Heights()
     assert model.raw_output(model.dummy_inputs(SIZE, 2)).shape == (2, 1, *SIZE)
+    with pytest.raises(RGBXError, match="Heights needs a second modality"):
+        model.raw_output({"rgb": torch.zeros(1, 3, *SIZE)})
     with pytest.raises(RGBXError, match="Heights cannot be exported"):
         export(model, SIZE, "torch", tmp_path / "m.pt2", FACTS)
     port = Port("metres", ("batch", 1, *SIZE), "above the ground")
