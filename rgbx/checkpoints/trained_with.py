@@ -15,7 +15,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from rgbx.backbones.weights import Weights
 from rgbx.errors import WeightsError
 
-__all__ = ["compare_arguments", "compare_input", "other_arguments", "plain", "say_other_input"]
+__all__ = [
+    "compare_arguments",
+    "compare_input",
+    "other_arguments",
+    "plain",
+    "say_other_input",
+    "weight_arguments",
+]
 
 _SHAPES = ("num_classes", "encoder")  # with others, weights do not fit
 Changes = dict[str, tuple[Any, Any]]  # name -> value of the checkpoint, value here
@@ -30,6 +37,12 @@ def plain(value: Any) -> Any:
     return value
 
 
+def weight_arguments(model: type) -> set[str]:
+    """Names of the constructor's arguments that take a weight file."""
+    parameters = inspect.signature(model).parameters.values()
+    return {p.name for p in parameters if Weights in (p.annotation, *get_args(p.annotation))}
+
+
 def other_arguments(module: Any, stored: Mapping[str, Any]) -> Changes:
     """Arguments of the constructor whose values differ; where weight files lie is no matter.
 
@@ -41,7 +54,7 @@ def other_arguments(module: Any, stored: Mapping[str, Any]) -> Changes:
         stored: ``hyper_parameters`` of a checkpoint.
     """
     parameters = inspect.signature(type(module).__init__).parameters.values()
-    files = {p.name for p in parameters if Weights in (p.annotation, *get_args(p.annotation))}
+    files = weight_arguments(type(module))
     before = {p.name: plain(p.default) for p in parameters if p.default is not p.empty}
     before |= stored
     return {

@@ -180,12 +180,11 @@ def _result(
 ) -> "TestResult":
     from rgbx.callbacks.test_report import checkpoint_record, path_of
     from rgbx.results import MEAN, DataRecord, ModelRecord, make_result
+    from rgbx.tasks.prompt_evaluation import mean_scores
 
     numbers = {split: {"all": found.numbers} for split, found in scores.items()}
     if len(numbers) > 1:
-        each = [found.numbers for found in scores.values()]
-        means = {key: sum(one[key] for one in each) / len(each) for key in each[0]}
-        numbers[MEAN] = {"all": means}
+        numbers[MEAN] = {"all": mean_scores([found.numbers for found in scores.values()])}
     root = arguments.sginw or arguments.images
     return make_result(
         paper=model.paper,

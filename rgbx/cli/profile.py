@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rgbx.cli.config.built import Built
     from rgbx.profile.costs import Operations
     from rgbx.profile.measured import Measured
+    from rgbx.results import Table
 
 __all__ = ["main"]
 
@@ -76,19 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = fit_options(arguments.config, arguments.size, rest)
     from rgbx.checkpoints.file import read_checkpoint
     from rgbx.cli.config.built import Built
-    from rgbx.profile.cost_table import Costs, cost_table
     from rgbx.profile.measured import measured
-    from rgbx.results import load_published
 
     checkpoint, kind = arguments.ckpt_path, arguments.format
-    if checkpoint is not None:
+    trained = checkpoint is not None
+    if trained:
         read_checkpoint(checkpoint, mmap=True)  # before minutes are spent on a count
     built = Built(options, False, "meta", checkpoint, arguments.override)
-    model = built.model
     operations = _operations(built)
     if kind is None:
         _print_counts(built, operations)
-    trained = checkpoint is not None
     build = partial(Built, options, trained, "cpu", checkpoint, arguments.override)
     found = measured(build, arguments.batch, arguments.passes)
     if found.device == "cpu":
@@ -97,16 +95,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             "which are a GPU's.",
             stacklevel=1,
         )
-    name = f"{type(model).__name__} {model.hparams.get('encoder', '')}".strip()
-    parts = model.parameters_by_part()
-    costs = Costs(name, built.size, model.input_text, parts, operations, found)
-    table = cost_table(costs, load_published(model.published) if model.published else None)
+    table = _table(built, operations, found)
     if kind is None:
         _print_measured(found)
         print_tables([table])
     else:
         print(format_tables([table], kind, "rgbx profile"), end="")
     return 0
+
+
+def _table(built: "Built", operations: "Operations", found: "Measured") -> "Table":
+    from rgbx.profile.cost_table import Costs, cost_table
+    from rgbx.results import load_published
+
+    model = built.model
+    name = f"{type(model).__name__} {model.hparams.get('encoder', '')}".strip()
+    parts = model.parameters_by_part()
+    costs = Costs(name, built.size, model.input_text, parts, operations, found)
+    return cost_table(costs, load_published(model.published) if model.published else None)
 
 
 def _operations(built: "Built") -> "Operations":
@@ -130,14 +136,8 @@ def _operations(built: "Built") -> "Operations":
 
 
 def _print_counts(built: "Built", operations: "Operations") -> None:
-    parts = built.model.parameters_by_part()
-    total = sum(parts.values())
-    lines = [(part, n / 1e6, "M") for part, n in parts.items() if part != "frozen"]
-    lines += [("trainable", (total - parts["frozen"]) / 1e6, "M")]
-    lines += [("frozen", parts["frozen"] / 1e6, "M"), ("total", total / 1e6, "M")]
     height, width = built.size
-    print(f"{type(built.model).__name__}: parameters")
-    _print_lines(lines)
+    print(built.model.parameter_summary())
     print(f"\noperations, one {built.model.input_text}, {height} x {width} (height x width)")
     kinds = {
         "convolutions": operations.convolutions,
@@ -146,14 +146,11 @@ def _print_counts(built: "Built", operations: "Operations") -> None:
         "sampling": operations.sampling,
         "total": operations.flops,
     }
-    _print_lines([(kind, n / 2e9, "G MAC") for kind, n in kinds.items() if n])
-    _print_lines([("FLOPs, 2 x MAC", operations.flops / 1e9, "G")])
+    for kind, n in kinds.items():
+        if n:
+            print(f"  {kind:<{_NAME}}  {n / 2e9:12.4f} G MAC")
+    print(f"  {'FLOPs, 2 x MAC':<{_NAME}}  {operations.flops / 1e9:12.4f} G")
     print("  not counted: norms, activations, resizing, Fourier transforms\n", flush=True)
-
-
-def _print_lines(lines: "Sequence[tuple[str, float, str]]") -> None:
-    for name, number, unit in lines:
-        print(f"  {name:<{_NAME}}  {number:12.4f} {unit}")
 
 
 def _print_measured(found: "Measured") -> None:

@@ -37,9 +37,10 @@ class Inspectable(Checkpointed):
         """
         x = batch.get("x")
         if x is None and self.needs_x:
+            name = batch.get("name", ["the batch"])[0]
             raise RGBXError(
-                f"{type(self).__name__} needs a second modality, but {batch['name'][0]} came "
-                "without `x`: use a data set with thermal or depth images."
+                f"{type(self).__name__} needs a second modality, but {name} came without `x`: use "
+                "a data set with thermal or depth images."
             )
         return batch["rgb"], x
 
@@ -106,11 +107,12 @@ class Inspectable(Checkpointed):
         return {part: n for part, n in counts.items() if n or part == "frozen"}
 
     def parameter_summary(self) -> str:
-        """A table of trainable parameters by part, and the frozen rest, in millions."""
+        """A table of trainable parameters by part, the frozen rest and all, in millions."""
         counts = self.parameters_by_part()
-        frozen = counts.pop("frozen")
-        rows = [*counts.items(), ("trainable", sum(counts.values())), ("frozen", frozen)]
+        total, frozen = sum(counts.values()), counts.pop("frozen")
+        rows = [*counts.items(), ("trainable", total - frozen), ("frozen", frozen)]
+        rows.append(("total", total))
         width = max(len(part) for part, _ in rows)
         lines = [f"  {part:<{width}}  {n / 1e6:10.4f} M" for part, n in rows]
-        lines.insert(len(lines) - 2, "  " + "-" * (width + 14))
+        lines.insert(len(counts), "  " + "-" * (width + 14))
         return "\n".join([f"{type(self).__name__}: parameters", *lines])

@@ -24,7 +24,7 @@ from rgbx.models import SAMSOD
 from rgbx.profile import measured
 from rgbx.tasks.coco import CocoScores
 from tests.cli.conftest import CONFIGS, tiny
-from tests.cli.test_eval_coco import squares
+from tests.tasks.test_coco import squares
 
 SHORT = (
     *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"),

@@ -9,6 +9,9 @@ import torch
 
 from rgbx.errors import RGBXError
 from rgbx.export import export, job, onnx_file
+from rgbx.optim.schedules import Constant
+from rgbx.tasks import RGBXModule
+from rgbx.tasks.export_part import Port
 from tests.export.small import FACTS, SIZE, Toy, predict, stored
 
 
@@ -55,6 +58,34 @@ def test_pt2_runs_where_rgbx_is_not_installed(model, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
     )
     assert run.stdout.strip() == "same []"
+
+
+class Heights(RGBXModule):
+    """A task of its own: one number per pixel."""
+
+    needs_x = True
+
+    def __init__(self):
+        super().__init__(torch.optim.SGD, Constant())
+        self.layer = torch.nn.Conv2d(6, 1, 3, padding=1)
+
+    def forward(self, rgb, x):
+        return self.layer(torch.cat([rgb, x], dim=1))
+
+
+def test_a_task_of_ones_own_says_what_it_returns(tmp_path, monkeypatch):
+    model = Heights()
+    assert model.raw_output(model.dummy_inputs(SIZE, 2)).shape == (2, 1, *SIZE)
+    with pytest.raises(RGBXError, match="Heights needs a second modality"):
+        model.raw_output({"rgb": torch.zeros(1, 3, *SIZE)})
+    with pytest.raises(RGBXError, match="Heights cannot be exported"):
+        export(model, SIZE, "torch", tmp_path / "m.pt2", FACTS)
+    port = Port("metres", ("batch", 1, *SIZE), "above the ground")
+    monkeypatch.setattr(Heights, "output_port", lambda self, size: port)
+    (found,) = export(model, SIZE, "torch", tmp_path / "m.pt2", FACTS)
+    said = stored(found.path)
+    assert (said["task"], list(said["inputs"])) == ("custom", ["rgb", "x"])
+    assert said["outputs"] == {"metres": port.describe()}
 
 
 def test_opset(model, tmp_path):

@@ -110,5 +110,6 @@ def test_the_summary_adds_up():
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad) / 1e6
     assert abs(numbers.pop("trainable") - trained) < 1e-4
     assert abs(numbers.pop("frozen") - frozen) < 1e-4
+    assert abs(numbers.pop("total") - trained - frozen) < 1e-3
     assert abs(sum(numbers.values()) - trained) < 1e-3
     assert "other" not in numbers

@@ -3,9 +3,7 @@
 Nothing is read from the data set, and nothing is written.
 """
 
-import inspect
 import logging
-import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,8 +13,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningCLI
 
-from rgbx.backbones.weights import Weights
 from rgbx.checkpoints.load import load_checkpoint, weights_follow
+from rgbx.checkpoints.trained_with import weight_arguments
 from rgbx.cli.config.messages import class_at, quieten
 from rgbx.cli.config.trainer_values import lightning_checks
 from rgbx.cli.lightning import RGBXCLI
@@ -87,7 +85,7 @@ class Built(RGBXCLI):
         if self._checkpoint is not None:
             self.take_classes(self._checkpoint)
         if not self._weights:
-            for name in _weight_options(class_at(config.model.class_path)):
+            for name in weight_arguments(class_at(config.model.class_path)):
                 config.model.init_args[name] = None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -103,12 +101,6 @@ class Built(RGBXCLI):
         """(height, width) of the network's input."""
         height, width = self.datamodule.size
         return int(height), int(width)
-
-
-def _weight_options(model: type) -> list[str]:
-    """Names of the options that take a weight file."""
-    parameters = inspect.signature(model).parameters.values()
-    return [p.name for p in parameters if Weights in (p.annotation, *typing.get_args(p.annotation))]
 
 
 @contextmanager

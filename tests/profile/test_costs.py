@@ -11,7 +11,7 @@ from rgbx.backbones.sam import build_sam
 from rgbx.models import SAMSOD, UniRGBIRSaliency
 from rgbx.models.unirgb_ir.build import build_backbone
 from rgbx.profile.costs import count_operations, measure_passes
-from tests.passes import peak_of_passes
+from tests.profile.passes import peak_of_passes
 
 CPU = torch.device("cpu")
 
