@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "rgbx"
-_BASE = {"errors", "disk", "text", "yaml_file"}
+_BASE = {"errors", "disk", "text", "yaml_file", "class_path"}
 _DATA = {"data", "visualization", "prompts"}
 _PARTS = {"backbones", "blocks", "losses", "metrics", "optim", "prompts", "checkpoints"}
 _RUNS = {"tasks", "results", "visualization", "profile"}
 LAYERS = {  # package or module -> what it may import from rgbx
     "errors": set(),
     "disk": set(),
+    "class_path": set(),
     "text": {"errors"},
     "yaml_file": {"errors"},
     "losses": {"errors"},
@@ -33,7 +34,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "callbacks": _BASE | _DATA | _PARTS | _RUNS,
     "export": _BASE | _PARTS | {"tasks", "data"},
     "report": _BASE | {"results", "metrics", "visualization"},
-    "jobs": _BASE | {"results"},
+    "jobs": _BASE | {"results", "callbacks"},
 }
 LAYERS["cli"] = set(LAYERS)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -100,7 +100,7 @@ class CheckedResume(Callback):
         self._stored: dict[str, int] = {}
 
     def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+        self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
         """Counters and callbacks, before they are restored.
 
@@ -117,7 +117,7 @@ class CheckedResume(Callback):
             if (key := callback.state_key) in states:
                 _refuse_other_kind(callback.state_dict(), states[key], f"callbacks.{key}")
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """What optimisers remember, after it was restored.
 
         Raises:
@@ -135,7 +135,6 @@ class CheckedResume(Callback):
                     raise WeightsError(
                         f"its `{key}` are {self._stored[key]}, and this training has {count}."
                     )
-            assert isinstance(pl_module, RGBXModule)
             for optimizer in trainer.optimizers:
                 _refuse_other_memory(optimizer, pl_module, trainer.global_step)
 

@@ -14,7 +14,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
 from rgbx.callbacks.run_folder import reserve_version
-from rgbx.cli.config.messages import class_at
+from rgbx.class_path import class_at
 from rgbx.errors import RGBXError
 
 __all__ = ["RunConfig", "arrange_loggers", "own_wandb_run", "wandb_beside"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rgbx.callbacks.chosen import choice_of
 from rgbx.checkpoints.file import read_checkpoint
-from rgbx.cli.table import print_tables
+from rgbx.class_path import path_of
 from rgbx.data.base import RGBXDataModule
 from rgbx.disk import sha256_of, whole_file
 from rgbx.results import (
@@ -31,10 +31,11 @@ from rgbx.results import (
     published_of,
     write_result,
 )
+from rgbx.results.output import print_tables
 from rgbx.tasks.base import RGBXModule
 from rgbx.visualization.curves import Panel, draw_curves
 
-__all__ = ["checkpoint_record", "path_of", "report_test"]
+__all__ = ["checkpoint_record", "report_test"]
 
 Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, F, Dice ... -> (256,)
 
@@ -197,11 +198,6 @@ def _panels(values: Mapping[str, Mapping[str, list[float]]]) -> list[Panel]:
             title = f"{name} by threshold"
             panels.append(Panel(title, "threshold", name, lines_of, (0, 1), (0, 1)))
     return panels
-
-
-def path_of(thing: Any) -> str:
-    """Import path of an object's class."""
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def _own_file(model: RGBXModule) -> str:

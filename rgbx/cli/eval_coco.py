@@ -178,7 +178,8 @@ def _result(
     sizes: dict[str, int],
     scores: "dict[str, CocoScores]",
 ) -> "TestResult":
-    from rgbx.callbacks.test_report import checkpoint_record, path_of
+    from rgbx.callbacks.test_report import checkpoint_record
+    from rgbx.class_path import path_of
     from rgbx.results import MEAN, DataRecord, ModelRecord, make_result
     from rgbx.tasks.prompt_evaluation import mean_scores
 
@@ -217,8 +218,8 @@ def _protocol(arguments: argparse.Namespace, scores: "dict[str, CocoScores]") ->
 def _report(result: "TestResult", folder: Path) -> None:
     from rich.console import Console
 
-    from rgbx.cli.table import print_tables
     from rgbx.results import prompt_tables, published_of, write_result
+    from rgbx.results.output import print_tables
 
     write_result(folder / "test.json", result)
     print_tables(prompt_tables(result, published_of(result)))

@@ -33,6 +33,7 @@ from rgbx.callbacks.validation_images import ValidationImages
 from rgbx.checkpoints.file import read_checkpoint
 from rgbx.checkpoints.load import weights_follow
 from rgbx.checkpoints.trained import AtomicCheckpointIO
+from rgbx.class_path import class_at
 from rgbx.cli.config.adjust import (
     LINKED,
     classes_from_checkpoint,
@@ -46,7 +47,7 @@ from rgbx.cli.config.adjust import (
 from rgbx.cli.config.config_parser import RGBXParser
 from rgbx.cli.config.constructed import own_sentences
 from rgbx.cli.config.given import Given, given_options
-from rgbx.cli.config.messages import class_at, quieten
+from rgbx.cli.config.messages import quieten
 from rgbx.cli.config.python_values import without_python
 from rgbx.cli.config.trainer_values import lightning_checks, refuse_trainer_values
 from rgbx.data.base import RGBXDataModule

@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = arguments.output or Path("runs/sweeps", arguments.file.stem)
     storage = arguments.storage or output / "sweep.db"
     with _alone(storage):
-        from rgbx.jobs.sweep.check import check_sweep, devices_of
+        from rgbx.cli.config.sweep_check import check_sweep, devices_of
         from rgbx.jobs.sweep.run import Plan
 
         config = check_sweep(file, command, extra)

@@ -1,22 +1,14 @@
 """``rgbx table``: many ``test.json`` as one table in the shape of the papers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.disk import write_text
 from rgbx.errors import RGBXError
+from rgbx.results.output import FORMATS, format_tables, print_tables
 
-if TYPE_CHECKING:
-    from rgbx.results import Table
-
-__all__ = ["FORMATS", "format_tables", "main", "print_tables"]
-
-#: format -> suffix of its files
-FORMATS = {"md": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
-_PAGE_COLUMNS = 12  # number columns of a table in LaTeX
-_PAGE_WIDTH = 88  # characters of its lines, in small letters on a page of standard width
+__all__ = ["main"]
 
 _EPILOG = """\
 examples:
@@ -105,38 +97,3 @@ def _format(chosen: str | None, output: Path | None) -> str | None:
             f"{output} has no suffix of a table ({', '.join(FORMATS.values())}); add --format."
         )
     return found
-
-
-def print_tables(tables: "Iterable[Table]") -> None:
-    """Show tables on the terminal, wide ones in parts."""
-    from rich.console import Console
-
-    from rgbx.results import narrowed, to_terminal
-
-    console = Console()
-    for table in tables:
-        for part in narrowed(table, width=console.width):
-            console.print(to_terminal(part))
-
-
-def format_tables(tables: "Sequence[Table]", kind: str, title: str = "rgbx results") -> str:
-    """Tables as the text of a file.
-
-    Args:
-        tables: at least one.
-        kind: one of :data:`FORMATS`. Several tables of a CSV file have an empty line between them.
-        title: of an HTML page.
-    """
-    from rgbx.results import html_page, narrowed, to_csv, to_latex_float, to_markdown
-
-    if kind == "html":
-        return html_page(tables, title)
-    if kind == "latex":
-        parts = [p for table in tables for p in narrowed(table, _PAGE_WIDTH, _PAGE_COLUMNS)]
-        return "\n".join(to_latex_float(part, wide=_is_wide(part)) for part in parts)
-    render = to_markdown if kind == "md" else to_csv
-    return "\n".join(render(table) for table in tables)
-
-
-def _is_wide(table: "Table") -> bool:
-    return len(table.columns) > _PAGE_COLUMNS // 2 + table.text_columns

@@ -44,6 +44,16 @@ class Evaluated(Inspectable):
         """Name of the paper: the folder of `published`, else the class."""
         return self.published.parent.name if self.published else type(self).__name__.lower()
 
+    # ------------------------------------------------------------------ validation
+    @classmethod
+    def validation_metrics(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the scores that validation logs, such as "val/miou"; empty if not known.
+
+        Args:
+            arguments: of the constructor.
+        """
+        return ()
+
     # ------------------------------------------------------------------ a test
     def test_evaluator(self) -> Any:
         """The metrics of every test split and subset.

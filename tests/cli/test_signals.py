@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from rgbx.cli import ablate
+from rgbx.cli.sweep_child import run_child
 from rgbx.jobs.ablation import run as ablation_run
-from rgbx.jobs.sweep.child import run_child
 from tests.cli.conftest import tiny
 
 #: two batches an epoch; signals come after the second batch of the second epoch

@@ -16,10 +16,10 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from rgbx.cli.config.parsed import parse_fit
+from rgbx.cli.config.sweep_check import check_sweep, devices_of
 from rgbx.errors import RGBXError
 from rgbx.jobs.sweep import read_command, read_sweep
 from rgbx.jobs.sweep import trial as sweep_trial
-from rgbx.jobs.sweep.check import check_sweep, devices_of
 from tests.cli.conftest import CONFIGS, tiny
 
 SWEEPS = sorted(p.name for p in (CONFIGS / "sweeps").glob("*.yaml"))
@@ -169,7 +169,7 @@ RANK = {"model.lora_rank": {"values": [2, 4]}}
                 "config": "samsod_vt5000.yaml",
                 "metric": {"name": "miou"},
             },
-            r"The metric 'miou' .* validation of SAMSOD logs val/maxF, val/meanF, val/MAE, val/IoU",
+            r"The metric 'miou' .* validation of SAMSOD logs val/maxF, val/MAE, val/meanF, val/IoU",
         ),
         (
             {
@@ -288,9 +288,9 @@ class Forked:
             os.dup2(stderr.fileno(), 2)
             sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115
             os.environ.update(env)
-            from rgbx.jobs.sweep.child import run_child
+            from rgbx.cli.sweep_child import run_child
 
-            at = argv.index("rgbx.jobs.sweep.child") + 1
+            at = argv.index("rgbx.cli.sweep_child") + 1
             status = run_child(Path(argv[at]), argv[at + 1 :])
         finally:
             sys.stdout.flush()

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import yaml
 
+from rgbx.cli import sweep_child
 from rgbx.errors import RGBXError
-from rgbx.jobs.sweep import child as sweep_child
 
 
 def fit(argv: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from rgbx.cli.config.messages import class_at
+from rgbx.class_path import class_at
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.inputs import class_options
 from rgbx.errors import RGBXError

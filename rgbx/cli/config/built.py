@@ -15,7 +15,8 @@ from lightning.pytorch.cli import LightningCLI
 
 from rgbx.checkpoints.load import load_checkpoint, weights_follow
 from rgbx.checkpoints.trained_with import weight_arguments
-from rgbx.cli.config.messages import class_at, quieten
+from rgbx.class_path import class_at
+from rgbx.cli.config.messages import quieten
 from rgbx.cli.config.trainer_values import lightning_checks
 from rgbx.cli.lightning import RGBXCLI
 

@@ -8,8 +8,8 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from rgbx.class_path import class_at
 from rgbx.cli.config.config_file import ConfigError
-from rgbx.cli.config.messages import class_at
 from rgbx.errors import RGBXError
 
 __all__ = ["own_sentences", "refuse_null"]

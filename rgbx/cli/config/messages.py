@@ -1,7 +1,6 @@
 """One sentence instead of a parser's page: what was wrong, and the nearest known name."""
 
 import difflib
-import importlib
 import inspect
 import logging
 import re
@@ -13,12 +12,13 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
+from rgbx.class_path import class_at
 from rgbx.cli.config.config_file import KEYS
 from rgbx.data.base import RGBXDataModule
 from rgbx.optim.schedules import Schedule
 from rgbx.tasks.base import RGBXModule
 
-__all__ = ["class_at", "explain", "quieten"]
+__all__ = ["explain", "quieten"]
 
 
 #: warnings about things that rgbx does on purpose, or that only its authors can mend
@@ -137,14 +137,6 @@ def _unknown_argument(name: str, key: str | None, message: str) -> str:
     cls = class_at(path)
     known = [parameter for parameter in _parameters(cls) if parameter != name]
     return f"{cls.__name__} has no option `{name}`{_hint(name.split('.')[0], known)}"
-
-
-def class_at(path: str) -> type:
-    """The class of a dotted path, as parsed configurations hold it."""
-    module, _, name = path.rpartition(".")
-    found = getattr(importlib.import_module(module), name)
-    assert isinstance(found, type)
-    return found
 
 
 def _parameters(cls: type) -> list[str]:

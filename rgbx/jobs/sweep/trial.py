@@ -21,7 +21,7 @@ from rgbx.jobs.children import child_environment, last_words
 __all__ = ["Process", "TrialFolder"]
 
 #: what runs a trial; its folder and the command follow
-PROGRAM = (sys.executable, "-m", "rgbx.jobs.sweep.child")
+PROGRAM = (sys.executable, "-m", "rgbx.cli.sweep_child")
 _GRACE = 20.0  # seconds that a process has to end by itself
 
 

@@ -1,4 +1,4 @@
-"""The process of one trial: ``python -m rgbx.jobs.sweep.child FOLDER fit ...``.
+"""The process of one trial: ``python -m rgbx.cli.sweep_child FOLDER fit ...``.
 
 Runs the command and leaves its exit status in ``FOLDER/exit.json``, so that a sweep which was
 itself killed meanwhile still learns how the trial ended. A trial that is stopped from outside
