@@ -16,6 +16,7 @@ def _pixels(path, colour) -> np.ndarray:
     return (np.abs(image - colour).max(axis=2) < 12).nonzero()
 
 
+@pytest.mark.slow
 def test_panels_stand_in_rows_and_columns(tmp_path):
     panels = [Panel(f"panel {i}", "x", "y", {"a": LINE}) for i in range(4)]
     draw_curves(panels[:1], tmp_path / "one.png")

@@ -30,6 +30,7 @@ def coherence_by_hand(saliency, image, radius, place, colour):
     return total / saliency.numel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("radius", "size"), [(1, (4, 5)), (2, (5, 3)), (5, (4, 9)), (5, (12, 13))])
 def test_coherence_is_its_formula(radius, size):
     saliency, image = drawn(2, 1, *size), 0.3 * drawn(2, 3, *size, seed=1)

@@ -80,6 +80,7 @@ def test_existing_file_is_left_alone(entry: KnownWeights, site: Site, tmp_path: 
     assert site.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", [True, False])
 def test_broken_connection_then_resume(
     entry: KnownWeights, site: Site, tmp_path: Path, ranges: bool
@@ -97,6 +98,7 @@ def test_broken_connection_then_resume(
     assert not part.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [len(BODY), None])
 def test_complete_part_is_only_verified(
     entry: KnownWeights, site: Site, tmp_path: Path, size: int | None

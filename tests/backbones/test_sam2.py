@@ -76,6 +76,7 @@ def test_numbers_are_those_of_the_packages_files(release: str, encoder: str) -> 
     assert all(model[switch] for switch in (*switches, "directly_add_no_mem_embed"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", OFFICIAL)
 @pytest.mark.parametrize("release", ["2", "2.1"])
 def test_names_and_shapes_are_the_packages(release: str, encoder: str) -> None:

@@ -36,6 +36,7 @@ def test_equals_the_package_at_any_size(vit, size, official_encoder) -> None:
     assert torch.allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_equals_the_package_at_1024_for_vit_b(official_encoder) -> None:
     vit = ViT(SAM_PRESETS["vit_b"]).eval()
     randomise(vit)

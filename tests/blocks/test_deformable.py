@@ -81,6 +81,7 @@ def test_places_on_and_beyond_the_border():
     assert torch.equal(out[0, grid.abs().amax(-1) > 2], torch.zeros(32, 4, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_gradients_by_finite_differences():
     value, levels, locations, weights = (
         t.requires_grad_() if isinstance(t, torch.Tensor) else t for t in arguments(queries=3)

@@ -21,6 +21,8 @@ from rgbx.jobs.ablation.state import RowFolder
 from rgbx.results import load_published, tables_named
 from tests.cli.conftest import CONFIGS, tiny
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted((CONFIGS / "ablations").glob("*.yaml"))
 TABLES = {
     **{"samsod_table2": 4, "samsod_table3": 7, "taseg_table3": 7, "stable_sam_table5": 4},

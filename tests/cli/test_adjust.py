@@ -39,6 +39,7 @@ def test_parsers_without_types_are_left_alone():
     assert parser.parse_args(["--value", "1"]).value == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["1", "1.0", "0.5"])
 def test_one_batch_is_not_all_batches_whatever_was_imported_before(text, monkeypatch):
     """As if a package had spelled the union the other way round, and typing remembered that."""

@@ -38,6 +38,7 @@ def fit(root, *extra):
     return ["fit", *tiny("tasseg_mfnet.yaml", root, *extra)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
@@ -95,6 +96,7 @@ def test_a_wrong_root_names_the_layouts(fails, mfnet_root, tmp_path):
     assert all(part in message for part in ("empty", "images/", "labels/", "seperated_images/"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])
 def test_a_missing_checkpoint(fails, mfnet_root, command):
     argv = tiny("tasseg_mfnet.yaml", mfnet_root)
@@ -126,6 +128,7 @@ def test_a_three_channel_image(fails, broken):
     assert "cannot be used" in fails(*fit(broken))
 
 
+@pytest.mark.slow
 def test_a_label_outside_the_classes(fails, broken):
     path = broken / "labels" / f"{first(broken)}.png"
     mask = np.array(Image.open(path))
@@ -143,6 +146,7 @@ def test_an_empty_split(fails, broken):
     assert "the val split of MFNet is empty" in fails(*fit(broken))
 
 
+@pytest.mark.slow
 def test_a_nan_loss_names_the_step_and_the_files(fails, mfnet_root):
     message = fails(*fit(mfnet_root, "--model.ce_weight", "1e39"))
     assert "The loss ce is not finite at step 0" in message
@@ -157,6 +161,7 @@ def with_weights(root, path, *extra):
     return fit(root, "--model.weights.path", str(path), *extra)
 
 
+@pytest.mark.slow
 def test_weight_files(fails, rgbx, mfnet_root, tmp_path):
     whole = tmp_path / "tiny.pth"
     save_sam(whole)
@@ -190,6 +195,7 @@ def checkpoint(tmp_path_factory, mfnet_root):
     return folder / "runs/tasseg_mfnet/version_0/checkpoints/last.ckpt"
 
 
+@pytest.mark.slow
 def test_another_data_sets_classes(fails, checkpoint, pst900_root):
     argv = tiny("tasseg_pst900.yaml", pst900_root, "--ckpt_path", str(checkpoint))
     message = fails("test", *argv)
@@ -206,6 +212,7 @@ def test_another_backbone(fails, checkpoint, mfnet_root, tmp_path):
     assert "trained on other frozen weights" in message
 
 
+@pytest.mark.slow
 def test_another_papers_checkpoint(fails, checkpoint, mfnet_root, tmp_path):
     stored = torch.load(checkpoint, weights_only=True)
     stored["rgbx"]["model"] = "SAMSOD"
@@ -218,6 +225,7 @@ def test_another_papers_checkpoint(fails, checkpoint, mfnet_root, tmp_path):
         TASeg.load_from_checkpoint(tmp_path / "plain.ckpt", map_location="cpu")
 
 
+@pytest.mark.slow
 def test_other_options_than_the_checkpoints(fails, checkpoint, mfnet_root):
     argv = tiny("tasseg_mfnet.yaml", mfnet_root, "--ckpt_path", str(checkpoint))
     for option, value in (("decoder_lora", "false"), ("lora_rank", "4")):
@@ -244,6 +252,7 @@ except RGBXError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no file size limit here")
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"

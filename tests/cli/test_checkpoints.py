@@ -13,6 +13,8 @@ from rgbx.errors import WeightsError
 from rgbx.models import SAMSOD, TASeg
 from tests.cli.conftest import tiny
 
+pytestmark = pytest.mark.slow
+
 CONFIG = "tasseg_mfnet.yaml"
 
 

@@ -19,6 +19,7 @@ def refusal(*options):
     return str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "named"),
     [
@@ -65,6 +66,7 @@ def test_an_option_that_cannot_be(option, named):
     assert named in refusal(option)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "named"),
     [
@@ -119,6 +121,7 @@ FILES = {  # name -> content, what is named besides the file
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_cannot_be(name, tmp_path):
     path = tmp_path / f"{name}.yaml"
@@ -140,6 +143,7 @@ def test_places_that_are_no_files(tmp_path):
         assert str(place).partition("\0")[0] in refusal("--config", str(place))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -168,6 +172,7 @@ def test_every_command_says_the_same(command, rgbx, tmp_path, capsys):
     assert all(expected in printed for expected, printed in said), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["sweep", "ablate"])
 def test_other_yaml_files_are_read_alike(command, rgbx, tmp_path, capsys):
     for name in ("gbk", "utf16", "twice", "tab", "nested"):
@@ -210,6 +215,7 @@ def test_the_keys_are_those_of_the_commands():
     assert keys - {"help", "config", "print_config"} == set(KEYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"notes\n", b"trainer: [1]\n", bytes(range(256))])
 def test_what_lies_around_is_not_what_a_word_means(content, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -232,6 +238,7 @@ def test_what_lies_around_is_not_what_a_word_means(content, monkeypatch, tmp_pat
     assert parse_fit(["--config", CONFIG, *options]) == usual
 
 
+@pytest.mark.slow
 def test_the_written_configuration_can_be_read(rgbx, mfnet_root, tmp_path):
     options = tiny("demo/tasseg_mfnet.yaml", mfnet_root, "--trainer.max_epochs=1")
     assert rgbx("fit", *options) == 0

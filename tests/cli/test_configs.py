@@ -9,6 +9,8 @@ import yaml
 
 from tests.cli.conftest import CONFIGS, tiny
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = sorted(
     str(p.relative_to(CONFIGS))
     for p in CONFIGS.rglob("*.yaml")

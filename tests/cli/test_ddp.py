@@ -14,6 +14,8 @@ from rgbx.models import TASeg
 from tests.cli.conftest import tiny
 from tests.processes import two_ranks
 
+pytestmark = pytest.mark.slow
+
 
 def fit(
     folder: Path,

@@ -11,7 +11,7 @@ from rgbx.models import TASeg
 from tests.cli.conftest import tiny
 from tests.export.small import halved, predict, shapes, stored
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*starts? from (a )?RANDOM")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*starts? from (a )?RANDOM")]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,6 +18,7 @@ from rgbx.data.splits.records import Record
 from rgbx.models import StableSAM, TASeg
 from rgbx.report.find import Tested
 from rgbx.report.images import read_images
+from rgbx.tasks.dense_files import DenseFiles
 
 ODD = ["a\nb", "n" * 250, os.fsdecode(b"\xff\xe9"), "-1#%20 ü"]
 
@@ -65,6 +66,12 @@ def test_long_names_are_cut_and_stay_different(tmp_path):
 
 class Dense(LightningModule):
     """Everything is class 0."""
+
+    def prediction_files(self, folder):
+        return DenseFiles(folder)
+
+    def scored_files(self, index):
+        return {}
 
     def predict_step(self, batch, batch_idx):
         return [torch.zeros(size, dtype=torch.int64) for size in batch["size"]]

@@ -95,6 +95,7 @@ def semantic(rgbx, mfnet_root, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_option_logs_to_wandb_and_loses_nothing_else(semantic):
     run = semantic / "runs/tasseg_mfnet/version_0"
     files = {path.name for path in run.iterdir()}
@@ -137,6 +138,7 @@ def test_one_option_logs_to_wandb_and_loses_nothing_else(semantic):
     assert any(moved)
 
 
+@pytest.mark.slow
 def test_salient_objects_and_online_by_one_line(rgbx, vt5000_root, tmp_path, monkeypatch):
     """Without `offline`: what an environment variable keeps from the network here."""
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -155,6 +157,7 @@ def test_salient_objects_and_online_by_one_line(rgbx, vt5000_root, tmp_path, mon
         assert (truth[..., 0] == truth[..., 2]).all()
 
 
+@pytest.mark.slow
 def test_models_with_prompts_show_the_prompt(rgbx, hqseg_root, tmp_path):
     argv = tiny("stable_sam_hqseg44k_vit_b.yaml", hqseg_root, *SHORT, "--data.val_share", "0.5")
     argv += ["--trainer.max_epochs", "1", "--data.size", "[64,64]"]

@@ -112,6 +112,7 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check-data", "make-demo-data", "predict", "test"])
 def test_a_full_disk_leaves_nothing_half_written(
     command, rgbx, mfnet_root, tmp_path, monkeypatch, capsys

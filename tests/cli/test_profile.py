@@ -21,6 +21,8 @@ from rgbx.results import load_published
 from tests.cli.conftest import CONFIGS
 from tests.cli.killed import killed
 
+pytestmark = pytest.mark.slow
+
 DEMO = str(CONFIGS / "demo/samsod_vt5000.yaml")
 SMALL = ["--size", "64", "96", "--passes", "3"]
 TABLE_1 = {"SAMSOD-large": ["224.1", "418.0", "6.4"], "SAMSOD-tiny": ["32.7", "60.4", "23.1"]}

@@ -14,6 +14,8 @@ from rgbx.models import StableSAM
 from tests.cli.conftest import CONFIGS
 from tests.cli.test_ddp import fit
 
+pytestmark = pytest.mark.slow
+
 CONFIG = CONFIGS / "demo/stable_sam.yaml"
 KINDS = ("box", "noisy_box", "point_1", "point_3")
 NAMES = ("1#Bag#2", "an image", "plain")

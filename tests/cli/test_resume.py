@@ -8,6 +8,8 @@ import torch
 from rgbx.cli import run
 from tests.cli.conftest import tiny
 
+pytestmark = pytest.mark.slow
+
 SCHEDULE = ["--model.schedule", "Poly", "--model.schedule.warmup_epochs", "0.5"]
 FULL = ["--trainer.precision", "32-true", "--trainer.logger", "false"]
 FULL += ["--trainer.enable_progress_bar", "false", "--trainer.limit_val_batches", "1"]

@@ -65,6 +65,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
         reserve_version([tmp_path / "file" / "name"])
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_begin_leaves_nothing(rgbx, mfnet_root, tmp_path, capsys):
     from tests.cli.conftest import tiny
 

@@ -15,6 +15,8 @@ from tests.cli.conftest import tiny
 from tests.cli.test_ddp import fit
 from tests.cli.test_training_life import same, weights
 
+pytestmark = pytest.mark.slow
+
 CONFIG = "samsod_vt5000.yaml"
 COMMON = ["--trainer.max_epochs", "3", "--trainer.precision", "32-true"]
 COMMON += ["--trainer.log_every_n_steps", "1"]

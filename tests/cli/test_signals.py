@@ -14,6 +14,8 @@ from rgbx.cli.sweep_child import run_child
 from rgbx.jobs.ablation import run as ablation_run
 from tests.cli.conftest import tiny
 
+pytestmark = pytest.mark.slow
+
 #: two batches an epoch; signals come after the second batch of the second epoch
 SHORT = ["--trainer.max_epochs", "3", "--trainer.limit_val_batches", "1"]
 SHORT += ["--data.batch_size", "4", "--trainer.enable_progress_bar", "false"]

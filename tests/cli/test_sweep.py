@@ -22,6 +22,8 @@ from rgbx.jobs.sweep import read_command, read_sweep
 from rgbx.jobs.sweep import trial as sweep_trial
 from tests.cli.conftest import CONFIGS, tiny
 
+pytestmark = pytest.mark.slow
+
 SWEEPS = sorted(p.name for p in (CONFIGS / "sweeps").glob("*.yaml"))
 FAMILIES = ("tasseg_mfnet", "samsod_vt5000", "stable_sam_hqseg44k", "unirgb_ir_mfnet")
 

@@ -26,6 +26,8 @@ from rgbx.tasks.coco import CocoScores
 from tests.cli.conftest import CONFIGS, tiny
 from tests.tasks.test_coco import squares
 
+pytestmark = pytest.mark.slow
+
 SHORT = (
     *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"),
     *("--trainer.limit_val_batches", "0", "--trainer.logger", "CSVLogger"),

@@ -17,6 +17,8 @@ from rgbx.models import TASeg
 from tests.cli.conftest import tiny
 from tests.processes import start
 
+pytestmark = pytest.mark.slow
+
 COMMON = ["--trainer.max_epochs", "3", "--trainer.precision", "32-true", "--data.jitter", "0.4"]
 
 

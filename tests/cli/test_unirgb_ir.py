@@ -11,6 +11,8 @@ from rgbx.models.unirgb_ir.class_weights import enet_weights
 from tests.cli.conftest import tiny
 from tests.cli.test_training_life import same, weights
 
+pytestmark = pytest.mark.slow
+
 SEMANTIC, SALIENCY = "unirgb_ir_mfnet.yaml", "unirgb_ir_vt5000.yaml"
 # 70 x 92: neither is a multiple of 16, nor of what 16 are multiples of
 COMMON = ["--data.size", "[70, 92]", "--trainer.log_every_n_steps", "1"]

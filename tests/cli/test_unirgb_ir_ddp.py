@@ -5,6 +5,8 @@ import pytest
 from rgbx.models import UniRGBIRSemantic
 from tests.cli.test_ddp import fit
 
+pytestmark = pytest.mark.slow
+
 COMMON = ["--trainer.max_steps", "-1", "--trainer.max_epochs", "2"]
 COMMON += ["--trainer.check_val_every_n_epoch", "1"]
 

@@ -90,6 +90,7 @@ def balanced_errors(pairs, level: int) -> tuple[float, float]:
     return error(counts.sum(0)), error(counts).mean()
 
 
+@pytest.mark.slow
 def test_salient_objects(vt5000_root, tmp_path):
     data = VT5000(str(vt5000_root), size=SIZE, num_workers=0, eval_batch_size=3)
     results = scores_of(SAMSOD(encoder="tiny"), data, tmp_path)
@@ -100,6 +101,7 @@ def test_salient_objects(vt5000_root, tmp_path):
             assert scores[name] == pytest.approx(value, abs=1e-9), (split, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.5, 125 / 255, 0.3])
 def test_shadows_at_both_sizes(istd_root, tmp_path, threshold):
     data = ISTD(str(istd_root), size=SIZE, num_workers=0)

@@ -99,6 +99,7 @@ def test_clean_data_set(mfnet_root, tmp_path, capsys, report_of):
         assert sheet.width > 3 * 240 and sheet.height > 9 * 180
 
 
+@pytest.mark.slow
 def test_only_the_data_part_of_a_configuration_is_read(mfnet_root, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(

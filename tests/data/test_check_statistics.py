@@ -102,6 +102,7 @@ def test_weights_of_mfnet_come_out_of_its_shares(tmp_path, put, printed):
     assert [row[2] for row in table[:9]] == pytest.approx(WEIGHTS, rel=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", [(), ("--statistics", "false")])
 def test_without_the_flag_nothing_changes(mfnet_root, printed, flag):
     text, report = printed("--data", "MFNet", "--data.root", str(mfnet_root), *flag)

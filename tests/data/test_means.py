@@ -112,6 +112,7 @@ def test_numbers_that_cannot_work(options, text):
         MFNet("nowhere", **options)
 
 
+@pytest.mark.slow
 def test_numbers_from_the_command_line(mfnet_root, tmp_path, capsys):
     common = ["--data", "MFNet", "--data.root", str(mfnet_root), "-o", str(tmp_path)]
     assert main([*common, "--data.rgb_mean", "[0.2, 0.25, 0.23]", "--data.x_std", "0.2"]) == 0

@@ -208,6 +208,7 @@ def test_real_four_channel_files(samples):
     assert (round(float(pixels.mean()), 3), round(float(pixels.std()), 3)) == (0.257, 0.088)
 
 
+@pytest.mark.slow
 def test_real_pairs_in_layout_a(samples, tmp_path, put):
     source = samples / "msrs_person"
     for path in sorted((source / "rgb").iterdir()):

@@ -214,6 +214,7 @@ def test_masks_of_every_coding(copy, put, high):
     np.testing.assert_array_equal(module(copy).read_mask(path), mask)
 
 
+@pytest.mark.slow
 def test_real_masks_with_made_images(samples, tmp_path, put):
     """The one part of the set that is at hand: twelve original 1-bit masks of as many sizes."""
     for path in (samples / "neu_rsdds_gt_only" / "gt").iterdir():

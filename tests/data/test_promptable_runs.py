@@ -81,6 +81,7 @@ def test_real_images_hold_out_every_fourth(real_root):
     assert kinds == {"hq_am2k", "camouflage_person", "rgbd_ssd", "kvasir_seg"}
 
 
+@pytest.mark.slow
 def test_real_training_samples_have_objects_and_prompts(real_root):
     data = HQSeg44K(str(real_root), size=(256, 256), num_workers=0)
     data.setup("fit")
@@ -115,6 +116,7 @@ def test_real_test_masks_and_prompts(real_root):
         assert float(small.mean()) == pytest.approx(float(mask.double().mean()), abs=0.02)
 
 
+@pytest.mark.slow
 def test_real_images_pass_check_data(real_root, tmp_path, capsys):
     arguments = ["--data", "HQSeg44K", "--data.root", str(real_root), "-o", str(tmp_path)]
     assert check_data(arguments) == 0

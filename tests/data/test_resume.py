@@ -76,6 +76,7 @@ BATCH_END = {"every_n_train_steps": 1}
 EPOCH_END = {"save_on_train_epoch_end": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
     ("limit", "saves", "steps"),
@@ -147,6 +148,7 @@ def diary(root, folder, resume=None, **options):
     return model, save.made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -186,6 +188,7 @@ class StopAt(Callback):
         trainer.should_stop = trainer.global_step == self.step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["max_steps", "should_stop"])
 def test_an_epoch_that_was_cut_short_goes_on(mfnet_root, tmp_path, how):
     end = ModelCheckpoint(str(tmp_path), filename="cut", save_on_train_epoch_end=True)

@@ -31,6 +31,7 @@ def run(tmp_path, capsys):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fixture", "thing", "pairs"),
     [
@@ -94,6 +95,7 @@ def test_options_of_a_second_modality_are_not_offered(cod_root):
             check_data(arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: TASeg(encoder="tiny"), lambda: SAMSOD(encoder="tiny")])
 def test_models_of_two_cameras_say_that_they_need_the_second(cod_root, make):
     data = COD(str(cod_root), size=(64, 96), num_workers=0, batch_size=2, soft_masks=True)
@@ -141,6 +143,7 @@ def test_folder_of_ones_own_without_x(kvasir_root, tmp_path, divided):
         np.testing.assert_array_equal(sample["mask"], stored)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "lengths"),
     [("cod", [4, 2, 1, 1, 2]), ("istd", [4, 2, 2]), ("kvasir", [4, 2, 2])],

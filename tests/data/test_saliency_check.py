@@ -23,6 +23,7 @@ def run(tmp_path, capsys):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fixture", "pairs"),
     [

@@ -67,6 +67,7 @@ def test_night_is_darker():
     assert night < 0.5 * day
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", [SALIENT, SALIENT_DEPTH])
 def test_salient_objects_are_large_and_each_camera_misses_some(theme):
     found = scenes(theme, 60)

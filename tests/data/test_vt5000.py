@@ -201,6 +201,7 @@ def test_pseudo_coloured_thermal_is_averaged(vt5000_root, tmp_path, put):
     np.testing.assert_allclose(x, colours.mean(axis=2) / 255, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_all_black_mask_trains(vt5000_root, tmp_path, put):
     root = moved(vt5000_root, tmp_path)
     folder = root / CLEAR / "Train" / "GT"

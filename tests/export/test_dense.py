@@ -23,7 +23,7 @@ from tests.export.small import (
     write,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*starts? from (a )?RANDOM")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*starts? from (a )?RANDOM")]
 
 
 def taseg():

@@ -14,6 +14,8 @@ from rgbx.tasks import RGBXModule
 from rgbx.tasks.export_part import Port
 from tests.export.small import FACTS, SIZE, Toy, predict, stored
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def model():

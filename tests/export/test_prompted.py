@@ -16,7 +16,7 @@ from tests.export.small import (
 )
 from tests.models.sam_toy import box, coarse, points
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*starts? from (a )?RANDOM")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*starts? from (a )?RANDOM")]
 
 CLICKS = [  # prompts, and the rows of points and labels that stand for them
     (

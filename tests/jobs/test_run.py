@@ -14,6 +14,8 @@ from rgbx.errors import RGBXError
 from rgbx.jobs.sweep.trial import TrialFolder
 from tests.jobs.fake_sweep import FAKE, fake_sweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def processes(monkeypatch):

@@ -38,6 +38,7 @@ def bowl(drawn) -> float:
     return 0.7 - 0.2 * (math.log10(drawn["lr"]) + 3) ** 2 + 0.01 * (drawn["fusion"] == "dffm")
 
 
+@pytest.mark.slow
 def test_bayes_learns_where_the_good_values_are_and_says_what_mattered(study, tmp_path):
     parameters = {"lr": LR, "fusion": {"values": ["dffm", "concat"]}}
     found = study(parameters, method="bayes")
@@ -50,6 +51,7 @@ def test_bayes_learns_where_the_good_values_are_and_says_what_mattered(study, tm
     assert (tmp_path / "importance.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_random_draws_depend_on_seed_and_number_alone(study):
     def drawn(seed, count):
         found = study({"lr": LR}, {"seed": seed, "count": count}, seed, method="random")
@@ -108,6 +110,7 @@ def test_the_ranking_spells_values_as_a_configuration_does(study, tmp_path):
     assert [row.split()[-1] for row in rows] == ["null", "true", "0.0001234", "x"]
 
 
+@pytest.mark.slow
 def test_a_study_of_another_sweep_is_refused_once_it_holds_scores(study):
     found = study({"lr": LR}, {"seed": 0}, method="random")
     found.ask()

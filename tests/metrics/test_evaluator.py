@@ -137,6 +137,7 @@ def _rank(folder: Path) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     two_ranks(_rank, tmp_path, cwd=tmp_path)
     alone = _evaluator()

@@ -122,6 +122,7 @@ def masks(size, random):
         yield mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(
     "kind", ["smooth", "random", "few levels", "zeros", "ones", "half", "dark"]
@@ -132,6 +133,7 @@ def test_equals_the_reference(kind, size):
     check([image(kind, size, random) for _ in truths], truths)
 
 
+@pytest.mark.slow
 def test_equals_the_reference_on_many_small_images():
     random = np.random.default_rng(1)
     for _ in range(150):
@@ -258,6 +260,7 @@ def test_real_predictions_equal_the_reference(samples, name):
     assert_equal_scores(_sample_scores(folder), reference.compute())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta2", [1.0, 0.3, 2.5])
 def test_weighted_f_equals_the_reference_for_every_beta(samples, beta2):
     with warnings.catch_warnings():

@@ -48,6 +48,7 @@ class Noisy(TASeg):
         return super().training_step(batch, batch_idx)
 
 
+@pytest.mark.slow
 def test_random_numbers_of_a_step_do_not_depend_on_what_was_drawn_before(mfnet_root):
     drawn = []
     for wasted in (0, 7):
@@ -71,6 +72,7 @@ class Rates(TASeg):
         return super().training_step(batch, batch_idx)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [{"max_epochs": 2}, {"max_epochs": -1, "max_steps": 5}])
 def test_a_warm_up_in_epochs_is_as_long_where_the_run_is_given_in_steps(mfnet_root, length):
     model = Rates(encoder="tiny", schedule=Constant(warmup_epochs=1))

@@ -23,6 +23,7 @@ def count(part: torch.nn.Module) -> int:
 SIZES = {"vit_b": (63_312, 89_712), "vit_l": (116_544, 175_680), "vit_h": (186_960, 291_920)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", SIZES)
 def test_the_sizes_of_the_paper_on_the_meta_device(encoder):
     with torch.device("meta"):
@@ -151,6 +152,7 @@ def test_three_steps_leave_the_frozen_weights_bit_identical():
     assert "network.random_prompt.frequencies" in stored
 
 
+@pytest.mark.slow
 def test_four_images_are_learnt_and_all_losses_fall():
     ours = model(token_weight=0.1, sample_weight=0.1, scale_factor=4)
     found = steps(ours, batch(4, (64, 64)), 100)

@@ -260,6 +260,7 @@ def ranks(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", list(mca_processes.OPTIONS))
 def test_two_processes_equal_one_on_the_joined_batch(ranks, options):
     whole = mca_processes.two_steps(options, 0, 1)

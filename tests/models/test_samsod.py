@@ -76,6 +76,7 @@ def fit(module, folder, **options):
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "names"),
     [
@@ -119,6 +120,7 @@ def test_the_groups_are_the_papers():
     }
 
 
+@pytest.mark.slow
 def test_surgery_sees_every_loss_gradient_and_their_sum_is_the_summed_loss():
     """Cut, walks and separate decodes against one ordinary backward pass, in float64."""
     panels = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in batch().items()}
@@ -187,6 +189,7 @@ def test_alpha_beta_and_scale_reach_every_adapter():
         model(alpha_background=0.95)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surgery", ["PCGrad", None])
 def test_training_moves_adapters_and_decoder_and_nothing_else(tmp_path, surgery):
     module = model(surgery=surgery)
@@ -240,6 +243,7 @@ def test_other_statistics_of_the_data_change_nothing_of_these_terms():
     torch.testing.assert_close(found[0][1], luminance(unit))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surgery", ["PCGrad", None])
 def test_training_with_these_terms_takes_steps(tmp_path, surgery):
     module = model(lsc_weight=1.0, smoothness_weight=0.3, surgery=surgery)
@@ -264,6 +268,7 @@ def test_the_ablations_are_all_there():
     assert len(kinds) == 7, "Table III has seven rows, and Table II some of them"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ROWS.values(), ids=list(ROWS))
 def test_every_row_of_tables_ii_and_iii_trains_by_configuration_alone(tmp_path, settings):
     module = model(**settings)
@@ -282,6 +287,7 @@ def test_evaluation_does_not_depend_on_the_batch():
     torch.testing.assert_close(together, torch.cat(one_by_one), rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_checkpoints_are_small_load_strictly_and_remember_the_surgery(tmp_path):
     module = model(surgery={"class_path": "PCGrad", "init_args": {}}, accumulate=2, clip=1.0)
     trainer = fit(module, tmp_path, max_epochs=2, max_steps=-1)

@@ -48,6 +48,7 @@ def load(path: Path) -> SAMSOD:
         return SAMSOD.load_from_checkpoint(path, map_location="cpu", weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(128, 128), (96, 160)])
 def test_answers_as_the_released_network(released, converted, size) -> None:
     # float64: in float32 two activations can change places at rank k by rounding alone
@@ -112,6 +113,7 @@ def renamed(state: State) -> State:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spell", [prefixed, renamed])
 def test_other_spellings(released, converted, tmp_path, spell: Callable[[State], State]) -> None:
     path = tmp_path / "out.ckpt"

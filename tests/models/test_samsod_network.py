@@ -62,6 +62,7 @@ def plain(model: SAM2, maps: list[Tensor]) -> Tensor:
     return masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["decoupled", "vanilla"])
 @pytest.mark.parametrize("size", [(128, 128), (96, 160), (32, 224)])
 def test_starts_as_plain_sam2_on_the_sum_and_on_each(adapter, size) -> None:
@@ -80,6 +81,7 @@ def test_starts_as_plain_sam2_on_the_sum_and_on_each(adapter, size) -> None:
         assert (logits - expected[name]).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"gate": "paper"}, {"adapter": "vanilla"}])
 def test_one_batch_equals_one_by_one(options) -> None:
     """Streams, decodes and images: together or alone, the numbers are the same."""
@@ -103,6 +105,7 @@ def test_one_batch_equals_one_by_one(options) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rgb", "x"])
 def test_one_stream_is_its_share_of_both(name) -> None:
     both = trained()
@@ -133,6 +136,7 @@ def test_gradients_keep_to_their_groups() -> None:
     assert reach["fusion"] == {"rgb_adapters", "x_adapters", "decoder"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"gate": "paper"}, {"adapter": "vanilla"}])
 def test_steps_train_everything_trainable_and_nothing_else(options) -> None:
     net = network(**options).train()
@@ -171,6 +175,7 @@ def hooks(net: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules())
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind_even_after_an_error() -> None:
     net = trained()
     rgb, x = panels()

@@ -146,6 +146,7 @@ def test_the_optimiser_holds_the_plug_in_alone(tmp_path):
     assert held == {id(p) for p in module.plugin.parameters()}
 
 
+@pytest.mark.slow
 def test_overfitting_noisy_boxes_lowers_the_loss_and_leaves_sam_alone(tmp_path, wide):
     """Check 10, on the real decoder."""
     module = model(encoder=wide)
@@ -191,6 +192,7 @@ def test_gradients_arrive_in_the_order_that_identity_allows(wide):
     assert reached[2] - reached[1] == {"fc1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "moves", "stays"),
     [
@@ -246,6 +248,7 @@ def test_there_are_rows_for_every_switch_of_the_tables():
     assert len(kinds) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ROWS.values(), ids=list(ROWS))
 def test_every_published_row_of_ours_trains_by_configuration_alone(tmp_path, settings):
     module = model(**settings)
@@ -298,6 +301,7 @@ def test_half_precision_trains_and_stays_near(tmp_path):
 
 
 # ---------------------------------------------------------------------- checkpoints
+@pytest.mark.slow
 def test_a_checkpoint_of_the_real_plug_in_is_below_a_megabyte_and_comes_back(tmp_path, wide):
     module = model(encoder=wide)
     moved(module.plugin)
@@ -336,6 +340,7 @@ def test_a_weight_file_is_loaded_again_by_its_path(tmp_path):
         model().on_load_checkpoint(torch.load(tmp_path / "run.ckpt", weights_only=True))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_draws_the_same_points_and_ends_at_the_same_bits(tmp_path):
     def run(epochs: int, resume: str | None = None) -> StableSAM:
         module = model()
@@ -451,6 +456,7 @@ def test_two_models_are_asked_the_same(tmp_path):
                 assert torch.equal(one[key], other[key])
 
 
+@pytest.mark.slow
 def test_options_of_the_evaluation_prompts(tmp_path):
     module = spy(eval_iou=(0.5, 0.6), mask_prompt_scale="logits")
     trainer(tmp_path).test(module, Data(), verbose=False)

@@ -25,6 +25,7 @@ def model():
     return TASeg(encoder="tiny").eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 112), (1024, 1024)])
 @pytest.mark.parametrize("fusion", ["dffm", "concat", "none"])
 def test_at_step_0_the_encoder_is_sam_on_rgb(fusion, size):
@@ -104,6 +105,7 @@ def test_logits_have_the_size_of_the_input(model, size):
         assert model.low_resolution(rgb, x).shape == (1, 9, size[0] // 4, size[1] // 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [1, 3])
 def test_a_point_grid_adds_prompts(points):
     plain, prompted = TASeg(encoder="tiny").eval(), TASeg(encoder="tiny", point_grid=points).eval()
@@ -198,6 +200,7 @@ def test_a_vit_b_checkpoint_is_a_few_percent_of_the_model():
     assert not [k for k in kept if "base_layer" in k or "prompt_encoder" in k]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "options"),
     [

@@ -80,6 +80,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CHANGES)
 def test_another_function_is_refused_by_name_or_said(case, tmp_path):
     model, common, changed, words = CHANGES[case]

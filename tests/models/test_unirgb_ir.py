@@ -86,6 +86,7 @@ def papers():
         return {9: UniRGBIRSemantic().eval(), 1: UniRGBIRSaliency().eval()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "classes", "padded"),
     [

@@ -144,6 +144,7 @@ class TestCounts:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "grid"),
     [

@@ -256,6 +256,7 @@ class TestBuild:
             "or a UniRGB-IR backbone (with adapter_*)."
         )
 
+    @pytest.mark.slow
     def test_a_pickle_of_another_detector(self, tmp_path: Path) -> None:
         path = tmp_path / "R-50.pkl"
         path.write_bytes(pickle.dumps({"stem.conv1.weight": RGB.numpy(), "res2.0": IR.numpy()}))

@@ -79,6 +79,7 @@ def test_a_loss_that_is_missing_or_new_is_refused_at_every_step(tmp_path, at, su
         fit(changing(add, surgery=surgery, accumulate=2), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constant", [0.0, 3, torch.zeros(()), torch.ones(1)])
 @pytest.mark.parametrize("at", [0, 2])
 def test_a_constant_loss_has_a_gradient_of_zero_and_is_named_once(tmp_path, constant, at):
@@ -144,6 +145,7 @@ def freeze(module, frozen=True):
     module.requires_grad_(not frozen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("part", ["body", "head"])
 @pytest.mark.parametrize("first", [True, False])

@@ -61,6 +61,7 @@ class Summed(LightningModule):
         return self.toy.configure_optimizers()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surgery", ["Sum", None])
 @pytest.mark.parametrize(("accumulate", "clip"), [(1, None), (3, None), (1, 0.5), (3, 0.5)])
 def test_a_sum_of_gradients_equals_automatic_optimisation(tmp_path, surgery, accumulate, clip):
@@ -142,6 +143,7 @@ class StopAt(Callback):
             trainer.limit_val_batches = 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accumulate", "stop"), [(1, 4), (1, 5), (2, 5), (3, 5), (2, 7)])
 def test_stop_and_resume_repeat_an_uninterrupted_run_bit_for_bit(tmp_path, accumulate, stop):
     """Within an epoch, at its end, and in the middle of a window."""
@@ -332,6 +334,7 @@ def test_two_optimisers_are_refused(tmp_path):
         fit(module, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_readmes_example_trains(tmp_path):
     text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
     (code,) = re.findall(r"```python\n([^`]*?class Depth\(GradientSurgery.*?)```", text, re.S)

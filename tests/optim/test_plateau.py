@@ -46,6 +46,7 @@ def module(form, **options):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
 def test_the_rate_falls_after_epochs_that_are_no_better(tmp_path, form):
     watch = Values([3.0, 2.0, 2.5, 1.0, 1.5])

@@ -33,6 +33,7 @@ def ranks(tmp_path_factory) -> dict[str, list[dict]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_equal_one_on_the_same_global_batch(name, ranks, tmp_path):
     first, second = ranks[name]

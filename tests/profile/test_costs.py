@@ -48,6 +48,7 @@ def test_sams_vit_b_is_counted_by_its_formula(side):
         assert round(found.macs / 1e9) == 486
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(128, 128), (96, 160)])
 def test_own_gradient_functions_hide_nothing(size):
     """The same count where attention is computed in chunks as where it is only written down."""
@@ -60,6 +61,7 @@ def test_own_gradient_functions_hide_nothing(size):
     assert count_operations(lambda: backbone(images, images)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "gflops"), [((512, 512), 267), ((480, 640), 303), ((768, 768), 603)]
 )
@@ -73,6 +75,7 @@ def test_unirgb_irs_backbone_is_counted_as_in_its_sheet(size, gflops):
     assert found.sampling == 2 * 4 * queries * 12 * 12 * 4 * 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "millions", "gflops"), [("hiera_l", "224.1", 418.0), ("hiera_t", "32.7", 60.4)]
 )
@@ -134,6 +137,7 @@ def test_grouped_and_transposed_convolutions_and_grid_sampling():
     assert found.linear == found.products == 0
 
 
+@pytest.mark.slow
 def test_passes_are_timed_and_their_peak_is_their_own():
     # a worker of the suite holds freed pages of earlier tests, so that nothing would have to grow
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

@@ -193,6 +193,7 @@ def test_a_result_without_numbers_does_not_stop_the_report(tmp_path):
     assert "gallery" in reader.ids and any("There are no scores" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_2500_images_stay_well_below_50_megabytes():
     folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
     try:

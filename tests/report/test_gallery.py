@@ -66,6 +66,7 @@ def test_the_budget_is_never_exceeded(rows, budget):
     assert (gallery.left_out == 4) == (budget <= 100)
 
 
+@pytest.mark.slow
 def test_panels_shrink_before_they_are_left_out(tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (12, 400, 400, 3), np.uint8)

@@ -66,6 +66,7 @@ def test_rows_of_different_protocols_are_not_ranked():
     assert table.notes[0].startswith("NOT COMPARABLE: the rows follow different protocols")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metrics", [("mDice",), ("S", "mDice")])
 def test_scores_that_no_run_has_are_named(metrics):
     table = table_ii(entry("SAM+VA", salient(0.9, 0.02, SIZES)), metrics=metrics)

@@ -177,6 +177,7 @@ def test_wide_tables_are_cut_between_groups():
     assert narrowed(table, columns=12) == [table] and narrowed(table) == [table]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", range(40, 121, 8))
 @pytest.mark.parametrize(
     ("columns", "groups"),

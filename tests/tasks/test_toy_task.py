@@ -10,6 +10,8 @@ from PIL import Image
 
 from rgbx.cli import run
 
+pytestmark = pytest.mark.slow
+
 TOY = [
     *("--model", "tests.tasks.toy.Coverage", "--data", "MFNet", "--data.num_workers", "0"),
     *("--data.size", "[64,96]", "--data.batch_size", "4"),
