@@ -96,6 +96,7 @@ def test_edges_of_the_image_forgive_edges_of_the_saliency():
     assert with_it < 0.3 * edge_aware_smoothness(beside[inside], grey[inside])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [local_saliency_coherence, edge_aware_smoothness])
 def test_gradients_are_right_and_half_precision_is_widened(loss):
     channels = 3 if loss is local_saliency_coherence else 1

@@ -64,6 +64,7 @@ def entry(site: Site) -> KnownWeights:
     return KnownWeights("mine", site.url, "file.pth", len(BODY), digest, "nothing")
 
 
+@pytest.mark.slow
 def test_whole_file(entry: KnownWeights, site: Site, tmp_path: Path) -> None:
     path = fetch(entry, tmp_path / "new")
     assert path == tmp_path / "new" / "file.pth"
@@ -72,6 +73,7 @@ def test_whole_file(entry: KnownWeights, site: Site, tmp_path: Path) -> None:
     assert site.asked == [None]
 
 
+@pytest.mark.slow
 def test_existing_file_is_left_alone(entry: KnownWeights, site: Site, tmp_path: Path) -> None:
     (tmp_path / "file.pth").write_text("precious")
     with pytest.raises(WeightsError, match=r"file\.pth exists already and is left untouched"):
@@ -108,6 +110,7 @@ def test_complete_part_is_only_verified(
     assert site.asked == ([] if size else [f"bytes={len(BODY)}-"])
 
 
+@pytest.mark.slow
 def test_part_that_is_too_long_starts_afresh(
     entry: KnownWeights, site: Site, tmp_path: Path
 ) -> None:
@@ -118,6 +121,7 @@ def test_part_that_is_too_long_starts_afresh(
         path.unlink()
 
 
+@pytest.mark.slow
 def test_wrong_hash_and_wrong_size(entry: KnownWeights, tmp_path: Path) -> None:
     found = hashlib.sha256(BODY).hexdigest()
     with pytest.raises(WeightsError, match=f"SHA-256 {found} but {'0' * 64} is expected"):
@@ -127,6 +131,7 @@ def test_wrong_hash_and_wrong_size(entry: KnownWeights, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_not_found_and_offline(entry: KnownWeights, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"server answered 404 .* store it as .*file\.pth\."):
         fetch(replace(entry, url=entry.url + "x"), tmp_path)
@@ -134,6 +139,7 @@ def test_not_found_and_offline(entry: KnownWeights, tmp_path: Path) -> None:
         fetch(replace(entry, url="http://127.0.0.1:9/file.pth"), tmp_path)
 
 
+@pytest.mark.slow
 def test_full_disk(entry: KnownWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match=r"disk of .* is full"):
         fetch(replace(entry, size=10**18), tmp_path)
@@ -164,6 +170,7 @@ def test_full_disk(entry: KnownWeights, tmp_path: Path, monkeypatch: pytest.Monk
     assert fetch(entry, tmp_path).read_bytes() == BODY
 
 
+@pytest.mark.slow
 def test_command_line(
     entry: KnownWeights,
     tmp_path: Path,
@@ -188,6 +195,7 @@ def test_command_line(
         main(["fetch", "sam_vit_g"])
 
 
+@pytest.mark.slow
 def test_another_file_than_was_asked_for(entry: KnownWeights, tmp_path: Path) -> None:
     """Where no hash and no size are known, what arrives is looked at."""
     with pytest.raises(WeightsError, match=r"file\.pth: it is of an unknown format"):

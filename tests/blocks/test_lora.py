@@ -45,6 +45,7 @@ def test_lora_is_w_plus_scaled_b_a():
     ]
 
 
+@pytest.mark.slow
 def test_merging_keeps_the_outputs_and_removes_the_adapters(trained):
     merged = copy.deepcopy(trained)
     with torch.no_grad():

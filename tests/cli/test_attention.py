@@ -179,6 +179,7 @@ class Comparing(Callback):
         pl_module.asked.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", [None, [0.5, 0.6]])
 def test_prompts_drawn_again_are_those_of_the_test(hqseg_root, overlap):
     kinds = ["box", "noisy_box", "point_3", "coarse_mask"]

@@ -74,6 +74,7 @@ def test_mistakes_in_the_configuration(fails, mfnet_root, extra, expected):
     assert re.search(expected, fails(*fit(mfnet_root, *extra)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there(fails, mfnet_root):
     message = fails(*fit(mfnet_root, "--trainer.accelerator", "gpu", "--trainer.devices", "-1"))
@@ -202,6 +203,7 @@ def test_another_data_sets_classes(fails, checkpoint, pst900_root):
     assert "num_classes = 9, the configuration asks for 5" in message
 
 
+@pytest.mark.slow
 def test_another_backbone(fails, checkpoint, mfnet_root, tmp_path):
     other = build_sam("tiny", None)
     with torch.no_grad():
@@ -267,6 +269,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.slow
 def test_class_values_of_the_configuration_are_not_replaced_in_silence(rgbx, mfnet_root):
     argv = fit(mfnet_root, "--model.num_classes", "4", "--trainer.fast_dev_run", "1")
     with pytest.warns(UserWarning, match="num_classes is decided by the data module; the value 4"):

@@ -124,6 +124,7 @@ def test_what_cannot_be_is_one_sentence(rgbx, tmp_path, capsys, extra, text):
     assert error.startswith("rgbx: error: ") and text in error and "\n" not in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extra", "text"),
     [

@@ -227,6 +227,7 @@ def test_wandb_stands_beside_the_loggers_of_the_configuration(given, understood)
     assert wandb_beside(given) == understood
 
 
+@pytest.mark.slow
 def test_options_of_wandb_follow_its_name():
     config = str(CONFIGS / "demo/samsod_vt5000.yaml")
     options = ["--trainer.logger", "WandbLogger", "--trainer.logger.offline", "true"]

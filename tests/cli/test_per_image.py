@@ -56,6 +56,7 @@ def test_classes(mfnet_root, tmp_path):
         assert Path(row["rgb"]).stem == row["name"]
 
 
+@pytest.mark.slow
 def test_maps_of_several_splits(vt5000_root, tmp_path):
     data = VT5000(str(vt5000_root), size=(64, 96), num_workers=0, eval_batch_size=2)
     model = SAMSOD(encoder="tiny")
@@ -107,6 +108,7 @@ def test_without_saved_predictions_there_are_scores_alone(mfnet_root, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["images.csv"]
 
 
+@pytest.mark.slow
 def test_unscored_pixels_survive_in_the_truth(mfnet_root, tmp_path):
     import shutil
 

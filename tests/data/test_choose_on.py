@@ -26,6 +26,7 @@ SETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "fixture", "train", "chosen", "tested"), SETS)
 def test_all_pairs_train_and_the_last_epoch_or_a_test_set_is_chosen(
     request, cls, fixture, train, chosen, tested

@@ -173,6 +173,7 @@ def test_another_size_is_resized(tmp_path, put):
         strict.read(data.find_records("train")[0])
 
 
+@pytest.mark.slow
 def test_real_thermal_panels_in_false_colours(samples, tmp_path, put):
     """TNO's thermal images, coloured as VT5000's are."""
     bar = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_JET)[:, 0, ::-1]

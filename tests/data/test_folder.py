@@ -126,6 +126,7 @@ def test_wrong_root(tmp_path):
         names(module(tmp_path / "no"), "predict")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "count", "options"),
     [

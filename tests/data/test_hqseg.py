@@ -64,6 +64,7 @@ def test_prompts_belong_to_the_mask_after_jitter_and_occlusion(hqseg_root):
             assert all(inside[int(y), int(x)] for x, y in prompt["points"])
 
 
+@pytest.mark.slow
 def test_occlusion_changes_half_of_the_samples_that_allow_it(hqseg_root):
     never, half, always = (train_set(hqseg_root, occlusion=p, size=(128, 128)) for p in (0, 0.5, 1))
     keys = [(i % 8, i) for i in range(64)]

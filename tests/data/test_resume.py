@@ -211,6 +211,7 @@ def test_accumulation_that_changes_between_epochs_is_that_of_the_epoch(mfnet_roo
     assert torch.equal(resumed.layer.weight, whole.layer.weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "seen", "batches"), [(1, 7, 2), (4, 6, 1), (3, 7, 0), (3, 5, 2), (4, 5, 1)]
 )

@@ -149,6 +149,7 @@ def test_constant_and_nan_depth_train(rgbd_root, tmp_path):
     assert not batch["x"].any() and batch["rgb"].isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "count", "low"), [("rgbd_des", 5, 0), ("rgbd_ssd", 3, 0)])
 def test_real_pairs_laid_out_as_nju2k(samples, tmp_path, name, count, low):
     for folder in (tmp_path / "NJU2K" / "Train", tmp_path / "NJU2K" / "Test"):

@@ -46,6 +46,7 @@ def test_generated_sets_are_clean(run, request, tmp_path, name, fixture, pairs):
         assert sheet.width > 3 * 90 and sheet.height > 5 * 64
 
 
+@pytest.mark.slow
 def test_scribbles_are_counted_as_labels(run, scribble_root):
     options = ["--data.scribbles", str(scribble_root / "scribbles")]
     status, _, report = run("VT5000", scribble_root, *options)
@@ -55,6 +56,7 @@ def test_scribbles_are_counted_as_labels(run, scribble_root):
     assert train["class_images"]["salient"] == train["pairs"] == 7
 
 
+@pytest.mark.slow
 def test_empty_scribble_breaks_training(run, scribble_root, tmp_path, put):
     root = shutil.copytree(scribble_root, tmp_path / "copy")
     put(root / "scribbles_012" / "1.png", np.zeros((64, 96), np.uint8))

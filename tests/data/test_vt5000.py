@@ -212,6 +212,7 @@ def test_all_black_mask_trains(vt5000_root, tmp_path, put):
     assert not next(iter(data.train_dataloader()))["mask"].any()
 
 
+@pytest.mark.slow
 def test_real_pairs_laid_out_as_vt5000(samples, tmp_path):
     """TNO: BMP masks, sizes from 280 x 280 to 709 x 945, some thermal images with 3 channels."""
     source = samples / "tno_saliency"

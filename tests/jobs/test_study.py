@@ -63,6 +63,7 @@ def test_random_draws_depend_on_seed_and_number_alone(study):
     assert all(1e-4 <= value <= 1e-2 for value in first)
 
 
+@pytest.mark.slow
 def test_importance_is_silent_where_nothing_differs(study):
     found = study({"lr": LR}, method="random")
     assert found.importances() == {}

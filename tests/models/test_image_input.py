@@ -38,6 +38,7 @@ def called(model, rgb, *x):
     return found if isinstance(found, torch.Tensor) else torch.stack(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRED)
 @pytest.mark.parametrize(
     ("x", "named"),

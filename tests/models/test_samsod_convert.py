@@ -166,6 +166,7 @@ def test_other_files_are_refused(released, converted, tmp_path) -> None:
         convert_released(plain, converted[0])
 
 
+@pytest.mark.slow
 def test_the_published_names_and_shapes_fit_whole() -> None:
     if not KEYS.is_file():
         pytest.skip(f"no list of released tensors at {KEYS}")

@@ -52,6 +52,7 @@ def test_what_switches_cost(options, wanted):
 
 
 # ---------------------------------------------------------------------- check 2: identity
+@pytest.mark.slow
 def test_it_starts_as_sam_and_leaves_nothing_behind(sam, embedding):
     network = StableSAMNetwork(sam, Plugin(256))
     keys, before = list(sam.state_dict()), copy.deepcopy(sam.state_dict())

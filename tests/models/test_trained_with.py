@@ -54,6 +54,7 @@ def stored(model) -> dict:
     return checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", FREE)
 def test_every_argument_counts_unless_it_is_known_not_to(model):
     built = model(encoder="tiny")
@@ -94,6 +95,7 @@ def test_another_function_is_refused_by_name_or_said(case, tmp_path):
     assert {name: loaded.hparams[name] for name in changed} == changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", FREE)
 def test_nothing_is_said_without_a_difference(model, tmp_path):
     torch.save(stored(model(encoder="tiny")), tmp_path / "run.ckpt")
@@ -111,6 +113,7 @@ def test_an_argument_that_is_younger_than_the_checkpoint_has_its_default():
         compare_arguments(TASeg(encoder="tiny", point_grid=2, **TWO), older)
 
 
+@pytest.mark.slow
 def test_other_names_are_encoded_anew():
     model = TASeg(encoder="tiny", **TWO)
     model.encode_text()

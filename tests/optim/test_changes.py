@@ -336,6 +336,7 @@ def test_a_resumed_weighting_keeps_its_memory_and_takes_the_new_options(tmp_path
         toy().on_load_checkpoint(checkpoint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_object", [False, True])
 def test_torchjds_memory_is_resumed_bit_for_bit(tmp_path, as_object):
     aggregation = pytest.importorskip("torchjd.aggregation")

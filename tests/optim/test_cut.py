@@ -197,6 +197,7 @@ def test_a_stream_without_a_group_is_refused(tmp_path):
         trainer(tmp_path, max_epochs=1).fit(Joined(names=("one", "three")), batches())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["decoupled", "vanilla"])
 def test_samsods_streams_are_apart_and_take_two_walks(adapter, monkeypatch):
     """In bfloat16 too; every backward walk of a step is counted."""

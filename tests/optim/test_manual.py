@@ -254,6 +254,7 @@ def test_schedules_are_stepped_once_per_optimiser_step_or_epoch(tmp_path, interv
     assert made["optimizer"].param_groups[0]["lr"] == pytest.approx(0.9**count)
 
 
+@pytest.mark.slow
 def test_the_run_leaves_cosines_conflicts_and_ratio_as_numbers_and_curves(tmp_path):
     module = toy()
     run = trainer(tmp_path, logger=CSVLogger(tmp_path, name="toy"), log_every_n_steps=1)

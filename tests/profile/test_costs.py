@@ -37,6 +37,7 @@ def vit_b_macs(side: int) -> dict[str, int]:
     return {"linear": linear, "products": attended + relative, "convolutions": convolved}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [1024, 448])
 def test_sams_vit_b_is_counted_by_its_formula(side):
     _, found = on_meta(lambda: build_sam("vit_b").image_encoder, (side, side))

@@ -17,6 +17,7 @@ def kinds(mixture, count=4000):
     return {kind: number / count for kind, number in drawn.items()}
 
 
+@pytest.mark.slow
 def test_robust_mixture_is_uniform_over_four_kinds_then_over_counts():
     shares = kinds(RTS)
     points = {f"point_{k}": 1 / 16 for k in (1, 3, 5, 10)}

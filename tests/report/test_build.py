@@ -93,6 +93,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path, mixed):
     assert all(f'href="#{i}"' in text for i in ("runs", "gallery"))
 
 
+@pytest.mark.slow
 def test_published_rows_stand_beside_unless_unwanted(tmp_path, mixed):
     assert "RTFNet" in page(tmp_path, mixed)[0]
     assert "RTFNet" not in page(tmp_path, mixed, published="none")[0]
