@@ -29,6 +29,7 @@ from rgbx.backbones.sam import sam_preset
 from rgbx.blocks.contrastive import InfoNCE
 from rgbx.models import MCASAM
 from rgbx.models.mca_sam import Generator, TokenContrast
+from rgbx.models.mca_sam.options import AdaptorConfig, ContrastConfig
 from rgbx.models.mca_sam.watch import Watch
 
 #: aimed at: share of time that MCA-SAM may cost beyond SAM-Adapter
@@ -71,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
 def _evaluation(options: argparse.Namespace) -> None:
     device, half = torch.device(options.device), options.dtype == "bfloat16"
     plain = MCASAM(
-        encoder=options.encoder, token_weight=0.0, sample_weight=0.0, sample_branch=False
+        encoder=options.encoder,
+        adaptor=AdaptorConfig(sample_branch=False),
+        contrast=ContrastConfig(token_weight=0.0, sample_weight=0.0),
     )
     whole = MCASAM(encoder=options.encoder)
     whole.network.sam = plain.network.sam  # one encoder in memory: caches favour nobody

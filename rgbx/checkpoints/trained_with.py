@@ -6,7 +6,7 @@ mean of the thermal images changes no shape, and every number that comes out is 
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn, get_args
 
@@ -55,13 +55,26 @@ def other_arguments(module: Any, stored: Mapping[str, Any]) -> Changes:
     """
     parameters = inspect.signature(type(module).__init__).parameters.values()
     files = weight_arguments(type(module))
-    before = {p.name: plain(p.default) for p in parameters if p.default is not p.empty}
-    before |= stored
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    groups = [name for name, value in defaults.items() if dataclasses.is_dataclass(value)]
+    before = _by_field({k: plain(v) for k, v in defaults.items()}, groups)
+    before |= _by_field(stored, groups)
+    here = _by_field({k: plain(v) for k, v in module.hparams.items() if k not in files}, groups)
+    here |= {name: plain(module.hparams[name]) for name in groups if name in before}  # no group
     return {
-        name: (before.get(name), plain(value))
-        for name, value in module.hparams.items()
-        if name not in files and before.get(name) != plain(value)
+        name: (before.get(name), value) for name, value in here.items() if before.get(name) != value
     }
+
+
+def _by_field(arguments: Mapping[str, Any], groups: Collection[str]) -> dict[str, Any]:
+    """Options of a group under names of their own: "contrast.queue"."""
+    found: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name in groups and isinstance(value, Mapping):
+            found |= {f"{name}.{key}": plain(item) for key, item in value.items()}
+        else:
+            found[name] = value
+    return found
 
 
 def compare_arguments(module: Any, stored: Mapping[str, Any], resumed: bool = False) -> None:
@@ -77,7 +90,11 @@ def compare_arguments(module: Any, stored: Mapping[str, Any], resumed: bool = Fa
     changed = other_arguments(module, stored)
     if not resumed:
         outside = {n for c in type(module).__mro__ for n in vars(c).get("outside_forward", ())}
-        changed = {name: values for name, values in changed.items() if name not in outside}
+        changed = {
+            name: values
+            for name, values in changed.items()
+            if not outside & {name, name.partition(".")[0]}
+        }
     shapes = {name: changed[name] for name in _SHAPES if name in changed}
     if shapes:
         what = "data set" if "num_classes" in shapes else "encoder"

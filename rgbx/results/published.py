@@ -60,9 +60,7 @@ class PublishedRow:
 
     def made_by(self, arguments: Mapping[str, Any]) -> bool:
         """Whether a model with these arguments is the one of this row."""
-        return all(
-            name in arguments and arguments[name] == value for name, value in self.settings.items()
-        )
+        return _holds(arguments, self.settings)
 
     @property
     def headline(self) -> float:
@@ -78,6 +76,18 @@ class PublishedRow:
     def origin(self) -> str:
         """What a table says of where the numbers come from."""
         return "inferred" if self.inferred else "published"
+
+
+def _holds(arguments: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether arguments have the wanted values; a group of options may name some of its own."""
+    for name, value in wanted.items():
+        found = arguments.get(name, _holds)  # no value equals this function
+        if isinstance(value, Mapping) and isinstance(found, Mapping):
+            if not _holds(found, value):
+                return False
+        elif found != value:
+            return False
+    return True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,12 @@ from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
 from rgbx.tasks.evaluated import Evaluated
 
-__all__ = ["OptimizerFactory", "RGBXModule", "as_weights", "resize", "without_nan"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
+__all__ = ["OptimizerFactory", "RGBXModule", "as_config", "as_weights", "resize", "without_nan"]
+
+Config = TypeVar("Config", bound="DataclassInstance")
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
 
@@ -193,6 +198,27 @@ def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
 def as_weights(value: Weights | Mapping[str, Any] | None) -> Weights | None:
     """A weight file from its plain form, as checkpoints store it."""
     return Weights(**value) if isinstance(value, Mapping) else value
+
+
+def as_config(kind: type[Config], value: Config | Mapping[str, Any]) -> Config:
+    """A group of options from its plain form, as checkpoints store it.
+
+    Args:
+        kind: a dataclass.
+        value: one of it, or its fields by name; those that are missing have their defaults.
+
+    Raises:
+        RGBXError: there is no such field.
+    """
+    if isinstance(value, kind):
+        return value
+    value = dict(value) if isinstance(value, Mapping) else dict(vars(value))
+    known = [field.name for field in fields(kind)]
+    if unknown := [name for name in value if name not in known]:
+        raise RGBXError(
+            f"{kind.__name__} has no {', '.join(unknown)}: its options are {', '.join(known)}."
+        )
+    return kind(**value)
 
 
 def without_nan(logits: Tensor) -> Tensor:

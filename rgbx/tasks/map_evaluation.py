@@ -19,7 +19,7 @@ from rgbx.metrics.saliency_maps import grey_levels, plain_levels
 from rgbx.metrics.shadow import ShadowScores
 from rgbx.tasks.base import resize
 
-__all__ = ["INPUT", "OVERALL", "EvalSize", "Family", "MapEvaluator", "MapScoring"]
+__all__ = ["INPUT", "OVERALL", "EvalConfig", "EvalSize", "Family", "MapEvaluator", "MapScoring"]
 
 Family: TypeAlias = Literal["saliency", "shadow", "polyp"]
 EvalSize: TypeAlias = Literal["original", "input", "both"]
@@ -36,54 +36,72 @@ _Scores: TypeAlias = SaliencyScores | ShadowScores | OverlapScores
 
 
 @dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """How a test of maps scores.
+
+    Args:
+        size: "original": the logits are resized to every mask. "input": at the size of the
+            network's input, against masks resized to it by nearest neighbour, as SAM-Adapter's
+            code does; names of these scores end in "@input". "both".
+        wf_beta2: beta^2 of the weighted F; other than 1, it stands in the score's name.
+            SAM-Adapter's code has 0.3.
+        ber_threshold: a pixel is shadow above it; papers use 0.5 or 125/255.
+
+    Raises:
+        RGBXError: a number cannot be, or there is no such size.
+    """
+
+    size: EvalSize = "original"
+    wf_beta2: float = 1.0
+    ber_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.size not in get_args(EvalSize):
+            raise RGBXError(
+                f"evaluation.size: {self.size!r} is none of {', '.join(get_args(EvalSize))}."
+            )
+        if not 0 < self.wf_beta2 < math.inf:
+            raise RGBXError(f"evaluation.wf_beta2: {self.wf_beta2} must be finite and above 0.")
+        if not 0 <= self.ber_threshold < 1:
+            raise RGBXError(
+                f"evaluation.ber_threshold: {self.ber_threshold} must lie in 0 to below 1."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class MapScoring:
     """Which scores of maps are taken, and how.
 
-    Attributes:
+    Args:
         families: some of "saliency" (S, E, F, weighted F, MAE, overlap), "shadow" (BER), "polyp"
             (Dice and IoU).
-        eval_size: "original": the logits are resized to every mask. "input": at the size of the
-            network's input, against masks resized to it by nearest neighbour, as SAM-Adapter's
-            code does; names of these scores end in "@input". "both".
-        wf_beta2: beta^2 of the weighted F.
-        ber_threshold: a pixel is shadow above it.
+        config: size and parameters of the scores.
 
     Raises:
-        RGBXError: a family is unknown, named twice or none is named, or a number cannot be.
+        RGBXError: a family is unknown, named twice, or none is named.
     """
 
     families: tuple[str, ...]
-    eval_size: EvalSize
-    wf_beta2: float
-    ber_threshold: float
+    config: EvalConfig = EvalConfig()
 
     def __post_init__(self) -> None:
-        known = get_args(Family)
-        names = self.families
+        known, names = get_args(Family), self.families
         if not names or len(set(names)) < len(names) or not set(names) <= set(known):
             raise RGBXError(
                 f"scores: {list(names)} cannot be taken; give one or more of {', '.join(known)}, "
                 "each once."
             )
-        if self.eval_size not in get_args(EvalSize):
-            raise RGBXError(
-                f"eval_size: {self.eval_size!r} is none of {', '.join(get_args(EvalSize))}."
-            )
-        if not 0 < self.wf_beta2 < math.inf:
-            raise RGBXError(f"wf_beta2: {self.wf_beta2} must be finite and above 0.")
-        if not 0 <= self.ber_threshold < 1:
-            raise RGBXError(f"ber_threshold: {self.ber_threshold} must lie in 0 to below 1.")
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """What ends the names of the scores, for every size that is scored: "", "@input"."""
-        return {"original": ("",), "input": (INPUT,), "both": ("", INPUT)}[self.eval_size]
+        return {"original": ("",), "input": (INPUT,), "both": ("", INPUT)}[self.config.size]
 
     def of_test(self) -> list[tuple[str, _Scores]]:
         """Every family and its scores in a test."""
         scores: dict[str, _Scores] = {
-            "saliency": SaliencyScores(wf_beta2=self.wf_beta2),
-            "shadow": ShadowScores(self.ber_threshold),
+            "saliency": SaliencyScores(wf_beta2=self.config.wf_beta2),
+            "shadow": ShadowScores(self.config.ber_threshold),
             "polyp": OverlapScores(),
         }
         return [(family, scores[family]) for family in self.families]
@@ -91,7 +109,7 @@ class MapScoring:
     def of_validation(self) -> list[Metric]:
         """What a family adds to the scores of validation, which pixels on their own decide."""
         added: dict[str, Metric] = {
-            "shadow": ShadowScores(self.ber_threshold),
+            "shadow": ShadowScores(self.config.ber_threshold),
             "polyp": OverlapScores(("hard",)),
         }
         return [added[family] for family in self.families if family in added]
@@ -131,7 +149,7 @@ class MapScoring:
 
     @property
     def _thresholds(self) -> tuple[float, ...]:
-        known = {"shadow": self.ber_threshold, "polyp": HARD}
+        known = {"shadow": self.config.ber_threshold, "polyp": HARD}
         return tuple(known[family] for family in self.families if family in known)
 
     def protocol(self) -> dict[str, str]:
@@ -139,10 +157,10 @@ class MapScoring:
         original = "at the size of each mask, logits resized bilinearly before the sigmoid"
         at_input = "at the size of the network's input, masks resized to it by nearest neighbour"
         texts = {k: v for _, scores in self.of_test() for k, v in scores.protocol().items()}
-        if self.eval_size == "input":
+        if self.config.size == "input":
             return {f"{name}{INPUT}": f"{text}; {at_input}" for name, text in texts.items()}
         found = {name: f"{text}; {original}" for name, text in texts.items()}
-        if self.eval_size == "both":
+        if self.config.size == "both":
             same = f"as the score without {INPUT}, but {at_input}"
             found |= {f"{name}{INPUT}": same for name in texts}
         return found

@@ -1,18 +1,45 @@
 """What evaluation asks a promptable model, and masks at the size they are scored at."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from rgbx.errors import RGBXError
-from rgbx.prompts import MaskScale, Prompt, check_kind, evaluation_prompts
+from rgbx.prompts import KINDS, MaskScale, Prompt, check_kind, evaluation_prompts
 from rgbx.tasks.base import resize
 
-__all__ = ["Questions", "masks_at", "mean_scores"]
+__all__ = ["PromptEvalConfig", "Questions", "masks_at", "mean_scores"]
 
 _CHUNK = 2**26  # pixels of masks that are resized together (256 MiB of logits)
+
+
+@dataclass(frozen=True)
+class PromptEvalConfig:
+    """Which prompts evaluation gives, and parameters of the scores.
+
+    Args:
+        kinds: of prompts in a test: box, noisy_box, coarse_mask, point_K, see
+            `rgbx.prompts.evaluation_prompts`.
+        prompts: per image and kind; a tight box is one prompt.
+        iou: overlap [low, high) of evaluation's noisy boxes with the tight one; None for any.
+        val_kinds: kinds of prompts in validation.
+        val_prompts: per image and kind in validation.
+        mask_prompt_scale: values of coarse masks in evaluation: ``hq`` (0 and 255) or ``logits``
+            (-10 and 10); for training it is part of the data module's mixture.
+        boundary: width of the boundary in mBIoU, as a share of the image's diagonal.
+        empty_union: mSF where all masks of an image are empty, 0 to 1.
+    """
+
+    kinds: list[str] = field(default_factory=lambda: list(KINDS))
+    prompts: int = 20
+    iou: list[float] | None = None
+    val_kinds: list[str] = field(default_factory=lambda: ["noisy_box"])
+    val_prompts: int = 3
+    mask_prompt_scale: MaskScale = "hq"
+    boundary: float = 0.02
+    empty_union: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +67,7 @@ class Questions:
         if self.count < 1:
             raise RGBXError(
                 f"{self.count} prompts per image cannot be scored: give 1 or more "
-                "as eval_prompts and val_prompts."
+                "as evaluation.prompts and evaluation.val_prompts."
             )
 
     def about(self, mask: Tensor, key: str) -> dict[str, list[Prompt]]:

@@ -14,11 +14,11 @@ from rgbx.errors import RGBXError
 from rgbx.metrics.evaluator import ALL, Evaluator
 from rgbx.metrics.prompts import SCORES, PromptScores
 from rgbx.optim.schedules import Schedule
-from rgbx.prompts import MaskScale, Prompt
-from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize
+from rgbx.prompts import Prompt
+from rgbx.tasks.base import OptimizerFactory, RGBXModule, as_config, resize
 from rgbx.tasks.batch_image import BatchImage
 from rgbx.tasks.image_input import check_rgb
-from rgbx.tasks.prompt_evaluation import Questions, masks_at, mean_scores
+from rgbx.tasks.prompt_evaluation import PromptEvalConfig, Questions, masks_at, mean_scores
 from rgbx.tasks.prompt_files import PromptFiles, prompt_on, prompted_row
 from rgbx.visualization.sheet import Draw, Row
 
@@ -55,14 +55,7 @@ class PromptableModule(RGBXModule, ABC):
     Args:
         optimizer: from trainable parameters to an optimiser.
         schedule: learning-rate schedule, per optimiser step.
-        eval_kinds: kinds of prompts in a test, see `rgbx.prompts.evaluation_prompts`.
-        eval_prompts: prompts per image and kind; a tight box is one prompt.
-        eval_iou: overlap [low, high) of evaluation's noisy boxes with the tight one; None for any.
-        val_kinds: kinds of prompts in validation.
-        val_prompts: prompts per image and kind in validation.
-        mask_prompt_scale: values of coarse masks in evaluation.
-        boundary: width of the boundary in mBIoU, as a share of the image's diagonal.
-        empty_union: mSF where all masks of an image are empty.
+        evaluation: which prompts validation and test give, see `PromptEvalConfig`.
 
     Raises:
         RGBXError: there is no such kind of prompt, or a number cannot be.
@@ -72,10 +65,7 @@ class PromptableModule(RGBXModule, ABC):
     input_text: ClassVar[str] = "image with a prompt"
     needs_x = False
     needs_prompts = True
-    outside_forward: ClassVar[tuple[str, ...]] = (
-        *("eval_kinds", "eval_prompts", "eval_iou", "val_kinds", "val_prompts"),
-        *("mask_prompt_scale", "boundary", "empty_union"),
-    )
+    outside_forward: ClassVar[tuple[str, ...]] = ("evaluation",)
     #: names of what `decode_measured` may return
     measured: ClassVar[tuple[str, ...]] = ()
 
@@ -83,22 +73,19 @@ class PromptableModule(RGBXModule, ABC):
         self,
         optimizer: OptimizerFactory,
         schedule: Schedule,
-        eval_kinds: Sequence[str],
-        eval_prompts: int,
-        eval_iou: Sequence[float] | None,
-        val_kinds: Sequence[str],
-        val_prompts: int,
-        mask_prompt_scale: MaskScale,
-        boundary: float,
-        empty_union: float,
+        evaluation: PromptEvalConfig,
     ) -> None:
         super().__init__(optimizer, schedule)
-        iou = None if eval_iou is None else (float(eval_iou[0]), float(eval_iou[1]))
-        self._validation = Questions(tuple(val_kinds), val_prompts, iou, mask_prompt_scale)
-        self._test = Questions(tuple(eval_kinds), eval_prompts, iou, mask_prompt_scale)
+        iou = None if evaluation.iou is None else (evaluation.iou[0], evaluation.iou[1])
+        scale = evaluation.mask_prompt_scale
+        kinds, val_kinds = tuple(evaluation.kinds), tuple(evaluation.val_kinds)
+        self._validation = Questions(val_kinds, evaluation.val_prompts, iou, scale)
+        self._test = Questions(kinds, evaluation.prompts, iou, scale)
         try:
-            self.validation_scores = PromptScores(val_kinds, boundary, empty_union)
-            self._test_scores = PromptScores(eval_kinds, boundary, empty_union)
+            self.validation_scores, self._test_scores = (
+                PromptScores(names, evaluation.boundary, evaluation.empty_union)
+                for names in (val_kinds, kinds)
+            )
         except ValueError as error:
             raise RGBXError(f"Evaluation cannot be set up like this: {error}") from error
         self._measured: dict[tuple[str, str], list[float]] = {}
@@ -183,7 +170,8 @@ class PromptableModule(RGBXModule, ABC):
             arguments: of the constructor.
         """
         names = (*SCORES, *cls.measured)
-        return tuple(f"val/{kind}/{name}" for kind in arguments["val_kinds"] for name in names)
+        kinds = as_config(PromptEvalConfig, arguments["evaluation"]).val_kinds
+        return tuple(f"val/{kind}/{name}" for kind in kinds for name in names)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score one validation batch at the original size."""

@@ -18,7 +18,7 @@ from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
 from rgbx.tasks.batch_image import BatchImage, part_of_batch
 from rgbx.tasks.dense_files import DenseFiles, dense_row
 from rgbx.tasks.export_part import Port
-from rgbx.tasks.map_evaluation import OVERALL, EvalSize, Family, MapEvaluator, MapScoring
+from rgbx.tasks.map_evaluation import OVERALL, EvalConfig, Family, MapEvaluator, MapScoring
 from rgbx.visualization.sheet import Draw
 
 __all__ = ["SaliencyModule", "saliency_loss"]
@@ -47,34 +47,24 @@ class SaliencyModule(RGBXModule, ABC):
         schedule: learning-rate schedule, per optimiser step.
         scores: families of scores of a test: ``saliency`` (S, E, F, weighted F, MAE, overlap),
             ``shadow`` (BER), ``polyp`` (Dice and IoU, at 0.5, soft, and over all thresholds).
-        eval_size: size at which a test scores: of every mask (``original``), of the network's
-            ``input`` against masks resized to it (names end in ``@input``), or ``both``.
-        wf_beta2: beta^2 of the weighted F; other than 1, it stands in the score's name.
-        ber_threshold: a pixel is shadow above it; papers use 0.5 or 125/255.
+        evaluation: at which size a test scores, and parameters of the scores.
 
     Raises:
         RGBXError: an option has a value that cannot work.
     """
 
     task: ClassVar[str] = "saliency"
-    outside_forward: ClassVar[tuple[str, ...]] = (
-        "scores",
-        "eval_size",
-        "wf_beta2",
-        "ber_threshold",
-    )
+    outside_forward: ClassVar[tuple[str, ...]] = ("scores", "evaluation")
 
     def __init__(
         self,
         optimizer: OptimizerFactory,
         schedule: Schedule,
         scores: Sequence[Family] = ("saliency",),
-        eval_size: EvalSize = "original",
-        wf_beta2: float = 1.0,
-        ber_threshold: float = 0.5,
+        evaluation: EvalConfig = EvalConfig(),
     ) -> None:
         super().__init__(optimizer, schedule)
-        self.scoring = MapScoring(tuple(scores), eval_size, wf_beta2, ber_threshold)
+        self.scoring = MapScoring(tuple(scores), evaluation)
         self.validation_scores = SaliencyScores(measures=("MAE", "F", "overlap"))
         self.validation_families = nn.ModuleList(self.scoring.of_validation())
         self._scored: list[tuple[Tensor, Tensor, Tensor]] = []

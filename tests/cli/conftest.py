@@ -15,7 +15,7 @@ def tiny(config: str, root: Path, *extra: str) -> list[str]:
     if "tasseg" in config:
         own = ["--model.text_encoder", "tiny", "--model.text_weights", "null"]
     if "stable_sam" in config:
-        own = ["--model.points", "256", "--model.eval_prompts", "2"]
+        own = ["--model.points", "256", "--model.evaluation.prompts", "2"]
     if "lowshot" in config:
         own += ["--data.low_shot", "4"]
     if "scribble" in config:

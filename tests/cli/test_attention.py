@@ -12,6 +12,7 @@ from rgbx.models import StableSAM
 from rgbx.models.stable_sam.attention import AttentionMap
 from rgbx.models.stable_sam.attention_figure import CELL, attention_panel
 from rgbx.tasks.batch_image import BatchImage, images_of, splits_of
+from tests.grouped import STABLE_SAM, grouped
 
 NETWORK = (64, 64)
 GAP, HEAD = 6, 16  # of a panel
@@ -21,7 +22,7 @@ BOX = {"kind": "box", "box": torch.tensor([8.0, 8.0, 40.0, 40.0])}
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return StableSAM(encoder="tiny", init="default").eval()
+    return StableSAM(encoder="tiny", plugin={"init": "default"}).eval()
 
 
 def image_of(tmp_path, size=(300, 600), mode="squash") -> BatchImage:
@@ -152,7 +153,7 @@ class Recording(StableSAM):
     """Keeps the prompts that it was asked."""
 
     def __init__(self, **options) -> None:
-        super().__init__(**options)
+        super().__init__(**grouped(STABLE_SAM, options))
         self.asked: list = []
 
     def decode_measured(self, embedding, prompts, size):

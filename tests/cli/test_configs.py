@@ -140,9 +140,12 @@ def test_stable_sams_settings_are_in_the_files(config):
     model, data = values["model"]["init_args"], values["data"]["init_args"]
     trainer, long = values["trainer"], "12ep" in config or "lowshot" in config
     assert model["encoder"] == ("vit_b" if "vit_b" in config else "vit_l")
-    assert (model["train"], model["dsp_kind"], model["layers"]) == ("plugin", "deform", [1])
-    assert (model["use_dsp"], model["use_drp"], model["train_decoder"]) == (True, True, False)
-    assert (model["loss"], model["points"], model["eval_prompts"]) == ("points", 112 * 112, 20)
+    assert model["train"] == "plugin" and not model["train_decoder"]
+    plugin = model["plugin"]
+    assert (plugin["dsp_kind"], plugin["layers"]) == ("deform", [1])
+    assert plugin["use_dsp"] and plugin["use_drp"]
+    assert (model["loss"], model["points"]) == ("points", 112 * 112)
+    assert model["evaluation"]["prompts"] == 20
     assert model["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}}
     step = {"class_path": "Step", "init_args": {"milestones": [10], "gamma": 0.1}}
     assert model["schedule"] == (step if long else {"class_path": "Constant"})
@@ -218,15 +221,17 @@ def test_mca_sams_settings_are_in_the_files(config):
     task = next(t for t in ("cod10k", "istd", "kvasir") if t in config)
     assert model["encoder"] == ("vit_b" if "vit_b" in config else "vit_h")
     assert model["task"] == {"cod10k": "camouflage", "istd": "shadow", "kvasir": "polyp"}[task]
-    assert model["loss"] is None and model["layers"] == "all" and model["adaptor_input"] == "task"
-    assert (model["scale_factor"], model["handcrafted"], model["freq_nums"]) == (32, True, 0.25)
-    contrast = [model[k] for k in ("sample_branch", "token_weight", "sample_weight")]
+    adaptor, contrast = model["adaptor"], model["contrast"]
+    assert model["loss"] is None and adaptor["layers"] == "all" and adaptor["input"] == "task"
+    numbers = (adaptor["scale_factor"], adaptor["handcrafted"], adaptor["freq_nums"])
+    assert numbers == (32, True, 0.25)
+    parts = [adaptor["sample_branch"], contrast["token_weight"], contrast["sample_weight"]]
     if config.startswith("sam_adapter"):
-        assert contrast == [False, 0, 0]
+        assert parts == [False, 0, 0]
     else:
-        assert contrast == [True, 0.1, 0.1] and model["branching"] == "parallel"
-        assert (model["token_temperature"], model["sample_temperature"]) == (0.1, 0.1)
-        assert (model["num_tokens"], model["contrast_layers"], model["queue"]) == (1024, "all", 0)
+        assert parts == [True, 0.1, 0.1] and adaptor["branching"] == "parallel"
+        assert (contrast["token_temperature"], contrast["sample_temperature"]) == (0.1, 0.1)
+        assert (contrast["num_tokens"], contrast["layers"], contrast["queue"]) == (1024, "all", 0)
     adamw = {"lr": 2e-4, "weight_decay": 0.01}
     assert model["optimizer"] == {"class_path": "torch.optim.AdamW", "init_args": adamw}
     cosine = model["schedule"]
@@ -246,6 +251,8 @@ def test_mca_sam_and_sam_adapter_differ_in_the_contrast_alone():
         ]
         assert two[0]["data"] == two[1]["data"]
         arguments = [values["model"]["init_args"] for values in two]
-        common = arguments[0].keys() & arguments[1].keys()
+        for own in arguments:
+            own |= own.pop("adaptor") | own.pop("contrast")
+        common = arguments[0].keys() & arguments[1].keys() - {"layers"}
         differ = {k for k in common if arguments[0][k] != arguments[1][k]}
         assert differ == {"sample_branch", "token_weight", "sample_weight"}

@@ -79,7 +79,9 @@ def test_maps_of_several_splits(vt5000_root, tmp_path):
 
 def test_kinds_of_prompts(hqseg_root, tmp_path):
     data = HQSeg44K(str(hqseg_root), size=(64, 64), num_workers=0, eval_batch_size=2)
-    model = StableSAM(encoder="tiny", points=64, eval_kinds=("box", "point_1"), eval_prompts=3)
+    model = StableSAM(
+        encoder="tiny", points=64, evaluation={"kinds": ("box", "point_1"), "prompts": 3}
+    )
     rows = scored(model, data, tmp_path / "out")
     assert list(dict.fromkeys(row["split"] for row in rows)) == list(data.test_splits)
     for split in data.test_splits:

@@ -24,7 +24,7 @@ NAMES = ("1#Bag#2", "an image", "plain")
 def options(root: Path) -> list[str]:
     return [
         *("--config", str(CONFIG), "--data.root", str(root), "--data.size", "[64, 64]"),
-        *("--data.num_workers", "0", "--model.eval_prompts", "3"),
+        *("--data.num_workers", "0", "--model.evaluation.prompts", "3"),
     ]
 
 
@@ -95,7 +95,7 @@ def test_test_prints_the_papers_table_and_leaves_masks(trained, rgbx, hqseg_root
 def test_masks_of_a_test_are_those_that_are_scored(trained, rgbx, hqseg_root):
     """With one prompt per kind, the IoU of the files is the one in the table."""
     argv = [*options(hqseg_root), "--ckpt_path", trained, "--output", "out"]
-    argv += ["--model.eval_prompts", "1", "--save_predictions", "true"]
+    argv += ["--model.evaluation.prompts", "1", "--save_predictions", "true"]
     assert rgbx("test", *argv) == 0
     numbers = json.loads(Path("out/test.json").read_text())["numbers"]
     truth = hqseg_root / "DIS5K/DIS-VD/gt"

@@ -151,8 +151,8 @@ def test_coco_instances_are_seen_as_in_training(rgbx, prompted, monkeypatch):
         assert rgbx(*argv, "--size", 64) == 0
     colours = ((0.2, 0.3, 0.1), (0.4, 0.1, 0.2))
     assert [(one[1], one[3]) for one in seen] == [(96, colours), (64, colours)]
-    assert rgbx(*argv, "--model.max_offset", "2") == 1
-    assert rgbx(*argv, "--model.max_offset", "2", "--override", "true") == 0
+    assert rgbx(*argv, "--model.plugin.max_offset", "2") == 1
+    assert rgbx(*argv, "--model.plugin.max_offset", "2", "--override", "true") == 0
 
 
 @pytest.fixture(scope="module")

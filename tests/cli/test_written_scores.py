@@ -11,6 +11,7 @@ from PIL import Image
 from rgbx.callbacks.predictions import PredictionWriter
 from rgbx.data import ISTD, VT5000, HQSeg44K, KvasirSEG, MFNet
 from rgbx.models import MCASAM, SAMSOD, StableSAM, TASeg
+from tests.grouped import STABLE_SAM, grouped
 
 SIZE = (64, 96)
 
@@ -105,8 +106,9 @@ def test_salient_objects(vt5000_root, tmp_path):
 @pytest.mark.parametrize("threshold", [0.5, 125 / 255, 0.3])
 def test_shadows_at_both_sizes(istd_root, tmp_path, threshold):
     data = ISTD(str(istd_root), size=SIZE, num_workers=0)
-    options = {"eval_size": "both", "ber_threshold": threshold}
-    (scores,) = scores_of(MCASAM(encoder="tiny", task="shadow", **options), data, tmp_path).values()
+    options = {"size": "both", "ber_threshold": threshold}
+    model = MCASAM(encoder="tiny", task="shadow", evaluation=options)
+    (scores,) = scores_of(model, data, tmp_path).values()
     level = int(255 * threshold + 1e-9)  # level / 255 > threshold
     for suffix in ("", "@input"):
         pairs = images(tmp_path, f"maps{suffix}", f"truth{suffix}")
@@ -150,7 +152,7 @@ def test_classes(mfnet_root, tmp_path):
 def test_prompts(hqseg_root, tmp_path):
     data = HQSeg44K(str(hqseg_root), size=SIZE, num_workers=0)
     options = {"eval_kinds": ["box", "noisy_box", "point_1"], "eval_prompts": 3, "points": 256}
-    results = scores_of(StableSAM(encoder="tiny", **options), data, tmp_path)
+    results = scores_of(StableSAM(encoder="tiny", **grouped(STABLE_SAM, options)), data, tmp_path)
     for split in data.test_splits:
         truths = sorted((tmp_path / "truth" / split).glob("*.png"))
         assert len(truths) == 2

@@ -16,6 +16,7 @@ from torch import nn
 
 from rgbx.backbones.sam import SAM_PRESETS
 from rgbx.models import MCASAM
+from tests.grouped import MCA_SAM, grouped
 
 TINY = {"encoder": "tiny", "scale_factor": 8, "num_tokens": "all"}
 PLAIN = {"token_weight": 0.0, "sample_weight": 0.0, "sample_branch": False}
@@ -23,7 +24,7 @@ PLAIN = {"token_weight": 0.0, "sample_weight": 0.0, "sample_branch": False}
 
 def model(**options) -> MCASAM:
     torch.manual_seed(0)
-    return MCASAM(**(TINY | options))
+    return MCASAM(**grouped(MCA_SAM, TINY | options))
 
 
 def moved(module: nn.Module, scale: float = 0.05) -> nn.Module:

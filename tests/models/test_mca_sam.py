@@ -13,6 +13,7 @@ from rgbx.models import MCASAM
 from rgbx.models.mca_sam import contrast, high_pass, module
 from rgbx.models.mca_sam.features import removed_half_side
 from rgbx.models.mca_sam.watch import Watch
+from tests.grouped import MCA_SAM, grouped
 from tests.models.mca_toy import PLAIN, PlainSAMAdapter, batch, model, moved
 
 
@@ -27,7 +28,7 @@ SIZES = {"vit_b": (63_312, 89_712), "vit_l": (116_544, 175_680), "vit_h": (186_9
 @pytest.mark.parametrize("encoder", SIZES)
 def test_the_sizes_of_the_paper_on_the_meta_device(encoder):
     with torch.device("meta"):
-        plain = MCASAM(encoder=encoder, **PLAIN)
+        plain = MCASAM(encoder=encoder, **grouped(MCA_SAM, PLAIN))
         whole = MCASAM(encoder=encoder)
     assert (count(plain.network.generator), count(whole.network.generator)) == SIZES[encoder]
     assert count(whole.network.sam.mask_decoder) == 4_058_340
@@ -44,8 +45,8 @@ def test_the_sizes_of_the_paper_on_the_meta_device(encoder):
 
 def test_each_adaptor_on_hidden_tokens_has_its_own_bottleneck():
     with torch.device("meta"):
-        one = MCASAM(encoder="vit_b", adaptor_input="hidden", **PLAIN)
-        two = MCASAM(encoder="vit_b", adaptor_input="hidden")
+        one = MCASAM(encoder="vit_b", **grouped(MCA_SAM, {"adaptor_input": "hidden", **PLAIN}))
+        two = MCASAM(encoder="vit_b", adaptor={"input": "hidden"})
     assert count(one.network.generator) == 12 * 37_656
     assert count(two.network.generator) == 24 * 37_656
 

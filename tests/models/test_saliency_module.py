@@ -11,7 +11,7 @@ from rgbx.data.dataset import collate
 from rgbx.errors import RGBXError
 from rgbx.metrics import OverlapScores, SaliencyScores, ShadowScores
 from rgbx.optim.schedules import Constant
-from rgbx.tasks.map_evaluation import MapEvaluator, MapScoring
+from rgbx.tasks.map_evaluation import EvalConfig, MapEvaluator, MapScoring
 from rgbx.tasks.saliency import SaliencyModule
 
 SIZE = (16, 24)  # of the network's input
@@ -26,7 +26,9 @@ class Toy(SaliencyModule):
     needs_x = False
 
     def __init__(self, **options) -> None:
-        super().__init__(torch.optim.SGD, Constant(), **options)
+        config = {k: v for k, v in options.items() if k != "scores"}
+        scores = options.get("scores", ("saliency",))
+        super().__init__(torch.optim.SGD, Constant(), scores, EvalConfig(**config))
         self.calls = 0
         self.logged: list[str] = []
 
@@ -107,7 +109,7 @@ def test_by_default_a_test_scores_what_it_always_did():
 )
 @pytest.mark.parametrize("size", ["original", "input", "both"])
 def test_every_family_at_every_size(family, scores, headline, size):
-    module, _ = _run("test", TESTED, scores=(family,), eval_size=size)
+    module, _ = _run("test", TESTED, scores=(family,), size=size)
     wanted = {}
     if size != "input":
         wanted |= _expected(scores())
@@ -121,7 +123,7 @@ def test_every_family_at_every_size(family, scores, headline, size):
 
 
 def test_sizes_give_different_numbers_and_say_so():
-    module, _ = _run("test", TESTED, scores=("shadow",), eval_size="both")
+    module, _ = _run("test", TESTED, scores=("shadow",), size="both")
     scores, texts = module.results["test"]["all"], module.protocol()
     assert abs(scores["BER"] - scores["BER@input"]) > 1e-4
     assert texts["BER"].endswith(
@@ -131,7 +133,7 @@ def test_sizes_give_different_numbers_and_say_so():
         "as the score without @input, but at the size of the network's input, masks resized to it "
         "by nearest neighbour"
     )
-    alone = MapScoring(("shadow",), "input", 1.0, 0.5).protocol()["BER@input"]
+    alone = MapScoring(("shadow",), EvalConfig("input")).protocol()["BER@input"]
     assert alone.startswith("balanced error rate, pixels counted over the whole set")
     assert alone.endswith("masks resized to it by nearest neighbour")
 
@@ -188,7 +190,7 @@ def test_validation_leaves_out_unlabelled_pixels_in_every_family():
 
 def test_images_come_back_at_their_own_size_whatever_is_scored():
     for size in ("original", "input"):
-        module = Toy(scores=("polyp",), eval_size=size)
+        module = Toy(scores=("polyp",), size=size)
         module.evaluator = MapEvaluator(module.scoring, ("test",))
         module.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
         maps = module.test_step(collate(TESTED), 0)
@@ -197,7 +199,7 @@ def test_images_come_back_at_their_own_size_whatever_is_scored():
 
 def test_overall_is_one_metric_of_all_images_in_every_family_and_size():
     """Not the mean of the sets' numbers: curves are averaged before their maximum is taken."""
-    scoring = MapScoring(("saliency", "shadow", "polyp"), "both", 0.3, 0.5)
+    scoring = MapScoring(("saliency", "shadow", "polyp"), EvalConfig("both", 0.3))
     evaluator = MapEvaluator(scoring, ("a", "b"))
     alone = MapEvaluator(scoring, ("all",))
     generator = torch.Generator().manual_seed(4)
@@ -223,7 +225,7 @@ def test_overall_is_one_metric_of_all_images_in_every_family_and_size():
 
 
 def test_a_split_without_images_is_nan_in_every_family():
-    scoring = MapScoring(("saliency", "shadow", "polyp"), "both", 1.0, 0.5)
+    scoring = MapScoring(("saliency", "shadow", "polyp"), EvalConfig("both"))
     evaluator = MapEvaluator(scoring, ("A", "B"), ("day",))
     mask = TESTED[1]["mask"]
     evaluator.update("A", "day", mask.float(), 9.0 * (2 * mask[None] - 1), mask)
@@ -242,7 +244,7 @@ def test_a_split_without_images_is_nan_in_every_family():
         ({"scores": ()}, r"scores: \[\] cannot be taken; give one or more of saliency, shadow"),
         ({"scores": ("polyps",)}, r"scores: \['polyps'\] cannot be taken"),
         ({"scores": ("shadow", "shadow")}, "each once"),
-        ({"eval_size": "full"}, "eval_size: 'full' is none of original, input, both"),
+        ({"size": "full"}, "evaluation.size: 'full' is none of original, input, both"),
         ({"wf_beta2": 0.0}, "wf_beta2: 0.0 must be finite and above 0"),
         ({"ber_threshold": 125}, "ber_threshold: 125 must lie in 0 to below 1"),
     ],

@@ -5,8 +5,9 @@ from rgbx.results import CheckpointRecord, DataRecord, ModelRecord, TestResult, 
 KINDS = ("box", "noisy_box", "point_1", "point_3", "point_5", "point_10")
 SIZES = {"DIS": 470, "COIFT": 280, "HRSOD": 287, "ThinObject": 500}
 PLUGIN = {
-    **{"train": "plugin", "train_decoder": False, "use_dsp": True},
-    **{"dsp_kind": "deform", "use_drp": True},
+    "train": "plugin",
+    "train_decoder": False,
+    "plugin": {"use_dsp": True, "dsp_kind": "deform", "use_drp": True},
 }
 
 

@@ -22,7 +22,7 @@ from rgbx.results import (
     to_markdown,
     to_terminal,
 )
-from rgbx.tasks.map_evaluation import MapScoring
+from rgbx.tasks.map_evaluation import EvalConfig, MapScoring
 
 SALIENCY = (*("S", "maxF", "maxE", "MAE", "meanF", "adpF", "wF", "meanE", "adpE", "IoU", "Dice"),)
 COD = {"CAMO": 250, "CHAMELEON": 76, "COD10K": 2026, "NC4K": 4121}
@@ -31,7 +31,7 @@ ISTD, KVASIR = {"test": 540}, {"test": 200}
 
 def _result(dataset, images, families, size="original", beta=1.0, **extra) -> TestResult:
     """Scores are .100, .101, .102 ... in the order in which the model gives them."""
-    scoring = MapScoring(tuple(families), size, beta, 0.5)
+    scoring = MapScoring(tuple(families), EvalConfig(size, beta))
     protocol = scoring.protocol()
     scores = {name: 0.1 + index / 1000 for index, name in enumerate(protocol)}
     return make_result(
@@ -60,7 +60,7 @@ def _cells(table) -> dict[str, tuple[str, ...]]:
 
 
 def test_groups_follow_the_model_and_the_size_of_the_masks_comes_first():
-    numbers = MapScoring(("polyp", "saliency"), "both", 0.3, 0.5).protocol()
+    numbers = MapScoring(("polyp", "saliency"), EvalConfig("both", 0.3)).protocol()
     groups = groups_of(dict.fromkeys(numbers, 0.5))
     assert [(group.family, group.suffix) for group in groups] == [
         *(("polyp", ""), ("saliency", ""), ("polyp", "@input"), ("saliency", "@input"))

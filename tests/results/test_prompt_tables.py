@@ -19,7 +19,7 @@ from rgbx.results import (
     to_terminal,
     write_result,
 )
-from tests.results.prompted import SIZES, prompted
+from tests.results.prompted import PLUGIN, SIZES, prompted
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +119,15 @@ def test_the_variant_that_was_run_stands_next(published):
 @pytest.mark.parametrize(
     ("arguments", "row"),
     [
-        ({"use_drp": False}, "Table 5 .* \\(SAM \\+ DSP \\+ RTS\\): noisy_box/mIoU 81.7, "),
+        (
+            {"plugin": {**PLUGIN["plugin"], "use_drp": False}},
+            "Table 5 .* \\(SAM \\+ DSP \\+ RTS\\): noisy_box/mIoU 81.7, ",
+        ),
         ({"train_decoder": True}, "Table 11 .* \\(Stable-SAM, decoder also tuned\\): .* 78.5, "),
-        ({"dsp_kind": "spatial_attention"}, "Table 11 .* spatial attention .* 69.3, "),
+        (
+            {"plugin": {**PLUGIN["plugin"], "dsp_kind": "spatial_attention"}},
+            "Table 11 .* spatial attention .* 69.3, ",
+        ),
         ({"train": "token"}, "Table 6 .* \\(PT-SAM with RTS\\): box/mIoU 86.8, "),
         ({}, None),
         ({"train": "decoder"}, None),

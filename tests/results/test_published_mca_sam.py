@@ -5,6 +5,7 @@ import inspect
 import pytest
 import yaml
 
+from rgbx.checkpoints.trained_with import plain as plain_value
 from rgbx.errors import RGBXError
 from rgbx.metrics.catalogue import is_metric, metric_info, plain_name
 from rgbx.models.mca_sam import MCASAM
@@ -128,11 +129,12 @@ def test_inferred_rows_are_mca_sam_and_no_other(published):
 
 def test_settings_are_arguments_of_the_model_and_tell_sam_adapter_apart(published):
     known = inspect.signature(MCASAM).parameters
-    plain = {"encoder": "vit_h", "token_weight": 0, "sample_weight": 0, "sample_branch": False}
+    off = {"token_weight": 0, "sample_weight": 0}
+    plain = {"encoder": "vit_h", "contrast": off, "adaptor": {"sample_branch": False}}
     for table in published.comparisons:
         rows = {row.method: row for row in table.rows if row.own}
         assert all(set(row.settings) <= set(known) for row in rows.values())
-        defaults = {name: known[name].default for name in known}
+        defaults = {name: plain_value(known[name].default) for name in known}
         assert rows["SAM-Adapter"].made_by(defaults | plain)
         assert not rows["SAM-Adapter"].made_by(defaults)
         if "MCA-SAM" in rows:

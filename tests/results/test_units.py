@@ -28,7 +28,7 @@ TEXT = {"fraction": ".432", "percent": "43.22"}
 
 
 def maps(dataset: str, splits: dict[str, int], *families: str):
-    protocol = MapScoring(families, "original", 1.0, 0.5).protocol()
+    protocol = MapScoring(families).protocol()
     scores = dict.fromkeys(protocol, VALUE)
     return make_result(
         paper="mca_sam",

@@ -1,18 +1,15 @@
 """The MC-adaptor: what is added to the tokens in front of each block of the encoder."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rgbx.models.mca_sam.features import TaskFeatures, truncated_normal
+from rgbx.models.mca_sam.options import AdaptorInput, Branching
 
-__all__ = ["AdaptorInput", "Branching", "Generator", "HiddenBranch", "TaskBranch"]
-
-AdaptorInput: TypeAlias = Literal["task", "hidden"]
-Branching: TypeAlias = Literal["parallel", "shared"]
+__all__ = ["Generator", "HiddenBranch", "TaskBranch"]
 
 
 class TaskBranch(nn.Module):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
@@ -11,11 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 from rgbx.blocks.contrastive import InfoNCE, NegativeQueue, gather_batch, info_nce
 from rgbx.models.mca_sam.adaptors import Generator
+from rgbx.models.mca_sam.options import TokenTarget
 from rgbx.models.mca_sam.watch import Watch
 
-__all__ = ["SampleContrast", "TokenContrast", "TokenTarget"]
+__all__ = ["SampleContrast", "TokenContrast"]
 
-TokenTarget: TypeAlias = Literal["patch", "hidden", "bottleneck"]
 
 _PROJECTED = 128
 

@@ -1,8 +1,8 @@
 """MCA-SAM, and SAM-Adapter as a setting of it, as a LightningModule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -12,16 +12,23 @@ from rgbx.backbones.sam import build_sam
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.losses import balanced_bce, binary_cross_entropy, iou
-from rgbx.models.mca_sam.adaptors import AdaptorInput, Branching
-from rgbx.models.mca_sam.contrast import SampleContrast, TokenContrast, TokenTarget
+from rgbx.models.mca_sam.contrast import SampleContrast, TokenContrast
 from rgbx.models.mca_sam.network import MCASAMNetwork
-from rgbx.models.mca_sam.options import SCORES, Loss, Task, check_options, contrast_layers_of
+from rgbx.models.mca_sam.options import (
+    SCORES,
+    AdaptorConfig,
+    ContrastConfig,
+    Loss,
+    Task,
+    check_together,
+    contrast_layers_of,
+)
 from rgbx.models.mca_sam.views import colour_view
 from rgbx.models.mca_sam.watch import Watch, pooling_weights
 from rgbx.optim.schedules import Cosine, Schedule
-from rgbx.tasks.base import OptimizerFactory, as_weights, resize
+from rgbx.tasks.base import OptimizerFactory, as_config, as_weights, resize
 from rgbx.tasks.image_input import check_rgb
-from rgbx.tasks.map_evaluation import EvalSize
+from rgbx.tasks.map_evaluation import EvalConfig
 from rgbx.tasks.saliency import SaliencyModule
 
 __all__ = ["MCASAM"]
@@ -38,9 +45,10 @@ class MCASAM(SaliencyModule):
     Two InfoNCE losses train the adaptors next to the segmentation loss: a token finds itself behind
     the adaptor (TC), an image finds its other view in the batch (SC). In evaluation neither exists.
 
-    With ``token_weight: 0``, ``sample_weight: 0`` and ``sample_branch: false`` the model is
-    SAM-Adapter (Chen et al., ICCV workshops 2023). The paper's body is not public: what its
-    abstract leaves open is an option here, and the defaults are this project's choice.
+    With ``token_weight: 0`` and ``sample_weight: 0`` of `contrast` and ``sample_branch: false`` of
+    `adaptor` the model is SAM-Adapter (Chen et al., ICCV workshops 2023). The paper's body is not
+    public: what its abstract leaves open is an option here, and the defaults are this project's
+    choice.
 
     Args:
         encoder: ``tiny``, ``vit_b``, ``vit_l`` or ``vit_h`` (the paper).
@@ -48,37 +56,11 @@ class MCASAM(SaliencyModule):
         task: ``camouflage``, ``shadow`` or ``polyp``: which loss trains, and which scores are
             printed.
         loss: ``bce_iou`` or ``balanced_bce``; None: balanced BCE for shadows, else BCE + IoU.
-        scale_factor: C / r, the reduction of the adaptors' bottleneck.
-        handcrafted: high frequencies in the task features.
-        freq_nums: share of the spectrum that is removed from them.
-        layers: encoder blocks with an adaptor, or ``all``.
-        adaptor_input: ``task`` features (SAM-Adapter), or ``hidden``, the previous block's output.
-        branching: ``parallel``, TC and SC branches summed; ``shared``, both losses on one branch.
-        sample_branch: the SC branch (parallel only); also without its loss, for its capacity.
-        zero_init_sc: the SC branch adds 0 at the start.
-        token_weight: lambda_t; 0 switches the token-level loss off.
-        sample_weight: lambda_s; 0 switches the sample-level loss off.
-        token_temperature: tau of the token-level loss.
-        sample_temperature: tau of the sample-level loss.
-        num_tokens: K, tokens of each image that are contrasted, or ``all``.
-        token_target: the token before the adaptor: ``patch`` embedding, ``hidden`` (the previous
-            block's output), or ``bottleneck`` (task features against the adaptor's activations,
-            both r wide); None: patch with task input, hidden with hidden input.
-        contrast_layers: encoder blocks whose adaptors get the losses: ``all``, ``last``, or a list.
-        symmetric: the token-level loss also in the other direction.
-        exclude_radius: tokens at most so many cells away are no negatives.
-        layer_weights: one per contrast layer, for the mean over layers; None: all alike.
-        sample_views: ``original`` against a colour-augmented view, or ``two`` augmented views.
-        sample_pool: an image's descriptor is the ``mean`` over all tokens, or over those of the
-            ``foreground`` in its mask.
-        queue: descriptors of earlier views per layer that are further negatives; 0 for none.
-        projection: a two-layer head before each loss, unused in evaluation.
+        adaptor: what is added in front of the blocks, see `AdaptorConfig`.
+        contrast: the contrastive losses, see `ContrastConfig`.
         augmented_loss: the augmented view gets a segmentation loss, too.
-        sam_adapter_quirks: see `rgbx.models.mca_sam.decoder.RandomPrompt`.
         checkpoint_blocks: recompute encoder blocks in the backward pass (less memory, more time).
-        eval_size: ``original`` size of each mask, ``input`` size, or ``both``.
-        wf_beta2: beta^2 of the weighted F-measure; SAM-Adapter's code has 0.3.
-        ber_threshold: a pixel is shadow above it; papers use 0.5 or 125/255.
+        evaluation: how a test scores, see `rgbx.tasks.map_evaluation.EvalConfig`.
         optimizer: from trainable parameters to an optimiser.
         schedule: learning-rate schedule, per optimiser step.
 
@@ -90,9 +72,10 @@ class MCASAM(SaliencyModule):
     published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
     needs_x = False
     outside_forward: ClassVar[tuple[str, ...]] = (
-        *("task", "loss", "zero_init_sc", "token_weight", "sample_weight", "token_temperature"),
-        *("sample_temperature", "num_tokens", "token_target", "contrast_layers", "symmetric"),
-        *("exclude_radius", "layer_weights", "sample_views", "sample_pool", "queue", "projection"),
+        "task",
+        "loss",
+        "adaptor.zero_init_sc",
+        "contrast",
         "augmented_loss",
     )
     parts: ClassVar[dict[str, str]] = {
@@ -109,63 +92,49 @@ class MCASAM(SaliencyModule):
         weights: Weights | None = None,
         task: Task = "camouflage",
         loss: Loss | None = None,
-        scale_factor: int = 32,
-        handcrafted: bool = True,
-        freq_nums: float = 0.25,
-        layers: Sequence[int] | Literal["all"] = "all",
-        adaptor_input: AdaptorInput = "task",
-        branching: Branching = "parallel",
-        sample_branch: bool = True,
-        zero_init_sc: bool = False,
-        token_weight: float = 0.1,
-        sample_weight: float = 0.1,
-        token_temperature: float = 0.1,
-        sample_temperature: float = 0.1,
-        num_tokens: int | Literal["all"] = 1024,
-        token_target: TokenTarget | None = None,
-        contrast_layers: Sequence[int] | Literal["all", "last"] = "all",
-        symmetric: bool = False,
-        exclude_radius: int = 0,
-        layer_weights: Sequence[float] | None = None,
-        sample_views: Literal["original", "two"] = "original",
-        sample_pool: Literal["mean", "foreground"] = "mean",
-        queue: int = 0,
-        projection: bool = False,
+        adaptor: AdaptorConfig = AdaptorConfig(),
+        contrast: ContrastConfig = ContrastConfig(),
         augmented_loss: bool = False,
-        sam_adapter_quirks: bool = False,
         checkpoint_blocks: bool = False,
-        eval_size: EvalSize = "original",
-        wf_beta2: float = 1.0,
-        ber_threshold: float = 0.5,
+        evaluation: EvalConfig = EvalConfig(),
         optimizer: OptimizerFactory = lambda p: torch.optim.AdamW(p, lr=2e-4, weight_decay=0.01),
-        schedule: Schedule = Cosine(warmup_epochs=0.0, final=5e-4),  # noqa: B008 (immutable)
+        schedule: Schedule = Cosine(warmup_epochs=0.0, final=5e-4),
     ) -> None:
+        adaptor = as_config(AdaptorConfig, adaptor)
+        self.contrast = contrast = as_config(ContrastConfig, contrast)
+        evaluation = as_config(EvalConfig, evaluation)
+        check_together(task, loss, adaptor, contrast)
         arguments = dict(locals())
-        check_options(arguments)
-        super().__init__(
-            *(optimizer, schedule, SCORES[task], eval_size, wf_beta2, ber_threshold),
-        )
+        super().__init__(optimizer, schedule, SCORES[task], evaluation)
         self.keep_arguments(arguments)
         self.loss = loss or ("balanced_bce" if task == "shadow" else "bce_iou")
         sam = build_sam(encoder, as_weights(weights), checkpoint_blocks)
-        self.network = MCASAMNetwork(
-            *(sam, scale_factor, layers, adaptor_input, branching, sample_branch),
-            *(handcrafted, freq_nums, zero_init_sc, sam_adapter_quirks),
-        )
-        generator, dim = self.network.generator, sam.preset.dim
-        contrasted = contrast_layers_of(contrast_layers, generator.layers, layer_weights)
+        self.network = MCASAMNetwork(sam, adaptor)
+        dim = sam.preset.dim
+        contrasted = contrast_layers_of(contrast, self.network.generator.layers)
         self.token_contrast: TokenContrast | None = None
-        if token_weight:
-            target = token_target or ("patch" if adaptor_input == "task" else "hidden")
-            width = dim // scale_factor if target == "bottleneck" else dim
+        if contrast.token_weight:
+            target = contrast.token_target or ("patch" if adaptor.input == "task" else "hidden")
+            width = dim // adaptor.scale_factor if target == "bottleneck" else dim
             self.token_contrast = TokenContrast(
-                *(contrasted, token_temperature, num_tokens, target, symmetric, exclude_radius),
-                *(layer_weights, width if projection else None),
+                contrasted,
+                contrast.token_temperature,
+                contrast.num_tokens,
+                target,
+                contrast.symmetric,
+                contrast.exclude_radius,
+                contrast.layer_weights,
+                width if contrast.projection else None,
             )
         self.sample_contrast: SampleContrast | None = None
-        if sample_weight:
+        if contrast.sample_weight:
             self.sample_contrast = SampleContrast(
-                contrasted, dim, sample_temperature, layer_weights, queue, projection
+                contrasted,
+                dim,
+                contrast.sample_temperature,
+                contrast.layer_weights,
+                contrast.queue,
+                contrast.projection,
             )
         self._contrasted = [layer for layer, _ in contrasted]
         self._mean, self._std = _MEAN, _STD
@@ -214,22 +183,22 @@ class MCASAM(SaliencyModule):
         """
         rgb, _ = self.inputs(batch)
         mask = _two_classes(batch)
-        options, generator = self.hparams, self.network.generator
-        watch = self._watch(mask, sample=options["sample_views"] == "original", token=True)
+        contrast, generator = self.contrast, self.network.generator
+        watch = self._watch(mask, sample=contrast.sample_views == "original", token=True)
         losses = self.segmentation(self.network(rgb, watch), mask)
         measures: dict[str, Tensor] = {}
         if self.token_contrast is not None:
             columns = rgb.shape[-1] // self.network.sam.image_encoder.config.patch
             found = self.token_contrast(generator, watch, columns)
-            losses["token"] = options["token_weight"] * found.loss
+            losses["token"] = contrast.token_weight * found.loss
             measures |= {"token_raw": found.loss.detach(), "token_top1": found.top1}
-        if self.sample_contrast is None and not options["augmented_loss"]:
+        if self.sample_contrast is None and not self.hparams["augmented_loss"]:
             return losses, measures
         first, second, of_view = self._views(rgb, mask, watch)
         losses |= of_view
         if self.sample_contrast is not None:
             found = self.sample_contrast(generator, first, second)
-            losses["sample"] = options["sample_weight"] * found.loss
+            losses["sample"] = contrast.sample_weight * found.loss
             measures |= {"sample_raw": found.loss.detach(), "sample_top1": found.top1}
         return losses, measures
 
@@ -245,14 +214,14 @@ class MCASAM(SaliencyModule):
         patch = self.network.sam.image_encoder.config.patch
         grid = h, w = (mask.shape[-2] // patch, mask.shape[-1] // patch)
         pool = sample and self.sample_contrast is not None
-        foreground = pool and self.hparams["sample_pool"] == "foreground"
-        contrast = self.token_contrast if token else None
-        drawn = None if contrast is None else contrast.draw(len(mask), h * w, mask.device)
+        foreground = pool and self.contrast.sample_pool == "foreground"
+        tokens = self.token_contrast if token else None
+        drawn = None if tokens is None else tokens.draw(len(mask), h * w, mask.device)
         return Watch(
             self._contrasted,
             positions=drawn,
             weights=pooling_weights(mask, grid) if foreground else None,
-            hidden=contrast is not None and contrast.target == "hidden",
+            hidden=tokens is not None and tokens.target == "hidden",
             pool=pool,
         )
 
@@ -260,7 +229,7 @@ class MCASAM(SaliencyModule):
         self, rgb: Tensor, mask: Tensor, original: Watch
     ) -> tuple[Watch, Watch, dict[str, Tensor]]:
         """Both sides of the sample-level loss, and the segmentation losses of the last view."""
-        sides = [] if self.hparams["sample_views"] == "two" else [original]
+        sides = [] if self.contrast.sample_views == "two" else [original]
         losses: dict[str, Tensor] = {}
         mean, std = torch.tensor(self._mean), torch.tensor(self._std)
         while len(sides) < 2:

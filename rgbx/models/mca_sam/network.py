@@ -1,14 +1,14 @@
 """MCA-SAM's network: SAM's frozen encoder with adaptors, its mask decoder trained."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 
 from rgbx.backbones.sam import SAM
 from rgbx.errors import RGBXError
-from rgbx.models.mca_sam.adaptors import AdaptorInput, Branching, Generator
+from rgbx.models.mca_sam.adaptors import Generator
 from rgbx.models.mca_sam.decoder import RandomPrompt, decode_without_prompt, train_decoder_only
+from rgbx.models.mca_sam.options import AdaptorConfig
 from rgbx.models.mca_sam.watch import Watch
 
 __all__ = ["MCASAMNetwork"]
@@ -22,15 +22,7 @@ class MCASAMNetwork(nn.Module):
 
     Args:
         sam: SAM with its weights; taken over under its own names, and frozen but for the decoder.
-        scale_factor: C / r, the bottleneck's reduction.
-        layers: indexes of the encoder blocks with an adaptor, or ``all``.
-        adaptor_input: see `Generator`, as the following ones.
-        branching: see `Generator`.
-        sample_branch: see `Generator`.
-        handcrafted: see `Generator`.
-        freq_nums: see `Generator`.
-        zero_init_sc: see `Generator`.
-        quirks: position encoding and "no mask" vector not from SAM's file, see `RandomPrompt`.
+        adaptor: what stands in front of the blocks.
 
     Shape: rgb (B,3,H,W) -> logits (B,1,H/4,W/4), H and W multiples of 16.
 
@@ -41,35 +33,30 @@ class MCASAMNetwork(nn.Module):
     def __init__(
         self,
         sam: SAM,
-        scale_factor: int = 32,
-        layers: Sequence[int] | Literal["all"] = "all",
-        adaptor_input: AdaptorInput = "task",
-        branching: Branching = "parallel",
-        sample_branch: bool = True,
-        handcrafted: bool = True,
-        freq_nums: float = 0.25,
-        zero_init_sc: bool = False,
-        quirks: bool = False,
+        adaptor: AdaptorConfig = AdaptorConfig(),
     ) -> None:
         super().__init__()
         config = sam.image_encoder.config
-        chosen = _chosen(layers, config.depth)
-        if not 1 <= scale_factor <= config.dim:
+        chosen = _chosen(adaptor.layers, config.depth)
+        if not 1 <= adaptor.scale_factor <= config.dim:
             raise RGBXError(
-                f"scale_factor is {scale_factor}: it divides the encoder's width {config.dim}, so "
-                f"give 1 to {config.dim}."
+                f"adaptor.scale_factor is {adaptor.scale_factor}: it divides the encoder's width "
+                f"{config.dim}, so give 1 to {config.dim}."
             )
         self.sam = train_decoder_only(sam)
         self.generator = Generator(
-            *(config.dim, config.dim // scale_factor, chosen, config.patch),
-            adaptor_input=adaptor_input,
-            branching=branching,
-            sample_branch=sample_branch,
-            handcrafted=handcrafted,
-            freq_nums=freq_nums,
-            zero_init_sc=zero_init_sc,
+            config.dim,
+            config.dim // adaptor.scale_factor,
+            chosen,
+            config.patch,
+            adaptor_input=adaptor.input,
+            branching=adaptor.branching,
+            sample_branch=adaptor.sample_branch,
+            handcrafted=adaptor.handcrafted,
+            freq_nums=adaptor.freq_nums,
+            zero_init_sc=adaptor.zero_init_sc,
         )
-        self.random_prompt = RandomPrompt(sam) if quirks else None
+        self.random_prompt = RandomPrompt(sam) if adaptor.sam_adapter_quirks else None
         self._adaptor = {layer: k for k, layer in enumerate(chosen)}
 
     def forward(self, rgb: Tensor, watch: Watch | None = None) -> Tensor:
@@ -126,6 +113,6 @@ def _chosen(layers: Sequence[int] | str, depth: int) -> list[int]:
     chosen = sorted({int(layer) for layer in layers})
     if not chosen or chosen[0] < 0 or chosen[-1] >= depth:
         raise RGBXError(
-            f"layers is {list(layers)}: give encoder blocks from 0 to {depth - 1}, or all."
+            f"adaptor.layers is {list(layers)}: give encoder blocks from 0 to {depth - 1}, or all."
         )
     return chosen

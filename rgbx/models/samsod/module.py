@@ -92,7 +92,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         accumulate: int = 1,
         clip: float | None = None,
         optimizer: OptimizerFactory = lambda p: torch.optim.Adam(p, lr=1e-3),
-        schedule: Schedule = Constant(),  # noqa: B008 (immutable)
+        schedule: Schedule = Constant(),
     ) -> None:
         arguments = dict(locals())
         super().__init__(optimizer, schedule)

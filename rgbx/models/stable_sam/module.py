@@ -18,13 +18,14 @@ from rgbx.models.stable_sam.attention import AttentionMap, attention_map
 from rgbx.models.stable_sam.attention_figure import attention_panel
 from rgbx.models.stable_sam.graph import prompted_parts
 from rgbx.models.stable_sam.network import StableSAMNetwork, Train
-from rgbx.models.stable_sam.plugin import DspKind, Plugin
-from rgbx.models.stable_sam.sampling import Amp, Border, Init
+from rgbx.models.stable_sam.options import PluginConfig
+from rgbx.models.stable_sam.plugin import Plugin
 from rgbx.optim.schedules import Constant, Schedule
-from rgbx.prompts import KINDS, MaskScale, Prompt
-from rgbx.tasks.base import OptimizerFactory, as_weights
+from rgbx.prompts import Prompt
+from rgbx.tasks.base import OptimizerFactory, as_config, as_weights
 from rgbx.tasks.batch_image import BatchImage
 from rgbx.tasks.export_part import Part
+from rgbx.tasks.prompt_evaluation import PromptEvalConfig
 from rgbx.tasks.promptable import PromptableModule
 
 __all__ = ["StableSAM"]
@@ -46,30 +47,14 @@ class StableSAM(PromptableModule):
         train: ``plugin`` (the paper); ``decoder``: SAM's mask decoder without plug-in (DT-SAM);
             ``token``: the output mask token and its hypernetwork, without plug-in (PT-SAM).
         train_decoder: train the mask decoder next to the plug-in (Table 11).
-        use_dsp: deformable sampling; False is the same as ``dsp_kind: none``.
-        use_drp: dynamic routing; without it the re-sampled features replace the original ones.
-        dsp_kind: ``deform`` (the paper), ``spatial_attention`` (Table 11), or ``none``.
-        layers: decoder layers with a plug-in each; the paper has the second, [1].
-        amp: ``project`` (the paper's figure), or ``gate``, features times 1 + convolution.
-        max_offset: s_p, the largest offset in cells of the embedding (16 pixels each).
-        border: samples outside the image: ``clamp`` to its border, or ``zeros``.
-        resample_pe: the keys' position encoding moves with the features.
-        init: ``identity`` starts as SAM; ``default`` is the framework's.
-        learnable_scale: train s, the factor of the routing weights; otherwise it stays 1.
+        plugin: what the plug-in is made of, see `rgbx.models.stable_sam.options.PluginConfig`.
         loss: BCE and Dice on ``points`` that are mostly uncertain, or ``dense``, on all pixels.
         points: points per mask.
         bce_weight: weight of the BCE.
         dice_weight: weight of the Dice loss.
-        eval_kinds: kinds of prompts in a test: box, noisy_box, coarse_mask, point_K.
-        eval_prompts: prompts per image and kind; a tight box is one prompt.
-        eval_iou: overlap [low, high) of evaluation's noisy boxes with the tight box; None for any.
-        val_kinds: kinds of prompts in validation.
-        val_prompts: prompts per image and kind in validation.
         decode_batch: prompts per decoder call in evaluation; None: 32 at 1024 x 1024 (4 on a CPU).
-        mask_prompt_scale: values of coarse masks in evaluation: ``hq`` (0 and 255) or ``logits``
-            (-10 and 10); for training it is part of the data module's mixture.
-        boundary: width of the boundary in mBIoU, as a share of the image's diagonal.
-        empty_union: mSF where all masks of an image are empty.
+        evaluation: which prompts validation and test give, see
+            `rgbx.tasks.prompt_evaluation.PromptEvalConfig`.
         optimizer: from trainable parameters to an optimiser.
         schedule: learning-rate schedule, per optimiser step.
 
@@ -80,7 +65,12 @@ class StableSAM(PromptableModule):
 
     published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
     outside_forward: ClassVar[tuple[str, ...]] = (
-        *("init", "loss", "points", "bce_weight", "dice_weight", "decode_batch"),
+        "plugin.init",
+        "loss",
+        "points",
+        "bce_weight",
+        "dice_weight",
+        "decode_batch",
     )
     parts: ClassVar[dict[str, str]] = {
         "DSP": r"plugin\..*\.dsp\.",
@@ -97,57 +87,40 @@ class StableSAM(PromptableModule):
         weights: Weights | None = None,
         train: Train = "plugin",
         train_decoder: bool = False,
-        use_dsp: bool = True,
-        use_drp: bool = True,
-        dsp_kind: DspKind = "deform",
-        layers: Sequence[int] = (1,),
-        amp: Amp = "project",
-        max_offset: float = 5.0,
-        border: Border = "clamp",
-        resample_pe: bool = False,
-        init: Init = "identity",
-        learnable_scale: bool = True,
+        plugin: PluginConfig = PluginConfig(),
         loss: Literal["points", "dense"] = "points",
         points: int = POINTS,
         bce_weight: float = 1.0,
         dice_weight: float = 1.0,
-        eval_kinds: Sequence[str] = KINDS,
-        eval_prompts: int = 20,
-        eval_iou: Sequence[float] | None = None,
-        val_kinds: Sequence[str] = ("noisy_box",),
-        val_prompts: int = 3,
         decode_batch: int | None = None,
-        mask_prompt_scale: MaskScale = "hq",
-        boundary: float = 0.02,
-        empty_union: float = 0.0,
+        evaluation: PromptEvalConfig = PromptEvalConfig(),
         optimizer: OptimizerFactory = lambda p: torch.optim.Adam(p, lr=1e-3),
-        schedule: Schedule = Constant(),  # noqa: B008 (immutable)
+        schedule: Schedule = Constant(),
     ) -> None:
+        plugin = as_config(PluginConfig, plugin)
+        evaluation = as_config(PromptEvalConfig, evaluation)
         arguments = dict(locals())
-        super().__init__(
-            *(optimizer, schedule, eval_kinds, eval_prompts, eval_iou, val_kinds, val_prompts),
-            *(mask_prompt_scale, boundary, empty_union),
-        )
+        super().__init__(optimizer, schedule, evaluation)
         self.keep_arguments(arguments)
         check_loss_weights(bce_weight=bce_weight, dice_weight=dice_weight)
         _check(train, train_decoder, loss, points, decode_batch)
         sam = build_sam(encoder, as_weights(weights))
-        plugin = None
+        built = None
         if train == "plugin":
-            plugin = Plugin(
+            built = Plugin(
                 dim=sam.preset.decoder_dim,
-                layers=layers,
-                dsp_kind=dsp_kind if use_dsp else "none",
-                use_drp=use_drp,
-                max_offset=max_offset,
-                amp=amp,
-                border=border,
-                resample_pe=resample_pe,
-                init=init,
-                learnable_scale=learnable_scale,
+                layers=plugin.layers,
+                dsp_kind=plugin.dsp_kind if plugin.use_dsp else "none",
+                use_drp=plugin.use_drp,
+                max_offset=plugin.max_offset,
+                amp=plugin.amp,
+                border=plugin.border,
+                resample_pe=plugin.resample_pe,
+                init=plugin.init,
+                learnable_scale=plugin.learnable_scale,
             )
         trained: Train = "decoder" if train_decoder else train
-        self.network = StableSAMNetwork(sam, plugin, trained, decode_batch)
+        self.network = StableSAMNetwork(sam, built, trained, decode_batch)
 
     @property
     def plugin(self) -> Plugin | None:
@@ -183,7 +156,7 @@ class StableSAM(PromptableModule):
     def protocol(self) -> dict[str, str]:
         """As every promptable model, and what alpha_1 is."""
         found = super().protocol()
-        if self.plugin is not None and self.hparams["use_drp"]:
+        if self.plugin is not None and self.hparams["plugin"]["use_drp"]:
             found["alpha_1"] = "weight of the re-sampled features, mean over prompts, then images"
         return found
 

@@ -93,7 +93,7 @@ class TASeg(SemanticModule):
         dice_weight: float = 1.0,
         dice_classes: Literal["present", "all"] = "present",
         optimizer: OptimizerFactory = lambda p: torch.optim.AdamW(p, lr=5e-4, weight_decay=0.01),
-        schedule: Schedule = Poly(power=0.9, warmup_epochs=1.0),  # noqa: B008 (immutable)
+        schedule: Schedule = Poly(power=0.9, warmup_epochs=1.0),
     ) -> None:
         arguments = dict(locals())
         super().__init__(num_classes, class_names, optimizer, schedule)

@@ -70,7 +70,7 @@ class UniRGBIRSaliency(UniRGBIRTask, SaliencyModule):
         optimizer: OptimizerFactory = lambda p: torch.optim.SGD(
             p, lr=0.01, momentum=0.9, weight_decay=5e-4
         ),
-        schedule: Schedule = Poly(power=0.9, warmup_epochs=0, final=0.01),  # noqa: B008 (immutable)
+        schedule: Schedule = Poly(power=0.9, warmup_epochs=0, final=0.01),
     ) -> None:
         arguments = dict(locals())
         super().__init__(optimizer, schedule)
