@@ -38,17 +38,32 @@ def main() -> int:
     options = parser.parse_args()
     weights = options.output / "tiny_sam.pth"
     teacher = _fit(
-        *(options, "sam", options.sam_epochs),
-        *("--model.train", "decoder", "--data.occlusion", "0"),
-        *("--data.mixture", json.dumps(TIGHT_BOXES)),
+        options,
+        "sam",
+        options.sam_epochs,
+        "--model.train",
+        "decoder",
+        "--data.occlusion",
+        "0",
+        "--data.mixture",
+        json.dumps(TIGHT_BOXES),
     )
     sam = StableSAM.load_from_checkpoint(teacher, map_location="cpu").network.sam
     torch.save(sam.export_state(), weights)
     trained = _fit(
-        *(options, "plugin", options.plugin_epochs),
-        *("--model.train", "plugin", "--model.weights.path", str(weights)),
-        *("--model.optimizer.init_args.lr", "1e-3", "--data.occlusion", "0.3"),
-        *("--data.scale", "[0.4, 2.0]"),
+        options,
+        "plugin",
+        options.plugin_epochs,
+        "--model.train",
+        "plugin",
+        "--model.weights.path",
+        str(weights),
+        "--model.optimizer.init_args.lr",
+        "1e-3",
+        "--data.occlusion",
+        "0.3",
+        "--data.scale",
+        "[0.4, 2.0]",
     )
     model = StableSAM.load_from_checkpoint(trained, map_location="cpu").eval()
     for plugin in (False, True):
@@ -64,13 +79,32 @@ def _fit(options: argparse.Namespace, name: str, epochs: int, *extra: str) -> Pa
     folder = options.output / name
     status = run(
         [
-            *("fit", "--config", str(CONFIG), "--model.train_decoder", "false"),
-            *("--data.root", str(options.root), "--data.size", f"[{options.size}, {options.size}]"),
-            *("--data.batch_size", "4", "--data.val_share", "0"),
-            *("--trainer.max_epochs", str(epochs)),
-            *("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(folder)),
-            *("--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.filename", "last"),
-            *("--trainer.callbacks.save_on_train_epoch_end", "true", *extra),
+            "fit",
+            "--config",
+            str(CONFIG),
+            "--model.train_decoder",
+            "false",
+            "--data.root",
+            str(options.root),
+            "--data.size",
+            f"[{options.size}, {options.size}]",
+            "--data.batch_size",
+            "4",
+            "--data.val_share",
+            "0",
+            "--trainer.max_epochs",
+            str(epochs),
+            "--trainer.logger",
+            "CSVLogger",
+            "--trainer.logger.save_dir",
+            str(folder),
+            "--trainer.callbacks",
+            "ModelCheckpoint",
+            "--trainer.callbacks.filename",
+            "last",
+            "--trainer.callbacks.save_on_train_epoch_end",
+            "true",
+            *extra,
         ]
     )
     if status:

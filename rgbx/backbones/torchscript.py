@@ -116,7 +116,10 @@ _HARMLESS = {
     **{
         ("torch.jit._pickle", name): _value
         for name in (
-            *("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist"),
+            "build_intlist",
+            "build_doublelist",
+            "build_boollist",
+            "build_tensorlist",
             "restore_type_tag",
         )
     },
@@ -148,6 +151,7 @@ def _stored_names(cls: type, archive: zipfile.ZipFile) -> set[str] | None:
     body = re.search(
         rf"^class {re.escape(cls.__name__)}\(Module\):\n"
         r"\s+__parameters__ = \[(.*?)\]\n\s+__buffers__ = \[(.*?)\]",
-        *(text, re.MULTILINE | re.DOTALL),
+        text,
+        re.MULTILINE | re.DOTALL,
     )
     return set(re.findall(r'"([^"]+)"', body[1] + body[2])) if body else None

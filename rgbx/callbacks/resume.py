@@ -28,8 +28,16 @@ _RESTORES = ("restore", "_restore", "resume", "_select")  # how its functions ar
 _COUNTERS = ("epoch_progress", "epoch_loop.batch_progress")
 #: what torch's optimisers remember of every element of a parameter
 _OF_ELEMENTS = (
-    *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer"),
-    *("square_avg", "acc_delta", "grad_avg", "sum", "prev"),
+    "exp_avg",
+    "exp_avg_sq",
+    "max_exp_avg_sq",
+    "exp_inf",
+    "momentum_buffer",
+    "square_avg",
+    "acc_delta",
+    "grad_avg",
+    "sum",
+    "prev",
 )
 
 

@@ -93,7 +93,10 @@ def _result(
         paper=model.paper,
         model=ModelRecord(path_of(model), dict(model.hparams)),
         data=DataRecord(
-            *(path_of(data), data.root.name, data.split_sizes, tuple(data.class_names)),
+            path_of(data),
+            data.root.name,
+            data.split_sizes,
+            tuple(data.class_names),
             supervision=_supervision(trained_on, data),
         ),
         checkpoint=checkpoint_record(checkpoint),
@@ -111,8 +114,10 @@ def checkpoint_record(checkpoint: Path | None) -> CheckpointRecord:
         return CheckpointRecord("none", "", epoch=None, step=None)
     stored = read_checkpoint(checkpoint, mmap=True)
     return CheckpointRecord(
-        *(checkpoint.name, sha256_of(checkpoint)),
-        *(stored["epoch"], stored["global_step"]),
+        checkpoint.name,
+        sha256_of(checkpoint),
+        stored["epoch"],
+        stored["global_step"],
     )
 
 

@@ -161,8 +161,12 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "surgery.window": (_window, "gradients and how many were added up"),
 }
 _NEEDED = (
-    *("rgbx.model", "rgbx.frozen_sha256", "state_dict"),
-    *("epoch", "global_step", "pytorch-lightning_version"),
+    "rgbx.model",
+    "rgbx.frozen_sha256",
+    "state_dict",
+    "epoch",
+    "global_step",
+    "pytorch-lightning_version",
 )
 
 

@@ -58,7 +58,8 @@ def _parser() -> CommandParser:
         help="also print class frequencies, ENet weights, and means and stds of rgb and x",
     )
     parser.add_argument(
-        *("--near_duplicates", "--near-duplicates"),
+        "--near_duplicates",
+        "--near-duplicates",
         type=_flag,
         nargs="?",
         const=True,

@@ -191,7 +191,7 @@ class RGBXCLI(LightningCLI):
         self.model.refuse_data(self.datamodule)
         given = self.given
         self.taken = input_from_checkpoint(
-            *(self.datamodule, self.trained_on, given.here, given.anywhere)
+            self.datamodule, self.trained_on, given.here, given.anywhere
         )
         self.model.override = bool(self.config[self.subcommand].get("override"))
 
@@ -286,7 +286,10 @@ class RGBXCLI(LightningCLI):
         """Print the benchmark table and write test.json."""
         config = self.config[self.subcommand]
         report_test(
-            *(self.model, self.datamodule, Path(config.ckpt_path), self.output_folder),
+            self.model,
+            self.datamodule,
+            Path(config.ckpt_path),
+            self.output_folder,
             seed=config.seed_everything,
             settings=run_settings(config.as_dict())
             | {f"data.{name}": value for name, value in self.taken.items()},

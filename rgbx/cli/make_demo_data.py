@@ -11,8 +11,17 @@ from rgbx.errors import DataError, RGBXError
 __all__ = ["main"]
 
 _LAYOUTS = (
-    *("mfnet", "pst900", "folder", "vt5000", "vt5000_scribble", "rgbd", "neu_rsdds", "hqseg"),
-    *("cod", "istd", "kvasir"),
+    "mfnet",
+    "pst900",
+    "folder",
+    "vt5000",
+    "vt5000_scribble",
+    "rgbd",
+    "neu_rsdds",
+    "hqseg",
+    "cod",
+    "istd",
+    "kvasir",
 )
 _MARKER = ".rgbx-demo-data"
 

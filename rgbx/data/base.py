@@ -247,8 +247,12 @@ class RGBXDataModule(Remembered, LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented; see `drop_last` for the last, shorter batch."""
         return training_loader(
-            *(self._sets["train"], self.batch_size, self.num_workers, self.seed),
-            *(self.drop_last, self.position),
+            self._sets["train"],
+            self.batch_size,
+            self.num_workers,
+            self.seed,
+            self.drop_last,
+            self.position,
         )
 
     @property

@@ -36,10 +36,21 @@ class Remembered(Source):
     """
 
     inputs: ClassVar[tuple[str, ...]] = (
-        *("size", "resize", "rgb_mean", "rgb_std", "blank", "blank_with"),
+        "size",
+        "resize",
+        "rgb_mean",
+        "rgb_std",
+        "blank",
+        "blank_with",
     )
     x_inputs: ClassVar[tuple[str, ...]] = (
-        *("x_mean", "x_std", "x_channels", "x_range", "x_invalid", "resize_x", "invert_depth"),
+        "x_mean",
+        "x_std",
+        "x_channels",
+        "x_range",
+        "x_invalid",
+        "resize_x",
+        "invert_depth",
     )
     mask_inputs: ClassVar[tuple[str, ...]] = ("binary", "soft_masks")
     choice: Any  # a property of `RGBXDataModule`

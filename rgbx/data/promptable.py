@@ -81,7 +81,8 @@ class PromptableDataModule(RGBXDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            *(root, size),
+            root,
+            size,
             flip=flip,
             scale=scale,
             jitter=jitter,
@@ -113,15 +114,28 @@ class PromptableDataModule(RGBXDataModule):
         read = partial(self.read, soft=True)
         if split != "train":
             return PromptedEvaluation(
-                *(records, read, self.size, self.statistics, self.resize_mode, None),
-                *(self.blank, self.seed, self.blank_with),
+                records,
+                read,
+                self.size,
+                self.statistics,
+                self.resize_mode,
+                None,
+                self.blank,
+                self.seed,
+                self.blank_with,
             )
         view = LargeScaleJitter(
-            *(self.size, self.statistics, self.flip, self.scale, self.jitter, self.enhance)
+            self.size, self.statistics, self.flip, self.scale, self.jitter, self.enhance
         )
         return PromptedTraining(
-            *(records, read, view, self.mixture, self.occlusion),
-            *(self.blank, self.seed, self.blank_with),
+            records,
+            read,
+            view,
+            self.mixture,
+            self.occlusion,
+            self.blank,
+            self.seed,
+            self.blank_with,
         )
 
     def _predict_dataset(self) -> RGBXDataset:
@@ -138,8 +152,15 @@ class PromptableDataModule(RGBXDataModule):
             f"{found.path}: prompts for {len(asked)} of {len(records)} images in {self.root}"
         )
         return PromptedEvaluation(
-            *(asked, self.read, self.size, self.statistics, self.resize_mode, found),
-            *(self.blank, self.seed, self.blank_with),
+            asked,
+            self.read,
+            self.size,
+            self.statistics,
+            self.resize_mode,
+            found,
+            self.blank,
+            self.seed,
+            self.blank_with,
         )
 
     def _read_prompts(self) -> PromptFile:

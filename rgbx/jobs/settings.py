@@ -7,8 +7,13 @@ __all__ = ["flat", "run_settings"]
 
 #: parts of the trainer that decide what is learnt, not how fast or where
 _OF_TRAINER = (
-    *("accumulate_grad_batches", "gradient_clip_algorithm", "gradient_clip_val"),
-    *("limit_train_batches", "max_epochs", "max_steps", "precision"),
+    "accumulate_grad_batches",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "limit_train_batches",
+    "max_epochs",
+    "max_steps",
+    "precision",
 )
 #: of the data and the model: where things lie on this machine, and what changes no number
 _ELSEWHERE = ("root", "num_workers", "eval_batch_size", "seed", "path", "sha256", "scribbles")

@@ -72,7 +72,9 @@ def weighted_cross_entropy(
     with torch.autocast(logits.device.type, enabled=False):
         logits = _at_least_float32(logits)
         return F.cross_entropy(
-            *(logits, target, weights.to(logits.dtype)),
+            logits,
+            target,
+            weights.to(logits.dtype),
             ignore_index=ignore_index,
             reduction="none",
         ).mean()

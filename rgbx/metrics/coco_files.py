@@ -19,10 +19,31 @@ __all__ = ["SGINW", "CocoInstance", "CocoInstances", "sginw_sets"]
 
 #: the 25 data sets of "Segmentation in the Wild"
 SGINW = (
-    *("Airplane-Parts", "Bottles", "Brain-Tumor", "Chicken", "Cows", "Electric-Shaver"),
-    *("Elephants", "Fruits", "Garbage", "Ginger-Garlic", "Hand", "Hand-Metal", "House-Parts"),
-    *("HouseHold-Items", "Nutterfly-Squireel", "Phones", "Poles", "Puppies", "Rail"),
-    *("Salmon-Fillet", "Strawberry", "Tablets", "Toolkits", "Trash", "Watermelon"),
+    "Airplane-Parts",
+    "Bottles",
+    "Brain-Tumor",
+    "Chicken",
+    "Cows",
+    "Electric-Shaver",
+    "Elephants",
+    "Fruits",
+    "Garbage",
+    "Ginger-Garlic",
+    "Hand",
+    "Hand-Metal",
+    "House-Parts",
+    "HouseHold-Items",
+    "Nutterfly-Squireel",
+    "Phones",
+    "Poles",
+    "Puppies",
+    "Rail",
+    "Salmon-Fillet",
+    "Strawberry",
+    "Tablets",
+    "Toolkits",
+    "Trash",
+    "Watermelon",
 )
 
 

@@ -45,10 +45,20 @@ _NOT_FROM_GRAMIAN = (
 
 #: torchjd weightings whose result does not depend on a common scale of the gradients
 _SCALE_FREE = (
-    *("AlignedMTLWeighting", "CAGradWeighting", "CRMOGMWeighting", "ConstantWeighting"),
-    *("DualProjWeighting", "GradVacWeighting", "IMTLGWeighting", "KrumWeighting"),
-    *("MGDAWeighting", "MeanWeighting", "PCGradWeighting", "RandomWeighting"),
-    *("SumWeighting", "UPGradWeighting"),
+    "AlignedMTLWeighting",
+    "CAGradWeighting",
+    "CRMOGMWeighting",
+    "ConstantWeighting",
+    "DualProjWeighting",
+    "GradVacWeighting",
+    "IMTLGWeighting",
+    "KrumWeighting",
+    "MGDAWeighting",
+    "MeanWeighting",
+    "PCGradWeighting",
+    "RandomWeighting",
+    "SumWeighting",
+    "UPGradWeighting",
 )
 
 

@@ -87,7 +87,10 @@ def _rows(test: Tested, values: dict[str, str]) -> list[ImageRow]:
         return [_row(test, values, "", values.get(_PREDICTION, ""), scores)]
     return [
         _row(
-            *(test, values, kind, values.get(f"{_PREDICTION}/{kind}", "")),
+            test,
+            values,
+            kind,
+            values.get(f"{_PREDICTION}/{kind}", ""),
             {n.rpartition("/")[2]: v for n, v in scores.items() if n.rpartition("/")[0] == kind},
         )
         for kind in kinds
@@ -98,7 +101,11 @@ def _row(
     test: Tested, values: dict[str, str], kind: str, prediction: str, scores: dict[str, float]
 ) -> ImageRow:
     return ImageRow(
-        *(test.name, values["split"], values.get("subset", ""), values["name"], kind),
+        test.name,
+        values["split"],
+        values.get("subset", ""),
+        values["name"],
+        kind,
         rgb=_path(values["rgb"]),
         x=_path(values.get("x", "")),
         prediction=_path(prediction, test.folder),

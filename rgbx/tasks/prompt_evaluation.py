@@ -83,7 +83,10 @@ class Questions:
         share = mask.float().cpu()
         return {
             kind: evaluation_prompts(
-                *(share, kind, 1 if kind == "box" else self.count, key),
+                share,
+                kind,
+                1 if kind == "box" else self.count,
+                key,
                 iou_range=self.iou,
                 mask_scale=self.mask_scale,
             )

@@ -25,8 +25,15 @@ __all__ = ["MFNET_CLASSES", "SemanticModule"]
 
 #: what a model is built for where nothing is said; on the command line the data module decides
 MFNET_CLASSES = (
-    *("unlabelled", "car", "person", "bike", "curve"),
-    *("car_stop", "guardrail", "color_cone", "bump"),
+    "unlabelled",
+    "car",
+    "person",
+    "bike",
+    "curve",
+    "car_stop",
+    "guardrail",
+    "color_cone",
+    "bump",
 )
 _LOGGED = family_metrics("classes", rank=2)
 

@@ -151,10 +151,20 @@ def test_official_names(vit: ViT) -> None:
     assert {n for n in official if n.startswith("blocks.1.")} == {
         f"blocks.1.{name}"
         for name in (
-            *("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"),
-            *("attn.rel_pos_h", "attn.rel_pos_w", "attn.qkv.weight", "attn.qkv.bias"),
-            *("attn.proj.weight", "attn.proj.bias"),
-            *("mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias"),
+            "norm1.weight",
+            "norm1.bias",
+            "norm2.weight",
+            "norm2.bias",
+            "attn.rel_pos_h",
+            "attn.rel_pos_w",
+            "attn.qkv.weight",
+            "attn.qkv.bias",
+            "attn.proj.weight",
+            "attn.proj.bias",
+            "mlp.fc1.weight",
+            "mlp.fc1.bias",
+            "mlp.fc2.weight",
+            "mlp.fc2.bias",
         )
     }
     again = from_official(official)

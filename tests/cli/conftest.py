@@ -21,12 +21,25 @@ def tiny(config: str, root: Path, *extra: str) -> list[str]:
     if "scribble" in config:
         own = ["--data.scribbles", str(root / "scribbles")]
     return [
-        *("--config", str(CONFIGS / config)),
-        *("--model.encoder", "tiny", "--model.weights", "null"),
+        "--config",
+        str(CONFIGS / config),
+        "--model.encoder",
+        "tiny",
+        "--model.weights",
+        "null",
         *own,
-        *("--data.root", str(root), "--data.size", "[64, 96]", "--data.num_workers", "0"),
-        *("--data.batch_size", "2"),
-        *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),
+        "--data.root",
+        str(root),
+        "--data.size",
+        "[64, 96]",
+        "--data.num_workers",
+        "0",
+        "--data.batch_size",
+        "2",
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.devices",
+        "1",
         *extra,
     ]
 

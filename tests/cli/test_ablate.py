@@ -120,8 +120,17 @@ def test_settings_are_flat_and_the_last_word_wins(tmp_path):
         **{"data.root": "here", "trainer.max_epochs": 3},
     }
     assert job.checked == [
-        *("--config", str(config), "--model.a", "4", *extra, "--model.opt.init_args.lr", "2"),
-        *("--model.mix", '{"x": 0}', "--seed_everything", "1"),
+        "--config",
+        str(config),
+        "--model.a",
+        "4",
+        *extra,
+        "--model.opt.init_args.lr",
+        "2",
+        "--model.mix",
+        '{"x": 0}',
+        "--seed_everything",
+        "1",
     ]
 
 
@@ -139,7 +148,8 @@ def test_states_of_a_row(tmp_path):
     (folder.run / "checkpoints").mkdir(parents=True)
     (folder.run / "checkpoints" / "last.ckpt").touch()
     assert folder.state(other) == (
-        *("changed", "model.a was 1 and is 2, model.b was not set and is null"),
+        "changed",
+        "model.a was 1 and is 2, model.b was not set and is null",
     )
     folder.write("trained", now)
     assert folder.state(now)[0] == "trained" and folder.chosen.name == "last.ckpt"
@@ -166,7 +176,10 @@ def test_metrics_over_an_interruption_are_one_file(tmp_path):
     with metrics.open() as file:
         rows = list(csv.DictReader(file))
     assert [(r["step"], r["loss"], r["extra"]) for r in rows] == [
-        *(("4", "3.0", ""), ("9", "2.0", ""), ("14", "1.4", "x"), ("19", "1.2", "y")),
+        ("4", "3.0", ""),
+        ("9", "2.0", ""),
+        ("14", "1.4", "x"),
+        ("19", "1.2", "y"),
     ]
     before = metrics.read_text()
     folder.keep_metrics()

@@ -102,7 +102,9 @@ def test_samsods_settings_are_in_the_files(config):
     assert model["encoder"] == ("hiera_t" if tiny_one else "hiera_l")
     assert data["batch_size"] == (8 if tiny_one else 4)
     assert (model["adapter"], model["modalities"], model["surgery"]) == (
-        *("decoupled", "both", "PCGrad"),
+        "decoupled",
+        "both",
+        "PCGrad",
     )
     assert model["unimodal_supervision"] is True and model["adapter_width"] == 32
     assert model["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}}

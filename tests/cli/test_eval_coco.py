@@ -37,8 +37,16 @@ def test_colours_of_the_configurations(configs, expected):
 
 def options(folder: Path, *extra: object) -> list[object]:
     return [
-        *("eval-coco", "--config", CONFIGS / "demo/stable_sam.yaml", "--size", "64"),
-        *("--device", "cpu", "--output", folder / "out", *extra),
+        "eval-coco",
+        "--config",
+        CONFIGS / "demo/stable_sam.yaml",
+        "--size",
+        "64",
+        "--device",
+        "cpu",
+        "--output",
+        folder / "out",
+        *extra,
     ]
 
 
@@ -81,7 +89,8 @@ def test_checkpoint_is_loaded(rgbx, tmp_path, capsys):
     result = read_result(tmp_path / "out/test.json")
     assert (result.checkpoint.epoch, result.checkpoint.step) == (2, 9)
     assert list(result.numbers["instances"]["all"]) == [
-        *("noisy_box_0.5-0.7/AP", "noisy_box_0.5-0.7/AP50")
+        "noisy_box_0.5-0.7/AP",
+        "noisy_box_0.5-0.7/AP50",
     ]
     assert "published" not in capsys.readouterr().out  # one's own file is no benchmark
 

@@ -256,7 +256,9 @@ def test_the_run_folder_comes_first_and_names_the_run(tmp_path, monkeypatch):
     assert csv.init_args.version == board.init_args.version == 5
     arguments = wandb.init_args
     assert (arguments.project, arguments.name, arguments.version) == (
-        *("rgbx", "mfnet/version_5", None),
+        "rgbx",
+        "mfnet/version_5",
+        None,
     )
     monkeypatch.delenv("RGBX_RUN_VERSION")
 

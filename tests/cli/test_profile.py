@@ -105,7 +105,11 @@ def test_published_costs_stand_below(paper, cells):
 def test_a_model_without_published_costs_stands_alone():
     assert len(cost_table(made_costs(), None).rows) == 2
     assert [rounded(x) for x in (0, 0.08183, 24.0, 224.154, 5e5)] == [
-        *("0", "0.08183", "24.00", "224.2", "500000"),
+        "0",
+        "0.08183",
+        "24.00",
+        "224.2",
+        "500000",
     ]
 
 

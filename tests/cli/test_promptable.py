@@ -23,8 +23,16 @@ NAMES = ("1#Bag#2", "an image", "plain")
 
 def options(root: Path) -> list[str]:
     return [
-        *("--config", str(CONFIG), "--data.root", str(root), "--data.size", "[64, 64]"),
-        *("--data.num_workers", "0", "--model.evaluation.prompts", "3"),
+        "--config",
+        str(CONFIG),
+        "--data.root",
+        str(root),
+        "--data.size",
+        "[64, 64]",
+        "--data.num_workers",
+        "0",
+        "--model.evaluation.prompts",
+        "3",
     ]
 
 
@@ -64,9 +72,22 @@ def predict(rgbx, trained, images):
     def call(name: str, text: str, *extra: str) -> int:
         (images / name).write_text(text, encoding="utf-8")
         return rgbx(
-            *("predict", "--config", CONFIG, "--ckpt_path", trained, "--output", "out"),
-            *("--data", "PromptFolder", "--data.root", images, "--data.size", "[64, 64]"),
-            *("--data.num_workers", "0", *extra),
+            "predict",
+            "--config",
+            CONFIG,
+            "--ckpt_path",
+            trained,
+            "--output",
+            "out",
+            "--data",
+            "PromptFolder",
+            "--data.root",
+            images,
+            "--data.size",
+            "[64, 64]",
+            "--data.num_workers",
+            "0",
+            *extra,
         )
 
     return call
@@ -131,7 +152,9 @@ def test_prompts_of_ones_own_from_json(predict, trained, images, capsys, mode):
     assert predict("prompts.json", json.dumps(ASKED), *extra) == 0
     written = {p.relative_to("out").as_posix() for p in Path("out").rglob("*.png")}
     assert written == {
-        *("masks/1#Bag#2_0.png", "masks/1#Bag#2_1.png", "masks/plain_0.png"),
+        "masks/1#Bag#2_0.png",
+        "masks/1#Bag#2_1.png",
+        "masks/plain_0.png",
         *(f"{folder}/{name}.png" for folder in ("overlays", "attention") for name in ASKED),
         "sheet.png",
     }

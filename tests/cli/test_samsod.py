@@ -50,9 +50,15 @@ def test_a_run_leaves_the_curves_of_its_surgery(trained):
     last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     assert len(rows) == last["global_step"] == 9  # 7 of 8 images train
     assert list(rows[0])[1:] == [
-        *("rgb/cos_rgb_fusion", "rgb/conflict", "x/cos_x_fusion", "x/conflict"),
-        *("decoder/cos_fusion_rgb", "decoder/cos_fusion_x", "decoder/cos_rgb_x"),
-        *("decoder/conflict", "ratio"),
+        "rgb/cos_rgb_fusion",
+        "rgb/conflict",
+        "x/cos_x_fusion",
+        "x/conflict",
+        "decoder/cos_fusion_rgb",
+        "decoder/cos_fusion_x",
+        "decoder/cos_rgb_x",
+        "decoder/conflict",
+        "ratio",
     ]
     assert all(float(row["ratio"]) > 0 for row in rows)
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")

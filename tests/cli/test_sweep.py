@@ -175,7 +175,7 @@ RANK = {"model.lora_rank": {"values": [2, 4]}}
         ),
         (
             {
-                "parameters": {"model.max_offset": {"values": [2.5]}},
+                "parameters": {"model.plugin.max_offset": {"values": [2.5]}},
                 "metric": {"name": "val/mIoU"},
                 "config": "stable_sam_hqseg44k.yaml",
             },
@@ -188,7 +188,7 @@ RANK = {"model.lora_rank": {"values": [2, 4]}}
         ),
         (
             {
-                "parameters": {"model.max_offset": {"values": [2.5, 5.0]}},
+                "parameters": {"model.plugin.max_offset": {"values": [2.5, 5.0]}},
                 "config": "stable_sam_hqseg44k.yaml",
                 "metric": {"name": "val/noisy_box/mIoU"},
             },
@@ -311,8 +311,14 @@ def options(root: Path, *more: str) -> list[str]:
     """Options behind --: a tiny model, two steps, one validation."""
     return [
         *tiny("tasseg_mfnet.yaml", root)[2:],  # without the configuration, which the file names
-        *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"),
-        *("--trainer.limit_val_batches", "1", "--trainer.precision", "32-true"),
+        "--trainer.max_epochs",
+        "1",
+        "--trainer.limit_train_batches",
+        "2",
+        "--trainer.limit_val_batches",
+        "1",
+        "--trainer.precision",
+        "32-true",
         *more,
     ]
 

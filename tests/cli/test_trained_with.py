@@ -29,9 +29,16 @@ from tests.tasks.test_coco import squares
 pytestmark = pytest.mark.slow
 
 SHORT = (
-    *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"),
-    *("--trainer.limit_val_batches", "0", "--trainer.logger", "CSVLogger"),
-    *("--trainer.logger.save_dir", "runs"),
+    "--trainer.max_epochs",
+    "1",
+    "--trainer.limit_train_batches",
+    "1",
+    "--trainer.limit_val_batches",
+    "0",
+    "--trainer.logger",
+    "CSVLogger",
+    "--trainer.logger.save_dir",
+    "runs",
 )
 COLOURS = ("--data.rgb_mean", "[0.2, 0.3, 0.1]", "--data.rgb_std", "[0.4, 0.1, 0.2]")
 OF_X = ("--data.x_mean", "0.1", "--data.x_std", "0.06")

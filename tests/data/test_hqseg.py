@@ -57,8 +57,10 @@ def test_prompts_belong_to_the_mask_after_jitter_and_occlusion(hqseg_root):
         if prompt["kind"] == "box":
             rows, columns = torch.nonzero(inside, as_tuple=True)
             assert prompt["box"].tolist() == [
-                *(columns.min(), rows.min()),
-                *(columns.max(), rows.max()),
+                columns.min(),
+                rows.min(),
+                columns.max(),
+                rows.max(),
             ]
         else:
             assert all(inside[int(y), int(x)] for x, y in prompt["points"])

@@ -23,36 +23,53 @@ from rgbx.errors import RGBXError
 
 #: options that change nothing of what a network sees of a file
 ELSEWHERE = {
-    *(
-        "root",
-        "batch_size",
-        "eval_batch_size",
-        "num_workers",
-        "seed",
-        "on_bad",
-        "drop_last",
-    ),  # reading
-    *("flip", "scale", "jitter", "enhance", "mixture", "occlusion"),  # augmentation
-    *(
-        "val_share",
-        "choose_on_test",
-        "choose_on",
-        "test_sets",
-        "train_sets",
-        "sets",
-        "low_shot",
-    ),  # which files
-    *("layout", "protocol", "split", "drop_leaked", "scribbles", "prompts", "folders"),
+    "root",
+    "batch_size",
+    "eval_batch_size",
+    "num_workers",
+    "seed",
+    "on_bad",
+    "drop_last",  # reading
+    "flip",
+    "scale",
+    "jitter",
+    "enhance",
+    "mixture",
+    "occlusion",  # augmentation
+    "val_share",
+    "choose_on_test",
+    "choose_on",
+    "test_sets",
+    "train_sets",
+    "sets",
+    "low_shot",  # which files
+    "layout",
+    "protocol",
+    "split",
+    "drop_leaked",
+    "scribbles",
+    "prompts",
+    "folders",
     "ignore_ids",  # of masks: what is scored
-    *("class_names", "palette"),  # kept next to the inputs
+    "class_names",
+    "palette",  # kept next to the inputs
 }
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        *(MFNet, PST900, VT5000, RGBDSaliency, NEURSDDS, COD, ISTD, KvasirSEG),
-        *(HQSeg44K, PromptFolder, FolderRGBX),
+        MFNet,
+        PST900,
+        VT5000,
+        RGBDSaliency,
+        NEURSDDS,
+        COD,
+        ISTD,
+        KvasirSEG,
+        HQSeg44K,
+        PromptFolder,
+        FolderRGBX,
     ],
 )
 def test_every_option_is_kept_or_known_to_be_of_no_matter(data):
@@ -64,7 +81,9 @@ def test_every_option_is_kept_or_known_to_be_of_no_matter(data):
 
 def test_what_a_network_sees_comes_back(tmp_path):
     trained = PST900(
-        *(str(tmp_path), "thermal_raw", (7000, 9000)),
+        str(tmp_path),
+        "thermal_raw",
+        (7000, 9000),
         **{"size": (32, 64), "x_channels": 3, "x_mean": [0.1, 0.2, 0.3], "rgb_std": 0.5},
         blank="rgb",
     )

@@ -64,7 +64,10 @@ def test_nested_parameters_become_one_value_of_the_outermost_key(write):
     ]
     options = read_command(file).options(file.values({"model.lora_rank": "8"}), ["--extra", "1"])
     assert options == [
-        *("--config", "a.yaml", "--extra", "1"),
+        "--config",
+        "a.yaml",
+        "--extra",
+        "1",
         "--model={'lora_rank': 8, 'optimizer': {'lr': 1e-05}}",
         "--data.size=[64, 96]",
     ]
@@ -97,8 +100,14 @@ def test_the_command_may_set_variables_and_name_the_program_otherwise(write, mon
     found = read_command(read_sweep(write(command=command)))
     assert found.environment == {"OMP_NUM_THREADS": "2"}
     assert found.options({("a",): 0.5, ("b", "c"): None}) == [
-        *("--config", "configs/b.yaml"),
-        *("--a", "0.5", "--b", "{'c': None}", "--x", "1"),
+        "--config",
+        "configs/b.yaml",
+        "--a",
+        "0.5",
+        "--b",
+        "{'c': None}",
+        "--x",
+        "1",
     ]
 
 

@@ -50,8 +50,10 @@ def test_a_grid_tries_every_combination_once_and_ends(write, tmp_path):
     study = fake_sweep(file, tmp_path / "out", count=9)
     found = [(r.drawn["score"], r.drawn["slope"], r.best(True)) for r in study.records()]
     assert found == [
-        *(("0.1", "0.0", 0.1), ("0.1", "0.01", 0.11)),
-        *(("0.3", "0.0", 0.3), ("0.3", "0.01", 0.31)),
+        ("0.1", "0.0", 0.1),
+        ("0.1", "0.01", 0.11),
+        ("0.3", "0.0", 0.3),
+        ("0.3", "0.01", 0.31),
     ]
     assert states(study) == ["done"] * 4
 

@@ -205,7 +205,12 @@ def test_other_files_are_refused(tmp_path, content, text):
 @pytest.mark.parametrize(
     "segmentation",
     [
-        *([], "none", None, [5, 5, 9, 9, 5, 9], [[5, 5, 9]], {"counts": [2400]}),
+        [],
+        "none",
+        None,
+        [5, 5, 9, 9, 5, 9],
+        [[5, 5, 9]],
+        {"counts": [2400]},
         {"counts": [1, 2], "size": [40, 60]},
         {"counts": [2400], "size": [60, 40]},
         {"counts": None, "size": [40, 60]},
@@ -325,8 +330,13 @@ def test_values_of_annotations_are_checked(tmp_path, key, value, named):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("height", None), ("height", "x"), ("width", 0), ("width", 2**40), ("width", 60.0)),
-        *(("file_name", None), ("file_name", "")),
+        ("height", None),
+        ("height", "x"),
+        ("width", 0),
+        ("width", 2**40),
+        ("width", 60.0),
+        ("file_name", None),
+        ("file_name", ""),
     ],
 )
 def test_values_of_images_are_checked(tmp_path, key, value):

@@ -11,8 +11,14 @@ from torch import Tensor
 from rgbx.metrics import OverlapScores
 
 NAMES = (
-    *("mDice", "mIoU", "mDice_soft", "mIoU_soft"),
-    *("meanDice", "maxDice", "meanIoU", "maxIoU"),
+    "mDice",
+    "mIoU",
+    "mDice_soft",
+    "mIoU_soft",
+    "meanDice",
+    "maxDice",
+    "meanIoU",
+    "maxIoU",
 )
 STATES = ("score_sums", "curve_sums", "images")
 

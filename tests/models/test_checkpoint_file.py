@@ -214,7 +214,10 @@ def test_versions(tmp_path: Path, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("model", None), ("frozen_sha256", 7), ("version", [1]), ("data", "x")),
+        ("model", None),
+        ("frozen_sha256", 7),
+        ("version", [1]),
+        ("data", "x"),
         *(("data", {key: 7}) for key in ("class_names", "palette", "size", "class", "choice")),
         ("data", {"class_names": ["a", 1]}),
         ("data", {"palette": [[0, 0, 256]]}),

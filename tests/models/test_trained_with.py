@@ -23,10 +23,18 @@ FREE = {
     UniRGBIRSaliency: UNIRGB_IR | MAPS,
     MCASAM: MAPS
     | {
-        *("task", "loss", "contrast", "augmented_loss"),
+        "task",
+        "loss",
+        "contrast",
+        "augmented_loss",
     },
     StableSAM: {
-        *("loss", "points", "bce_weight", "dice_weight", "decode_batch", "evaluation"),
+        "loss",
+        "points",
+        "bce_weight",
+        "dice_weight",
+        "decode_batch",
+        "evaluation",
     },
 }
 
@@ -72,7 +80,9 @@ CHANGES = {
     "path": (UniRGBIRSaliency, {}, {"drop_path": 0.1}, ("drop_path", "0.1")),
     "sum": (SAMSOD, {}, {"unimodal_supervision": False}, ("True", "False")),
     "offset": (
-        *(StableSAM, {}, {"plugin": {"max_offset": 2.0, "border": "zeros"}}),
+        StableSAM,
+        {},
+        {"plugin": {"max_offset": 2.0, "border": "zeros"}},
         ("plugin.max_offset", "plugin.border"),
     ),
     "spectrum": (MCASAM, {}, {"adaptor": {"freq_nums": 0.5}}, ("adaptor.freq_nums", "0.25", "0.5")),

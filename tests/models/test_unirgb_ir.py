@@ -17,8 +17,15 @@ from rgbx.tasks.base import resize
 
 pytestmark = pytest.mark.filterwarnings("ignore:UniRGB-IR tiny starts")
 OFFICIAL = (  # class weights in the authors' MFNet configuration
-    *(1.51059098, 15.81630837, 30.08046375, 41.70549916, 38.33253736, 39.78383054),
-    *(46.98874852, 46.46856094, 44.23738209),
+    1.51059098,
+    15.81630837,
+    30.08046375,
+    41.70549916,
+    38.33253736,
+    39.78383054,
+    46.98874852,
+    46.46856094,
+    44.23738209,
 )
 FREQUENCIES = (0.91865, 0.04527, 0.01380, 0.00427, 0.00643, 0.00545, 0.00151, 0.00175, 0.00286)
 

@@ -58,8 +58,16 @@ def test_narrow_types_are_widened_before_they_are_squared(dtype, scale):
 @pytest.mark.parametrize(
     "name",
     [
-        *("PCGrad", "Sum", "Mean", "torchjd.UPGrad", "torchjd.MGDA", "torchjd.AlignedMTL"),
-        *("torchjd.IMTLG", "torchjd.DualProj", "torchjd.GradVac", "torchjd.PCGrad"),
+        "PCGrad",
+        "Sum",
+        "Mean",
+        "torchjd.UPGrad",
+        "torchjd.MGDA",
+        "torchjd.AlignedMTL",
+        "torchjd.IMTLG",
+        "torchjd.DualProj",
+        "torchjd.GradVac",
+        "torchjd.PCGrad",
     ],
 )
 def test_weights_do_not_depend_on_a_common_scale(name, scale):

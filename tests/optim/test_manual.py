@@ -264,7 +264,12 @@ def test_the_run_leaves_cosines_conflicts_and_ratio_as_numbers_and_curves(tmp_pa
     assert [int(row["step"]) for row in rows] == list(range(10))
     pairs = [f"{g}/cos_{p}" for g in ("body", "head") for p in ("a_b", "a_c", "b_c")]
     assert list(rows[0]) == [
-        *("step", *pairs[:3], "body/conflict", *pairs[3:], "head/conflict", "ratio")
+        "step",
+        *pairs[:3],
+        "body/conflict",
+        *pairs[3:],
+        "head/conflict",
+        "ratio",
     ]
     # the first row, by autograd
     fresh = toy()

@@ -24,7 +24,19 @@ from rgbx.results import (
 )
 from rgbx.tasks.map_evaluation import EvalConfig, MapScoring
 
-SALIENCY = (*("S", "maxF", "maxE", "MAE", "meanF", "adpF", "wF", "meanE", "adpE", "IoU", "Dice"),)
+SALIENCY = (
+    "S",
+    "maxF",
+    "maxE",
+    "MAE",
+    "meanF",
+    "adpF",
+    "wF",
+    "meanE",
+    "adpE",
+    "IoU",
+    "Dice",
+)
 COD = {"CAMO": 250, "CHAMELEON": 76, "COD10K": 2026, "NC4K": 4121}
 ISTD, KVASIR = {"test": 540}, {"test": 200}
 
@@ -63,7 +75,10 @@ def test_groups_follow_the_model_and_the_size_of_the_masks_comes_first():
     numbers = MapScoring(("polyp", "saliency"), EvalConfig("both", 0.3)).protocol()
     groups = groups_of(dict.fromkeys(numbers, 0.5))
     assert [(group.family, group.suffix) for group in groups] == [
-        *(("polyp", ""), ("saliency", ""), ("polyp", "@input"), ("saliency", "@input"))
+        ("polyp", ""),
+        ("saliency", ""),
+        ("polyp", "@input"),
+        ("saliency", "@input"),
     ]
     assert groups[0].metrics == tuple(OverlapScores().protocol())
     assert groups[1].metrics[:4] == ("S", "maxF", "maxE", "MAE")
@@ -81,12 +96,26 @@ def test_camouflage_sets_side_by_side_with_the_scores_their_papers_print(publish
     assert [name for name, _, _ in first.spans] == ["CAMO", "CHAMELEON"]
     rows = _cells(first)
     assert list(rows) == [
-        *("this run", "SAM-Adapter", "JCOD", "FBNet", "PFNet", "SINet", "RankNet", "SAM"),
+        "this run",
+        "SAM-Adapter",
+        "JCOD",
+        "FBNet",
+        "PFNet",
+        "SINet",
+        "RankNet",
+        "SAM",
         "MCA-SAM (inferred)",
     ]
     assert rows["this run"][:4] == (".100", ".102", ".107", ".108")
     assert rows["SAM-Adapter"] == (
-        *(".847", ".873", ".765", ".070", ".896", ".919", ".824", ".033"),
+        ".847",
+        ".873",
+        ".765",
+        ".070",
+        ".896",
+        ".919",
+        ".824",
+        ".033",
     )
     assert rows["MCA-SAM (inferred)"] == ("-", "-", "-", ".066", "-", "-", "-", "-")
     assert rows["JCOD"][2] == "-"
@@ -151,7 +180,7 @@ def test_polyps_have_a_table_for_each_family_and_their_split_is_stated(published
     assert dice.title == "KvasirSEG test, Dice and IoU"
     assert dice.columns[2:] == tuple(OverlapScores().protocol())
     rows = _cells(dice)
-    assert list(rows) == [*("MCASAM", "SAM-Adapter", "UNet++", "UNet", "SAM", "SFA", "MCA-SAM")]
+    assert list(rows) == ["MCASAM", "SAM-Adapter", "UNet++", "UNet", "SAM", "SFA", "MCA-SAM"]
     assert rows["MCASAM"][1:3] == (".100", ".101")
     assert rows["SAM-Adapter"][1:] == (".850", ".776", *["-"] * 6)
     assert rows["MCA-SAM"][:4] == ("inferred", ".917", "-", ".917")
@@ -185,7 +214,8 @@ def test_scores_at_network_size_have_tables_of_their_own(published):
     tables = combined_tables(result, published)
     titles = [table.title for table in tables]
     assert titles == [
-        *("COD: CAMO, CHAMELEON", "COD: COD10K"),
+        "COD: CAMO, CHAMELEON",
+        "COD: COD10K",
         "COD: CAMO, CHAMELEON; at network size, @input",
         "COD: COD10K; at network size, @input",
     ]

@@ -47,7 +47,11 @@ def test_markdown_marks(table):
     cells = [c.strip() for c in re.split(r"(?<!\\)\|", lines[4])[1:-1]]
     assert cells[2:] == ["**50.00 ± 1.00**", "-", "<ins>1.00</ins>"]
     assert [c.strip() for c in lines[5].split("|")[1:-1]] == [
-        *("*peer*", "*published*", "<ins>40.0</ins>", ".02", "**2.0**")
+        "*peer*",
+        "*published*",
+        "<ins>40.0</ins>",
+        ".02",
+        "**2.0**",
     ]
     assert cells[0] == r'a\_b & 5% \<i\> \|x\| \*y\* \[z\] #1 ${2}$ ~^\\ "q"'
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines[2:6]}) == 1

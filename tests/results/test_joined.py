@@ -58,8 +58,14 @@ def test_runs_that_differ_in_their_seed_are_one_row():
     table = one(runs_of(*(semantic(m, seed) for seed, m in enumerate((0.5, 0.52, 0.54)))))
     assert cells(table) == [
         (
-            *("TASeg", "rgbx, 3 seeds", "62.00 ± 2.00", "42.00 ± 2.00", "52.00 ± 2.00"),
-            *("67.00 ± 2.00", "47.00 ± 2.00", "57.00 ± 2.00"),
+            "TASeg",
+            "rgbx, 3 seeds",
+            "62.00 ± 2.00",
+            "42.00 ± 2.00",
+            "52.00 ± 2.00",
+            "67.00 ± 2.00",
+            "47.00 ± 2.00",
+            "57.00 ± 2.00",
         )
     ]
     assert table.columns[2:5] == ("miou day", "miou night", "miou")
@@ -174,7 +180,12 @@ def test_prompts_show_the_mean_of_their_data_sets_printed_kinds_first():
     table = one([*runs_of(prompted())], JoinedOptions())
     assert table.title == "HQSeg44K mean (%)"
     assert [group for group, *_ in table.spans] == [
-        *("noisy box", "1 point", "3 points", "tight box", "5 points", "10 points")
+        "noisy box",
+        "1 point",
+        "3 points",
+        "tight box",
+        "5 points",
+        "10 points",
     ]
     assert table.rows[0].cells[2:5] == ("66.00", "56.00", "71.00")
     assert table.rows[1].cells[:5] == ("Stable-SAM-L", "published", "82.3", "74.1", "82.3")

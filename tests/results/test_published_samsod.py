@@ -94,7 +94,10 @@ def test_scribble_rows_stand_apart(samsod):
     full = {row.method for row in samsod.comparison("VT5000", "VT5000").rows}
     assert full.isdisjoint({"WSVSOD", "DENet", "RGBTScribble", "LGR"})
     assert _scores(samsod.comparison("VT5000", "VT821", "scribble"), "LGR") == (
-        *(0.893, 0.870, 0.941, 0.034),
+        0.893,
+        0.870,
+        0.941,
+        0.034,
     )
 
 

@@ -97,10 +97,18 @@ def test_mess(published):
     }
     assert found["medical"]["HQ-SAM"] == [61.0, 65.1, 58.27, 62.57]
     assert [found[split]["Stable-SAM"][3] for split in list(found)[:5]] == [
-        *(59.82, 58.86, 62.19, 64.56, 68.84)
+        59.82,
+        58.86,
+        62.19,
+        64.56,
+        68.84,
     ]
     assert [found[split]["SAM"][0] for split in list(found)[:5]] == [
-        *(46.51, 42.31, 55.92, 51.57, 57.43)
+        46.51,
+        42.31,
+        55.92,
+        51.57,
+        57.43,
     ]
 
 
@@ -127,7 +135,10 @@ def test_ablations(published):
     ]
     on_coco = ablation(published, "11", "COCO")
     assert [list(row.scores.values()) for row in on_coco.rows] == [
-        *([27.3, 60.2], [25.7, 56.5], [29.8, 64.9], [44.8, 76.4])
+        [27.3, 60.2],
+        [25.7, 56.5],
+        [29.8, 64.9],
+        [44.8, 76.4],
     ]
 
 

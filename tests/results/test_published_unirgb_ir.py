@@ -49,7 +49,11 @@ def test_rows_that_have_a_source_and_no_others(unirgb_ir):
 def test_a_table_names_the_source_and_claims_no_table_of_the_paper(result, unirgb_ir):
     table = benchmark_table(result, unirgb_ir)
     assert [row.cells[0] for row in table.rows] == [
-        *("TASeg", "IV-tuning (Swin-L)", "IV-tuning (EVA02-L)", "SpiderMesh-B4", "MFTNet"),
+        "TASeg",
+        "IV-tuning (Swin-L)",
+        "IV-tuning (EVA02-L)",
+        "SpiderMesh-B4",
+        "MFTNet",
     ]
     assert table.rows[1].cells[4] == "60.1"
     (source,) = [note for note in table.notes if note.startswith("published: ")]
@@ -77,5 +81,13 @@ def test_saliency_scores_are_fractions_beside_percent_of_the_same_paper(result, 
     (table,) = combined_tables(dataclasses.replace(run, classes={}), unirgb_ir)
     assert table.rows[0].cells == ("this run", ".500", "-", "-", ".250", ".500", "-", "-", ".250")
     assert table.rows[1].cells == (
-        *("IV-tuning (EVA02-L)", ".923", "-", "-", ".022", ".948", "-", "-", ".013"),
+        "IV-tuning (EVA02-L)",
+        ".923",
+        "-",
+        "-",
+        ".022",
+        ".948",
+        "-",
+        "-",
+        ".013",
     )

@@ -41,7 +41,10 @@ def test_scores_are_sorted_into_numbers_and_classes(result):
 
 def test_scores_of_other_metrics_have_no_classes(result):
     other = make_result(
-        *(result.paper, result.model, result.data, result.checkpoint),
+        result.paper,
+        result.model,
+        result.data,
+        result.checkpoint,
         scores={"test": {"all": {"S": torch.tensor(0.875)}}},
         protocol={"S": "mean over the images"},
     )

@@ -24,8 +24,15 @@ def table(result):
 
 def test_columns_are_metric_and_subset(table):
     assert table.columns == (
-        *("Method", "Source", "miou day", "miou night", "miou all"),
-        *("miou_image day", "miou_image night", "miou_image all", "macc all"),
+        "Method",
+        "Source",
+        "miou day",
+        "miou night",
+        "miou all",
+        "miou_image day",
+        "miou_image night",
+        "miou_image all",
+        "macc all",
     )
 
 
@@ -97,7 +104,10 @@ def test_chosen_columns_and_other_metrics(result):
     assert table.columns[2:] == ("miou_fg night", "miou_drop0 day")
     assert table.rows[0].cells[2:] == ("-", "100.00")
     other = make_result(
-        *(result.paper, result.model, result.data, result.checkpoint),
+        result.paper,
+        result.model,
+        result.data,
+        result.checkpoint,
         scores={"test": {"all": {"AP": 0.05, "mSF": 0.9123}}},
         protocol={"AP": "mean over the images"},
     )

@@ -83,8 +83,10 @@ def test_a_model_that_sees_objects_scores_near_1_whatever_the_boxes(instances, s
     scores = evaluate(Toy(sees=True), instances, "toy", RANGES, size)
     assert (scores.instances, scores.empty, scores.outside) == (6, 0, 0)
     assert list(scores.numbers) == [
-        *("noisy_box_0.5-0.6/AP", "noisy_box_0.5-0.6/AP50"),
-        *("noisy_box_0.6-0.7/AP", "noisy_box_0.6-0.7/AP50"),
+        "noisy_box_0.5-0.6/AP",
+        "noisy_box_0.5-0.6/AP50",
+        "noisy_box_0.6-0.7/AP",
+        "noisy_box_0.6-0.7/AP50",
     ]
     for name, value in scores.numbers.items():
         assert value >= (1 - 1e-9 if "AP50" in name else least), name

@@ -13,8 +13,16 @@ from rgbx.cli import run
 pytestmark = pytest.mark.slow
 
 TOY = [
-    *("--model", "tests.tasks.toy.Coverage", "--data", "MFNet", "--data.num_workers", "0"),
-    *("--data.size", "[64,96]", "--data.batch_size", "4"),
+    "--model",
+    "tests.tasks.toy.Coverage",
+    "--data",
+    "MFNet",
+    "--data.num_workers",
+    "0",
+    "--data.size",
+    "[64,96]",
+    "--data.batch_size",
+    "4",
 ]
 CPU = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
 

@@ -12,8 +12,17 @@ __all__ = ["KEYS", "ConfigError", "read_config", "read_configs"]
 
 #: of a configuration: those of `rgbx fit`, and those that `test` and `predict` have besides
 KEYS = (
-    *("model", "data", "trainer", "ckpt_path", "seed_everything", "output", "override"),
-    *("save_predictions", "visualize_attention", "return_predictions", "verbose"),
+    "model",
+    "data",
+    "trainer",
+    "ckpt_path",
+    "seed_everything",
+    "output",
+    "override",
+    "save_predictions",
+    "visualize_attention",
+    "return_predictions",
+    "verbose",
 )
 _WHAT = "configuration"
 

@@ -17,8 +17,15 @@ _COLUMN = re.compile(r"[\t ,;]+")
 _QUOTED = re.compile(r"""(["'])((?:(?!\1).|\1\1)*)\1""")
 # In the order in which they are tried; one counts only if all that the list then names exists.
 _ENCODINGS = (
-    *("utf-16-le", "utf-16-be", "gb18030", "shift_jis", "big5", "euc-kr"),
-    *("cp1252", "cp1251", "latin-1"),
+    "utf-16-le",
+    "utf-16-be",
+    "gb18030",
+    "shift_jis",
+    "big5",
+    "euc-kr",
+    "cp1252",
+    "cp1251",
+    "latin-1",
 )
 
 

@@ -55,7 +55,10 @@ def show_table(
         note = "; ".join(part for part in (row.note.rstrip("."), *notes) if part)
         entries.append(AblationEntry(row.name, runs, row.published, note))
     table = ablation_table(
-        *(ablation.title, entries, _dataset(jobs, configs), ablation.metrics),
+        ablation.title,
+        entries,
+        _dataset(jobs, configs),
+        ablation.metrics,
         published=load_published(ablation.paper) if ablation.paper else None,
         table=ablation.table,
         splits=ablation.splits,

@@ -14,8 +14,17 @@ __all__ = ["EarlyStop", "Metric", "SweepFile", "read_sweep"]
 
 _METHODS = ("grid", "random", "bayes")
 _KEYS = (
-    *("program", "command", "method", "metric", "parameters", "early_terminate", "run_cap"),
-    *("name", "description", "project", "entity"),
+    "program",
+    "command",
+    "method",
+    "metric",
+    "parameters",
+    "early_terminate",
+    "run_cap",
+    "name",
+    "description",
+    "project",
+    "entity",
 )
 #: strict is W&B's word for judging a trial by those before it alone, which is done here anyway
 _EARLY_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")

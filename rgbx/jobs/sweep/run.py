@@ -247,7 +247,8 @@ def run_sweep(plan: Plan, study: SweepStudy) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console()
     with Progress(
-        *(*columns, TimeElapsedColumn()),
+        *columns,
+        TimeElapsedColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,

@@ -65,7 +65,11 @@ class SAMSOD(GradientSurgery, SaliencyModule):
     published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
     size_multiple = 32
     outside_forward: ClassVar[tuple[str, ...]] = (
-        *("surgery", "lsc_weight", "smoothness_weight", "accumulate", "clip"),
+        "surgery",
+        "lsc_weight",
+        "smoothness_weight",
+        "accumulate",
+        "clip",
     )
     parts: ClassVar[dict[str, str]] = {
         "RGB adapters": "rgb_adapters",

@@ -181,8 +181,15 @@ class Plugin(nn.Module):
         self.layers = nn.ModuleDict(
             {
                 str(index): PluginLayer(
-                    *(dim, dsp_kind, use_drp, max_offset, amp, border, resample_pe),
-                    *(init, learnable_scale),
+                    dim,
+                    dsp_kind,
+                    use_drp,
+                    max_offset,
+                    amp,
+                    border,
+                    resample_pe,
+                    init,
+                    learnable_scale,
                 )
                 for index in layers
             }

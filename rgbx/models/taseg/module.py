@@ -107,7 +107,10 @@ class TASeg(SemanticModule):
         self.network = TASegNetwork(
             build_encoder(sam, fusion, dffm_width, x_position, lora_rank, lora_alpha),
             TextAwareDecoder(
-                *(sam, num_classes, lora_rank if decoder_lora else 0, lora_alpha),
+                sam,
+                num_classes,
+                lora_rank if decoder_lora else 0,
+                lora_alpha,
                 text_dim=text_dim,
                 point_grid=point_grid,
             ),

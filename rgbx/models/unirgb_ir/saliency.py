@@ -78,7 +78,10 @@ class UniRGBIRSaliency(UniRGBIRTask, SaliencyModule):
         self.loss_weights = {"bce": bce_weight, "iou": iou_weight, "ssim": ssim_weight}
         check_loss_weights(bce_weight=bce_weight, iou_weight=iou_weight, ssim_weight=ssim_weight)
         self.network = build_network(
-            *(encoder, as_weights(weights), 1, norm),
+            encoder,
+            as_weights(weights),
+            1,
+            norm,
             auxiliary=self.check_aux_weight(aux_weight),
             img_size=img_size,
             main_modality=main_modality,

@@ -83,7 +83,10 @@ class UniRGBIRSemantic(UniRGBIRTask, SemanticModule):
         self.register_buffer("class_weights", given_weights(class_weights, num_classes))
         self._knows_weights = class_weights != "enet"
         self.network = build_network(
-            *(encoder, as_weights(weights), num_classes, norm),
+            encoder,
+            as_weights(weights),
+            num_classes,
+            norm,
             auxiliary=self.check_aux_weight(aux_weight),
             img_size=img_size,
             main_modality=main_modality,
