@@ -31,7 +31,7 @@ from rgbx.results import (
     published_of,
     write_result,
 )
-from rgbx.results.output import print_tables
+from rgbx.results.render.output import print_tables
 from rgbx.tasks.base import RGBXModule
 from rgbx.visualization.curves import Panel, draw_curves
 

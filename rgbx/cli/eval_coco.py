@@ -219,7 +219,7 @@ def _report(result: "TestResult", folder: Path) -> None:
     from rich.console import Console
 
     from rgbx.results import prompt_tables, published_of, write_result
-    from rgbx.results.output import print_tables
+    from rgbx.results.render.output import print_tables
 
     write_result(folder / "test.json", result)
     print_tables(prompt_tables(result, published_of(result)))

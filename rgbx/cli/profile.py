@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rgbx.cli.config.experiment import add_experiment, fit_options, whole_number
 from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.errors import RGBXError
-from rgbx.results.output import FORMATS, format_tables, print_tables
+from rgbx.results.render.output import FORMATS, format_tables, print_tables
 
 if TYPE_CHECKING:
     from rgbx.cli.config.built import Built

@@ -6,9 +6,11 @@ from pathlib import Path
 from rgbx.cli.config.parser import CommandParser, command_parser
 from rgbx.disk import write_text
 from rgbx.errors import RGBXError
-from rgbx.results.output import FORMATS, format_tables, print_tables
+from rgbx.results.render.output import FORMATS, format_tables, print_tables
 
 __all__ = ["main"]
+
+TIDY = "tidy"  # a format without a table: every number of the tests and papers in a line
 
 _EPILOG = """\
 examples:
@@ -16,6 +18,7 @@ examples:
   rgbx table 'runs/**/test.json' --format latex -o tables/mfnet.tex
   rgbx table ours=runs/a/version_0 "without X=runs/b/version_0" --published own
   rgbx table runs --metrics miou macc --format csv
+  rgbx table runs --format tidy -o scores.csv    (one line per number, for pandas)
 
 Rows are models. Runs that differ in nothing but their seed are one row, mean ± standard deviation
 of the sample. The best of a column is bold, the second best underlined; rows that papers printed
@@ -36,7 +39,7 @@ def _parser() -> CommandParser:
         metavar="FILE",
         help="test.json, a folder of runs, or a pattern; NAME=FILE names the model",
     )
-    add("-f", "--format", choices=tuple(FORMATS), help="(default: for the terminal)")
+    add("-f", "--format", choices=(*FORMATS, TIDY), help="(default: for the terminal)")
     add("-o", "--output", type=Path, metavar="FILE", help="write there; its suffix is a format too")
     add("--metrics", nargs="+", default=[], metavar="NAME", help="scores to show; all: every one")
     add("--splits", nargs="+", default=[], metavar="NAME", help="splits to show")
@@ -68,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     kind = _format(arguments.format, arguments.output)
-    from rgbx.results import JoinedOptions, find_runs, joined_tables
+    from rgbx.results import JoinedOptions, find_runs, joined_tables, records_of, to_tidy_csv
 
     options = JoinedOptions(
         metrics=tuple(arguments.metrics),
@@ -76,13 +79,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         group=arguments.group,
         published=arguments.published,
     )
-    tables = joined_tables(find_runs(arguments.places), options)
+    runs = find_runs(arguments.places)
+    if kind == TIDY:
+        text = to_tidy_csv(records_of(runs, arguments.published))
+    else:
+        tables = joined_tables(runs, options)
+        text = "" if kind is None else format_tables(tables, kind)
     if kind is None:
         print_tables(tables)
     elif arguments.output is None:
-        print(format_tables(tables, kind), end="")
+        print(text, end="")
     else:
-        write_text(arguments.output, format_tables(tables, kind))
+        write_text(arguments.output, text)
         print(f"written: {arguments.output}")
     return 0
 

@@ -4,11 +4,8 @@ from rgbx.results.ablation import AblationEntry, ablation_table, tables_named
 from rgbx.results.benchmark import benchmark_table, benchmark_tables, combined_tables
 from rgbx.results.families import groups_of, unit_of
 from rgbx.results.find import Run, find_runs
-from rgbx.results.html import HTML_STYLE, html_page, to_html
 from rgbx.results.joined import JoinedOptions, joined_tables
-from rgbx.results.latex import to_latex, to_latex_float
 from rgbx.results.load import load_published, published_of
-from rgbx.results.narrow import narrowed
 from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
 from rgbx.results.published import (
     MEAN,
@@ -18,17 +15,22 @@ from rgbx.results.published import (
     PublishedRow,
     PublishedTable,
 )
-from rgbx.results.record import (
+from rgbx.results.records import (
     CheckpointRecord,
     ClassScore,
     DataRecord,
     ModelRecord,
     TestResult,
     make_result,
+    read_result,
+    write_result,
 )
-from rgbx.results.render import to_csv, to_markdown, to_terminal
-from rgbx.results.store import read_result, write_result
-from rgbx.results.tables import Row, Table, Unit, class_table
+from rgbx.results.render.html import HTML_STYLE, html_page, to_html
+from rgbx.results.render.latex import to_latex, to_latex_float
+from rgbx.results.render.narrow import narrowed
+from rgbx.results.render.tables import Row, Table, Unit, class_table
+from rgbx.results.render.text import to_csv, to_markdown, to_terminal
+from rgbx.results.tidy import Record, records_of, to_tidy_csv
 
 __all__ = [
     "HTML_STYLE",
@@ -44,6 +46,7 @@ __all__ = [
     "Published",
     "PublishedRow",
     "PublishedTable",
+    "Record",
     "Row",
     "Run",
     "Table",
@@ -66,6 +69,7 @@ __all__ = [
     "prompt_tables",
     "published_of",
     "read_result",
+    "records_of",
     "tables_named",
     "to_csv",
     "to_html",
@@ -73,6 +77,7 @@ __all__ = [
     "to_latex_float",
     "to_markdown",
     "to_terminal",
+    "to_tidy_csv",
     "unit_of",
     "write_result",
 ]

@@ -5,16 +5,16 @@ import math
 import re
 from collections.abc import Sequence
 
-from rgbx.results.beside import printed_number
 from rgbx.results.columns import JoinedColumn
 from rgbx.results.families import unit_of, units_shown
 from rgbx.results.find import Run
 from rgbx.results.joined_notes import joined_notes
+from rgbx.results.printed_rows import printed_number
 from rgbx.results.protocols import conflicts, images_of
 from rgbx.results.published import Published, PublishedRow, PublishedTable
+from rgbx.results.render.tables import MISSING, Row, Table, Unit
 from rgbx.results.series import JoinedRow
 from rgbx.results.spread import mean_of, places, rate_over_seeds
-from rgbx.results.tables import MISSING, Row, Table, Unit
 
 __all__ = ["AblationEntry", "ablation_table", "tables_named"]
 

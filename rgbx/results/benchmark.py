@@ -13,7 +13,8 @@ from rgbx.results.notes import (
     size_warning,
 )
 from rgbx.results.published import OVERALL, Published, PublishedRow
-from rgbx.results.record import TestResult
+from rgbx.results.records import TestResult
+from rgbx.results.render.tables import TERMINAL, Row, Table, printed, width_of
 from rgbx.results.rows import (
     Column,
     comparison_of,
@@ -22,7 +23,6 @@ from rgbx.results.rows import (
     ranked,
     units_of,
 )
-from rgbx.results.tables import TERMINAL, Row, Table, printed, width_of
 
 __all__ = ["benchmark_table", "benchmark_tables", "combined_tables"]
 

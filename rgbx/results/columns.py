@@ -9,7 +9,7 @@ from rgbx.results.find import Run
 from rgbx.results.prompts import kind_label
 from rgbx.results.protocols import Place
 from rgbx.results.published import MEAN, PublishedTable
-from rgbx.results.record import TestResult
+from rgbx.results.records import TestResult
 
 __all__ = [
     "JoinedColumn",

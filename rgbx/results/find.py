@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgbx.errors import RGBXError
-from rgbx.results.record import TestResult
-from rgbx.results.store import read_result
+from rgbx.results.records import TestResult, read_result
 
 __all__ = ["Run", "find_runs"]
 

@@ -5,18 +5,17 @@ import math
 from collections.abc import Sequence
 
 from rgbx.errors import RGBXError
-from rgbx.results.beside import PublishedLine, published_lines
 from rgbx.results.columns import JoinedColumn, columns_of, comparisons_of, names_of, refuse_unknown
 from rgbx.results.families import unit_of, units_shown
 from rgbx.results.find import Run
 from rgbx.results.joined_notes import joined_notes
 from rgbx.results.load import published_of
-from rgbx.results.parts import parts_of
+from rgbx.results.printed_rows import PublishedLine, published_lines
 from rgbx.results.protocols import by_protocol, images_of, refuse_conflicts
 from rgbx.results.published import Published, PublishedTable
-from rgbx.results.series import JoinedRow, joined_rows
+from rgbx.results.render.tables import Row, Table, Unit
+from rgbx.results.series import JoinedRow, joined_rows, parts_of
 from rgbx.results.spread import mean_of, places, rate_over_seeds
-from rgbx.results.tables import Row, Table, Unit
 
 __all__ = ["JoinedOptions", "joined_tables"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from rgbx.results.columns import JoinedColumn
 from rgbx.results.notes import protocol_notes, published_notes
 from rgbx.results.published import MEAN, OVERALL, Published, PublishedRow, PublishedTable
-from rgbx.results.record import TestResult
+from rgbx.results.records import TestResult
 from rgbx.results.series import JoinedRow
 
 __all__ = ["joined_notes"]

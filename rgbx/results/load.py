@@ -11,7 +11,7 @@ from rgbx.errors import RGBXError
 from rgbx.metrics.catalogue import is_metric
 from rgbx.results.decode import DecodeError, decode
 from rgbx.results.published import Published, PublishedRow, PublishedTable
-from rgbx.results.record import TestResult
+from rgbx.results.records import TestResult
 
 __all__ = ["load_published", "published_of"]
 

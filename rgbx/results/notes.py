@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from rgbx.metrics.catalogue import INPUT
 from rgbx.results.protocols import images_of
 from rgbx.results.published import Published, PublishedRow, PublishedTable
-from rgbx.results.record import TestResult
-from rgbx.results.tables import printed
+from rgbx.results.records import TestResult
+from rgbx.results.render.tables import printed
 
 __all__ = [
     "ablation_notes",

@@ -11,9 +11,9 @@ from rgbx.results.notes import (
     size_warning,
 )
 from rgbx.results.published import MEAN, Published, PublishedTable
-from rgbx.results.record import TestResult
+from rgbx.results.records import TestResult
+from rgbx.results.render.tables import MISSING, Row, Table
 from rgbx.results.rows import comparison_of, measured, published_cell, ranked, units_of
-from rgbx.results.tables import MISSING, Row, Table
 
 __all__ = ["has_prompts", "kind_label", "prompt_tables"]
 

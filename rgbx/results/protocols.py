@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rgbx.errors import RGBXError
 from rgbx.results.find import Run
 from rgbx.results.published import MEAN, OVERALL
-from rgbx.results.record import TestResult
+from rgbx.results.records import TestResult
 
 __all__ = ["Conflict", "Place", "by_protocol", "conflicts", "images_of", "refuse_conflicts"]
 

@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 from rgbx.results.families import unit_of
 from rgbx.results.published import Published, PublishedRow, PublishedTable
-from rgbx.results.record import TestResult
-from rgbx.results.tables import Unit, printed, rate_text
+from rgbx.results.records import TestResult
+from rgbx.results.render.tables import Unit, printed, rate_text
 
 __all__ = ["Column", "comparison_of", "measured", "published_cell", "ranked", "units_of"]
 

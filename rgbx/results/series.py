@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone are one row; rows of one model over data sets are joined."""
+"""Which runs stand in one table, and which of them are one row: those that differ in the seed."""
 
 import json
 import re
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rgbx.results.columns import family_of
 from rgbx.results.find import Run
 
-__all__ = ["JoinedRow", "joined_rows"]
+__all__ = ["JoinedRow", "joined_rows", "parts_of"]
 
 _OF_DATA = ("num_classes", "class_names")  # decided by the data set, not by the model
 _SHOWN = 3  # settings in a label
@@ -150,3 +151,30 @@ def _text(value: Any) -> str:
     if value is None:
         return "none"
     return json.dumps(value, default=str) if not isinstance(value, str) else value
+
+
+def parts_of(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs for one table each, in the order of their first run.
+
+    Those of a table have scores of one kind, and its data sets are linked by models that were
+    tested on several of them: a table whose rows have no column in common compares nothing.
+    """
+    families: dict[str, list[Run]] = {}
+    for run in runs:
+        families.setdefault(family_of(run.result), []).append(run)
+    return [
+        [run for run in members if run.result.data.dataset in linked]
+        for members in families.values()
+        for linked in _linked(members)
+    ]
+
+
+def _linked(runs: Sequence[Run]) -> list[set[str]]:
+    """Data sets that rows reach from one another."""
+    found = [{run.result.data.dataset} for run in runs]
+    for row in joined_rows(runs):
+        touched = [group for group in found if not group.isdisjoint(row.runs)]
+        found = [group for group in found if group.isdisjoint(row.runs)]
+        found.append(set().union(*touched))
+    order = list(dict.fromkeys(run.result.data.dataset for run in runs))
+    return sorted(found, key=lambda group: min(order.index(name) for name in group))

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from rgbx.metrics.catalogue import metric_info
-from rgbx.results.tables import DEVIATION, MISSING, Unit, printed, rate_text
+from rgbx.results.render.tables import DEVIATION, MISSING, Unit, printed, rate_text
 
 __all__ = ["mean_of", "places", "rate_over_seeds"]
 

@@ -22,7 +22,7 @@ from rgbx.results import (
     to_markdown,
     to_terminal,
 )
-from rgbx.results.render import terminal_width
+from rgbx.results.render.text import terminal_width
 
 NASTY = 'a_b & 5% <i> |x| *y* [z] #1 ${2}$ ~^\\ "q"'
 

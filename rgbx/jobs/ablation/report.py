@@ -9,7 +9,7 @@ from rgbx.disk import write_text
 from rgbx.jobs.ablation.file import Ablation, AblationRow
 from rgbx.jobs.ablation.job import Job
 from rgbx.results import AblationEntry, Run, Table, ablation_table, load_published, read_result
-from rgbx.results.output import FORMATS, format_tables, print_tables
+from rgbx.results.render.output import FORMATS, format_tables, print_tables
 
 __all__ = ["print_plan", "show_table", "write_table"]
 

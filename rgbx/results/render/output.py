@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from rgbx.results.html import html_page
-from rgbx.results.latex import to_latex_float
-from rgbx.results.narrow import narrowed
-from rgbx.results.render import to_csv, to_markdown, to_terminal
-from rgbx.results.tables import Table
+from rgbx.results.render.html import html_page
+from rgbx.results.render.latex import to_latex_float
+from rgbx.results.render.narrow import narrowed
+from rgbx.results.render.tables import Table
+from rgbx.results.render.text import to_csv, to_markdown, to_terminal
 
 __all__ = ["FORMATS", "format_tables", "print_tables"]
 

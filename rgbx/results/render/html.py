@@ -1,9 +1,9 @@
-"""A :class:`~rgbx.results.tables.Table` as HTML: a fragment, or a page that needs nothing else."""
+"""A `rgbx.results.Table` as HTML: a fragment, or a page that needs nothing else."""
 
 from collections.abc import Sequence
 from html import escape
 
-from rgbx.results.tables import MISSING, Row, Table
+from rgbx.results.render.tables import MISSING, Row, Table
 
 __all__ = ["HTML_STYLE", "html_page", "to_html"]
 

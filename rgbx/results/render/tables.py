@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from rgbx.results.record import TestResult
+from rgbx.results.records import TestResult
 
 __all__ = [
     "DEVIATION",

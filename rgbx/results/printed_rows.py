@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rgbx.results.columns import JoinedColumn
 from rgbx.results.published import Published, PublishedRow, PublishedTable
-from rgbx.results.tables import MISSING, Unit, printed
+from rgbx.results.render.tables import MISSING, Unit, printed
 
 __all__ = ["PublishedLine", "printed_number", "published_lines"]
 

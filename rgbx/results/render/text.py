@@ -1,4 +1,4 @@
-"""A :class:`~rgbx.results.tables.Table` in Markdown, CSV, or on the terminal."""
+"""A :class:`~rgbx.results.render.tables.Table` in Markdown, CSV, or on the terminal."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rgbx.results.tables import DEVIATION, TERMINAL, Row, Table
+from rgbx.results.render.tables import DEVIATION, TERMINAL, Row, Table
 
 __all__ = ["terminal_width", "to_csv", "to_markdown", "to_terminal"]
 

@@ -1,6 +1,6 @@
-"""A :class:`~rgbx.results.tables.Table` in LaTeX; needs the package booktabs and no other."""
+"""A `rgbx.results.Table` in LaTeX; needs the package booktabs and no other."""
 
-from rgbx.results.tables import Row, Table
+from rgbx.results.render.tables import Row, Table
 
 __all__ = ["to_latex", "to_latex_float"]
 

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from rgbx.results.render import terminal_width
-from rgbx.results.tables import MISSING, Row, Table
+from rgbx.results.render.tables import MISSING, Row, Table
+from rgbx.results.render.text import terminal_width
 
 __all__ = ["narrowed"]
 

@@ -1,0 +1,1 @@
+"""Tables as text: on the terminal, in Markdown, CSV, LaTeX and HTML."""
