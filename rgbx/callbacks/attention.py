@@ -53,6 +53,12 @@ class AttentionWriter(Callback):
         """Draw the images of a batch."""
         self._draw(trainer, pl_module, outputs, batch, splits_of(trainer), dataloader_idx)
 
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say where the figures are."""
+        print(f"attention: {self.folder}")
+
+    on_predict_end = on_test_end
+
     def _draw(
         self,
         trainer: Trainer,

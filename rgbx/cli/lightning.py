@@ -12,7 +12,6 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rgbx.callbacks.attention import FOLDER as ATTENTION
 from rgbx.callbacks.attention import AttentionWriter
 from rgbx.callbacks.chosen import keep_last_epochs
 from rgbx.callbacks.per_image import ImageRecorder
@@ -294,14 +293,8 @@ class RGBXCLI(LightningCLI):
             settings=run_settings(config.as_dict())
             | {f"data.{name}": value for name, value in self.taken.items()},
         )
-        self._say_where_attention_is()
 
     def after_predict(self) -> None:
         """Say where the images are."""
         contents = self.model.prediction_files(self.output_folder).contents
         print(f"{contents}: {self.output_folder}")
-        self._say_where_attention_is()
-
-    def _say_where_attention_is(self) -> None:
-        if self.config[self.subcommand].visualize_attention:
-            print(f"attention: {self.output_folder / ATTENTION}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from typing_extensions import Self
 
 from rgbx.data.options import mistakes
-from rgbx.data.source import Source
+from rgbx.data.usable import UsableSource
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["CLASS_OPTIONS", "Remembered", "class_options", "options_of"]
 CLASS_OPTIONS = ("class_names", "palette", "binary")
 
 
-class Remembered(Source):
+class Remembered(UsableSource):
     """The part of `RGBXDataModule` that checkpoints keep.
 
     Attributes:

@@ -10,12 +10,12 @@ from rgbx.data.splits.records import Problem, Record
 from rgbx.errors import DataError
 
 if TYPE_CHECKING:
-    from rgbx.data.source import Source
+    from rgbx.data.usable import UsableSource
 
 __all__ = ["training_leaks"]
 
 
-def training_leaks(data: "Source", train: Sequence[Record]) -> dict[str, Problem]:
+def training_leaks(data: "UsableSource", train: Sequence[Record]) -> dict[str, Problem]:
     """Training images that other splits hold too and that ``on_bad: skip`` leaves out of training.
 
     Otherwise they are named loudly and trained on: scores that come of it are too good, but whoever

@@ -1,7 +1,6 @@
 """MFNet: street scenes by day and night, RGB and thermal, 9 classes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from rgbx.data.base import RGBXDataModule
+from rgbx.data.datasets.mfnet_layouts import LAYOUTS, Layout
 from rgbx.data.decoding.files import Header, SampleError, read_raw
 from rgbx.data.splits.folders import join_sets
 from rgbx.data.splits.index import Index, all_stems, passed_over, subfolders
@@ -26,44 +26,6 @@ from rgbx.data.splits.records import (
 from rgbx.errors import DataError
 
 __all__ = ["MFNet"]
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Where one of the published copies keeps its files; no `x` means a 4-channel `rgb`."""
-
-    rgb: tuple[str, ...]
-    mask: tuple[str, ...]
-    x: tuple[str, ...] = ()
-    rgb_ending: str = ""
-    x_ending: str = ""
-    tree: str = ""
-
-
-_LABELS = ("labels", "label")
-_LAYOUTS: Mapping[str, _Layout] = {
-    "B": _Layout(
-        ("images",), _LABELS, tree="images/ (4-channel PNG), labels/, train.txt, test_day.txt"
-    ),
-    "A": _Layout(("images",), _LABELS, tree="images/ (4-channel PNG), labels/, train.txt"),
-    "C": _Layout(
-        ("seperated_images", "separated_images"),
-        _LABELS,
-        ("seperated_images", "separated_images"),
-        "_rgb",
-        "_th",
-        "seperated_images/ (NAME_rgb.png, NAME_th.png), labels/, train.txt",
-    ),
-    "D": _Layout(
-        ("RGB",),
-        _LABELS,
-        ("Thermal", "THE", "ther", "T"),
-        tree="RGB/, Thermal/, Label/, train.txt",
-    ),
-    "E": _Layout(
-        ("images",), ("annotations",), tree="images/{train,val} (4-channel PNG), annotations/"
-    ),
-}
 
 
 class MFNet(RGBXDataModule):
@@ -137,7 +99,7 @@ class MFNet(RGBXDataModule):
     def scan(self, split: str) -> Scan:
         """Pair the files of a split; see `RGBXDataModule.scan`."""
         letter = self._find_layout(labelled=split != "predict")
-        layout = _LAYOUTS[letter]
+        layout = LAYOUTS[letter]
         if split == "predict":
             return self._scan_predict(layout)
         if letter == "E":
@@ -156,7 +118,7 @@ class MFNet(RGBXDataModule):
     def own_val(self) -> str:
         """Its validation list or folder, where there is one."""
         if self._find_layout(labelled=False) == "E":
-            images = find_folder(self.root, _LAYOUTS["E"].rgb)
+            images = find_folder(self.root, LAYOUTS["E"].rgb)
             has_val = images is not None and find_folder(images, ("test",)) is not None
             words = "its val folder"
         else:
@@ -170,16 +132,16 @@ class MFNet(RGBXDataModule):
         return f"{super().choice}{', which was trained on too' * both}"
 
     def _find_layout(self, labelled: bool) -> str:
-        tried = list(_LAYOUTS) if self.layout == "auto" else [self.layout]
+        tried = list(LAYOUTS) if self.layout == "auto" else [self.layout]
         for letter in tried:
             if self._fits(letter, labelled):
                 return letter
-        trees = "; ".join(f"{letter}: {_LAYOUTS[letter].tree}" for letter in sorted(tried))
+        trees = "; ".join(f"{letter}: {LAYOUTS[letter].tree}" for letter in sorted(tried))
         state = "is no MFNet data set" if self.root.is_dir() else "does not exist"
         raise DataError(f"{self.root} {state}; set data.root to a folder with one of: {trees}")
 
     def _fits(self, letter: str, labelled: bool) -> bool:
-        layout = _LAYOUTS[letter]
+        layout = LAYOUTS[letter]
         rgb = find_folder(self.root, layout.rgb)
         if rgb is None or (layout.x and find_folder(self.root, layout.x) is None):
             return False
@@ -219,7 +181,7 @@ class MFNet(RGBXDataModule):
         )
         return train if split == "train" else val
 
-    def _scan_folders(self, layout: _Layout, split: str) -> Scan:
+    def _scan_folders(self, layout: Layout, split: str) -> Scan:
         """Layout E: the splits are folders."""
         images, labels = (find_folder(self.root, names) for names in (layout.rgb, layout.mask))
         assert images is not None and labels is not None, "the layout was found with these folders"
@@ -234,7 +196,7 @@ class MFNet(RGBXDataModule):
             names = self._cut(names, split)
         return self._pair(names, rgb, None, mask, str(rgb_folder))
 
-    def _scan_predict(self, layout: _Layout) -> Scan:
+    def _scan_predict(self, layout: Layout) -> Scan:
         folder = find_folder(self.root, layout.rgb)
         assert folder is not None, "the layout was found with this folder"
         x = self._index(layout.x, layout.x_ending) if layout.x else None

@@ -1,0 +1,145 @@
+"""Which samples of a data set can be used, and what is said of the others."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_warn
+from tqdm import tqdm
+
+from rgbx.data.checks.leaks import training_leaks
+from rgbx.data.checks.mixed import mixed_x
+from rgbx.data.decoding.files import Header, SampleError, probe
+from rgbx.data.source import Source
+from rgbx.data.splits.records import Problem, Record, listed
+from rgbx.errors import DataError
+
+__all__ = ["UsableSource"]
+
+
+class UsableSource(Source):
+    """A data set on disk whose files are checked before they are used."""
+
+    def inspect(self, record: Record, decode: bool = False) -> list[Problem]:
+        """Look for everything that is wrong with one sample's files.
+
+        Args:
+            record: what to check.
+            decode: read every pixel and id; else only the files' headers.
+
+        Returns:
+            One problem for each file that is unreadable, differs in size, lacks channels or holds
+            foreign ids.
+        """
+        problems = self._inspect_headers(record)
+        if decode:
+            problems += _failure(lambda: self.read_images(record))
+        if decode or record.labelled is not None:  # only its pixels tell an empty scribble
+            problems += _failure(lambda: self.read_labels(record))
+        return list(dict.fromkeys(problems))
+
+    def _inspect_headers(self, record: Record) -> list[Problem]:
+        sizes: dict[Path, tuple[int, int]] = {}
+        problems: list[Problem] = []
+        for path in dict.fromkeys((record.rgb, record.x, record.mask, record.labelled)):
+            if path is None:
+                continue
+            try:
+                header = probe(path)
+                self.check_header(path, header, record)
+                sizes[path] = (header.height, header.width)
+            except SampleError as error:
+                problems.append(Problem(error.kind, str(error)))
+        if record.rgb not in sizes:
+            return problems
+        for path, size in sizes.items():
+            if path != record.x or not self.resize_x:
+                problems += _failure(
+                    partial(self._check_size, path, size, record, sizes[record.rgb])
+                )
+        return problems
+
+    def check_header(self, path: Path, header: Header, record: Record) -> None:
+        """Check one file's header beyond its size; nothing here, data sets may.
+
+        Raises:
+            SampleError: the file is not of the kind the data set needs.
+        """
+
+    def find_records(self, split: str) -> list[Record]:
+        """Return the usable samples of a split.
+
+        Raises:
+            DataError: files are missing or unusable and `on_bad` is "error" (the text lists the
+                first ten), or no sample is left.
+        """
+        found = self.scan_split(split)
+        problems = list(found.problems)
+        records: list[Record] = []
+        decode = self.on_bad == "skip"
+        for record in tqdm(found.records, f"reading {split}", disable=not decode, leave=False):
+            bad = self.inspect(record, decode=decode)
+            problems += bad
+            if not bad:
+                records.append(record)
+        if split == "train":
+            leaks = training_leaks(self, records)
+            problems += leaks.values()
+            records = [record for record in records if str(record.rgb) not in leaks]
+        self._report(split, problems)
+        for text in mixed_x(self, records):
+            rank_zero_warn(text)
+        if not records:
+            said = "".join(f"; {note}" for note in found.notes)
+            name = type(self).__name__
+            raise DataError(f"{self.root}: the {split} split of {name} is empty{said}")
+        for note in found.notes:
+            rank_zero_warn(note)
+        usual = self.expected_size(split)
+        if usual is not None and usual != len(records):
+            rank_zero_warn(
+                f"{type(self).__name__}: {split} has {len(records)} samples, {usual} are usual; "
+                "scores may not be comparable with published ones"
+            )
+        for remark in self.remarks(split, records):
+            rank_zero_warn(remark)
+        return records
+
+    def half_there(self) -> list[str]:
+        """Name the parts of the data set of which some folders are there and others are not."""
+        return []
+
+    def share_by_design(self, first: str, second: str) -> bool:
+        """Tell whether two splits are meant to have samples in common, as options say.
+
+        Checkpoints that are chosen on test sets are validated on them.
+        """
+        return self.chooses_on_test and "val" in (first, second) and "train" not in (first, second)
+
+    def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
+        """Say what is odd about the pairs of a split as a whole; nothing here, data sets may."""
+        return []
+
+    def leaves_out(self, problem: Problem) -> bool:
+        """Tell whether the sample of a problem is left out instead of stopping everything."""
+        return self.on_bad == "skip" or problem.kind in self.skipped
+
+    def _report(self, split: str, problems: Sequence[Problem]) -> None:
+        left_out = [problem for problem in problems if self.leaves_out(problem)]
+        if left_out:
+            kinds = ", ".join(
+                f"{n} {kind}" for kind, n in Counter(p.kind for p in left_out).items()
+            )
+            rank_zero_warn(f"{self.root}: {len(left_out)} samples of {split} left out ({kinds})")
+        problems = [problem for problem in problems if not self.leaves_out(problem)]
+        if problems:
+            raise listed(problems, self.root, split)
+
+
+def _failure(read: Callable[[], object]) -> list[Problem]:
+    try:
+        read()
+    except SampleError as error:
+        return [Problem(error.kind, str(error))]
+    return []
