@@ -1,11 +1,10 @@
 """The process of one trial: ``python -m rgbx.cli.sweep_child FOLDER fit ...``.
 
-Runs the command and leaves its exit status in ``FOLDER/exit.json``, so that a sweep which was
+Runs the command and leaves its exit status in ``FOLDER/state.json``, so that a sweep which was
 itself killed meanwhile still learns how the trial ended. A trial that is stopped from outside
 leaves none: it did not end, and may go on.
 """
 
-import json
 import os
 import signal
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rgbx.cli import main
-from rgbx.disk import whole_file
+from rgbx.jobs.folder import JobFolder
 
 __all__ = ["run_child"]
 
@@ -41,8 +40,7 @@ def run_child(folder: Path, argv: Sequence[str]) -> int:
     finally:
         # of several ranks, rank 0 alone; it learns its rank while it runs
         if not stopped and os.environ.get("LOCAL_RANK", "0") == "0":
-            with whole_file(folder / "exit.json") as draft:
-                draft.write_text(json.dumps({"status": status}), encoding="utf-8")
+            JobFolder(folder).write("failed" if status else "done", {}, exit=status)
     return status
 
 

@@ -47,7 +47,7 @@ def child_environment() -> dict[str, str]:
     package = str(Path(rgbx.__file__).parents[1])
     known = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join((package, known)) if known else package
-    # a run goes on in its own folder, and its metrics are kept: see RowFolder.keep_metrics
+    # a run goes on in its own folder, and its metrics are kept: see JobFolder.keep_metrics
     ignored = ("ignore:Experiment logs directory", "ignore:Checkpoint directory")
     environment["PYTHONWARNINGS"] = ",".join(ignored)
     return environment

@@ -17,7 +17,7 @@ import rgbx.models
 from rgbx.cli.config.parsed import parse_fit
 from rgbx.jobs.ablation.file import AblationRow, read_ablation, slug
 from rgbx.jobs.ablation.job import Job, logger_overlay
-from rgbx.jobs.ablation.state import RowFolder
+from rgbx.jobs.folder import JobFolder
 from rgbx.results import load_published, tables_named
 from tests.cli.conftest import CONFIGS, tiny
 
@@ -135,7 +135,7 @@ def test_settings_are_flat_and_the_last_word_wins(tmp_path):
 
 
 def test_states_of_a_row(tmp_path):
-    folder = RowFolder(tmp_path / "row" / "seed_0")
+    folder = JobFolder(tmp_path / "row" / "seed_0")
     now = {"model.a": 1, "data.num_workers": 4}
     assert folder.state(now) == ("new", "")
     folder.write("running", now)
@@ -159,13 +159,13 @@ def test_states_of_a_row(tmp_path):
     (folder.run / "test_best" / "test.json").touch()
     folder.write("done", now)
     assert folder.state(now)[0] == "done"
-    (folder.path / "row.json").write_text("{")
-    assert folder.state(now) == ("changed", "row.json is damaged")
+    (folder.path / "state.json").write_text("{")
+    assert folder.state(now) == ("changed", "state.json is damaged")
     assert folder.set_aside().name == "seed_0_before_1" and folder.state(now)[0] == "new"
 
 
 def test_metrics_over_an_interruption_are_one_file(tmp_path):
-    folder = RowFolder(tmp_path)
+    folder = JobFolder(tmp_path)
     folder.run.mkdir()
     metrics = folder.run / "metrics.csv"
     metrics.write_text("epoch,step,loss\n0,4,3.0\n0,9,2.0\n1,14,1.5\n1,1")
@@ -294,8 +294,8 @@ def test_killed_resumed_and_in_a_table(rgbx, ablation, tmp_path, capfd):
     slow = "--trainer.callbacks+=tests.cli.stopping.HangInSecondEpoch"
     assert rgbx("ablate", *ablation, "--row", "SAM+VA", slow) == 1
     killer.join()
-    folder = RowFolder(Path("out/sam_va/seed_0"))
-    record = json.loads((folder.path / "row.json").read_text())
+    folder = JobFolder(Path("out/sam_va/seed_0"))
+    record = json.loads((folder.path / "state.json").read_text())
     killed = "it was killed by SIGKILL (memory may have run out)"
     assert (record["status"], record["reason"]) == ("failed", killed)
     assert folder.last and not folder.test
@@ -304,7 +304,7 @@ def test_killed_resumed_and_in_a_table(rgbx, ablation, tmp_path, capfd):
     assert rgbx("ablate", *ablation) == 1  # the callback that hung is part of the settings
     assert "Row 'SAM+VA' cannot go on in out/sam_va/seed_0" in capfd.readouterr().err
     del record["settings"]["trainer.callbacks+"]
-    (folder.path / "row.json").write_text(json.dumps(record))
+    (folder.path / "state.json").write_text(json.dumps(record))
 
     assert rgbx("ablate", *ablation, "--row", "SAM+VA") == 0
     out, error = capfd.readouterr()
@@ -341,11 +341,11 @@ def _kill_what_hangs(flag: Path) -> None:
 
 
 def test_a_row_that_another_process_holds_is_waited_for(rgbx, tmp_path, monkeypatch):
-    folder, gate = RowFolder(tmp_path / "row"), tmp_path / "gate"
+    folder, gate = JobFolder(tmp_path / "row"), tmp_path / "gate"
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from rgbx.jobs.ablation.state import RowFolder\n"
-        "with RowFolder(Path(sys.argv[1])).lock('r'):\n"
+        "from rgbx.jobs.folder import JobFolder\n"
+        "with JobFolder(Path(sys.argv[1])).lock('r'):\n"
         "    print('held', flush=True)\n"
         "    while not Path(sys.argv[2]).exists(): time.sleep(0.02)\n"
         "    Path(sys.argv[1], 'ended').touch()\n"

@@ -60,7 +60,7 @@ def test_a_trial_that_sigterm_stopped_has_not_ended(mfnet_root, tmp_path, monkey
         assert run_child(tmp_path, ["fit", *argv]) == 143
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert not (tmp_path / "exit.json").exists()
+    assert not (tmp_path / "state.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -95,7 +95,7 @@ def test_sigterm_ends_an_ablation_and_what_it_started(tmp_path, monkeypatch, mfn
     options = tiny("tasseg_mfnet.yaml", mfnet_root)[2:]
     assert ablate.main([str(file), "--output", "out", "--", *options]) == 143
     assert [child.heard for child in children] == [["SIGTERM", "waited for"]]
-    assert json.loads(next(Path("out").rglob("row.json")).read_text())["status"] == "running"
+    assert json.loads(next(Path("out").rglob("state.json")).read_text())["status"] == "running"
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_two_workers_work_at_the_same_time(write, tmp_path):
 
     def watched(self, *more):
         begun = (tmp_path / "out").glob("trial_*")
-        seen.append(sum(not (folder / "exit.json").is_file() for folder in begun))
+        seen.append(sum(not (folder / "state.json").is_file() for folder in begun))
         if len(seen) == 2:
             gate.touch()
         return begin(self, *more)
@@ -129,7 +129,7 @@ def test_hyperband_stops_the_worse_trials_early(write, tmp_path):
     assert states(study) == ["done", "stopped early", "done", "stopped early"]
     assert [len(record.values) for record in records] == [20, 2, 20, 2]
     for number in (1, 3):
-        assert not (tmp_path / "out" / f"trial_000{number}" / "exit.json").exists()
+        assert not (tmp_path / "out" / f"trial_000{number}" / "state.json").exists()
 
 
 def test_the_target_ends_the_sweep(write, tmp_path):
@@ -194,7 +194,7 @@ def test_a_killed_sweep_goes_on_without_repeating_anything(
     assert [folder.exit_status for folder in folders] == [None, None]
     if orphan == "is killed too":
         for folder in folders:
-            os.kill(int((folder.path / "pid").read_text()), signal.SIGKILL)
+            os.kill(folder.owner, signal.SIGKILL)
     elif stopped:  # by Ctrl-C: it takes its trials with it
         assert not any(folder.busy for folder in folders)
 

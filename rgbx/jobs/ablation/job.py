@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from rgbx.jobs.ablation.file import AblationRow, as_options, slug
-from rgbx.jobs.ablation.state import RowFolder
+from rgbx.jobs.folder import JobFolder
 from rgbx.jobs.settings import flat
 
 __all__ = ["Job", "logger_overlay"]
@@ -30,7 +30,7 @@ class Job:
 
     row: AblationRow
     seed: int
-    folder: RowFolder
+    folder: JobFolder
     configs: tuple[str, ...]
     changes: tuple[str, ...]
     settings: Mapping[str, Any]
@@ -67,7 +67,7 @@ class Job:
             base: Changes that all rows share.
             extra: Further options of ``rgbx fit``, as ``--key value`` or ``--key=value``.
         """
-        folder = RowFolder(output / slug(row.name) / f"seed_{seed}")
+        folder = JobFolder(output / slug(row.name) / f"seed_{seed}")
         # the row comes last: an option for all rows must not undo what makes one of them
         changes = [*as_options(base), *extra, *as_options(row.overrides)]
         changes += ["--seed_everything", str(seed)]

@@ -12,8 +12,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from rgbx.disk import write_text
 from rgbx.jobs.ablation.job import Job, logger_overlay
-from rgbx.jobs.ablation.state import RowFolder
 from rgbx.jobs.children import Terminated, child_environment, last_words
+from rgbx.jobs.folder import JobFolder
 
 __all__ = ["run_job"]
 
@@ -73,7 +73,7 @@ def _fit(job: Job, lock: int) -> str:
     return reason
 
 
-def _process(argv: Sequence[str], folder: RowFolder, lock: int, quiet: bool = False) -> str:
+def _process(argv: Sequence[str], folder: JobFolder, lock: int, quiet: bool = False) -> str:
     """Run one ``rgbx`` command; what it complains of is shown, and kept in a log next to the run.
 
     Args:

@@ -1,6 +1,6 @@
 """The end of a sweep: ranking, importances, the best trial, and where all that lies."""
 
-from rgbx.jobs.ablation.state import RowFolder
+from rgbx.jobs.folder import JobFolder
 from rgbx.jobs.sweep.ranking import (
     draw_importances,
     ranked,
@@ -52,7 +52,7 @@ def _report_best(plan: Plan, study: SweepStudy) -> None:
     score = best.best(maximize)
     if score is None:
         return
-    folder = RowFolder(plan.output / f"trial_{best.number:04d}")
+    folder = JobFolder(plan.output / f"trial_{best.number:04d}")
     print(f"best: trial {best.number}, {plan.file.metric.name} {score:.6g}")
     checkpoint = folder.chosen
     if checkpoint is not None:

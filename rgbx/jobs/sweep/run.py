@@ -126,7 +126,7 @@ class _Sweep:
             slot.process = folder.adopt()
             return
         if not record.folder and folder.path.exists():  # of a study that is gone
-            folder.row.set_aside()
+            folder.set_aside()
         self.study.begin(record.number, folder.path)
         values = self.plan.file.values(record.drawn)
         options = self.plan.command.options(values, self.plan.extra)
@@ -168,7 +168,7 @@ class _Sweep:
         if status is None and not slot.stopped:
             self._cut_off(record, process.killed_by or "its process ended")
             return
-        folder.row.join_metrics()  # of a trial that was cut off: one file of all its epochs
+        folder.join_metrics()  # of a trial that was cut off: one file of all its epochs
         if not slot.stopped:
             self._finish(record, folder, status)
         self._tell(record.number)

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -15,8 +14,8 @@ from pathlib import Path
 import yaml
 
 from rgbx.disk import write_text
-from rgbx.jobs.ablation.state import RowFolder
 from rgbx.jobs.children import child_environment, last_words
+from rgbx.jobs.folder import STATE, JobFolder
 
 __all__ = ["Process", "TrialFolder"]
 
@@ -26,37 +25,8 @@ _GRACE = 20.0  # seconds that a process has to end by itself
 
 
 @dataclass(frozen=True)
-class TrialFolder:
-    """``trial_0003``: the run in ``version_0``, ``fit.log``, ``overlay.yaml``, ``exit.json``."""
-
-    path: Path
-
-    @property
-    def row(self) -> RowFolder:
-        """The same as a folder whose run may be interrupted and go on."""
-        return RowFolder(self.path)
-
-    @property
-    def run(self) -> Path:
-        """The run itself."""
-        return self.row.run
-
-    @property
-    def exit_status(self) -> int | None:
-        """How the process ended; None if it was cut off or is still at work."""
-        try:
-            return int(json.loads((self.path / "exit.json").read_text(encoding="utf-8"))["status"])
-        except FileNotFoundError:
-            return None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a process, perhaps of a sweep that was killed, is at work on it."""
-        lock = self.path / ".lock"
-        if not lock.is_file():
-            return False
-        with lock.open("a", encoding="utf-8") as file:
-            return not _try_lock(file.fileno())
+class TrialFolder(JobFolder):
+    """``trial_0003``: the folder of a job, whose process writes ``fit.log``."""
 
     def reason(self) -> str:
         """The last thing that the process said."""
@@ -70,13 +40,12 @@ class TrialFolder:
             environment: variables besides the present ones.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        for stale in ("exit.json", "pid"):
-            (self.path / stale).unlink(missing_ok=True)
+        (self.path / STATE).unlink(missing_ok=True)
         write_text(self.path / "overlay.yaml", _overlay(self.path))
         argv = ["fit", *options, "--config", str(self.path / "overlay.yaml")]
-        if self.row.last:
-            self.row.keep_metrics()
-            argv += ["--ckpt_path", str(self.row.last)]
+        if self.last:
+            self.keep_metrics()
+            argv += ["--ckpt_path", str(self.last)]
         with (
             (self.path / "fit.log").open("ab") as log,
             (self.path / ".lock").open("a", encoding="utf-8") as lock,
@@ -91,7 +60,7 @@ class TrialFolder:
                 pass_fds=(lock.fileno(),),  # held until the process ends, whoever ends it
                 start_new_session=True,  # so that its loaders and ranks can be ended with it
             )
-        write_text(self.path / "pid", str(process.pid))
+        self.note_owner(process.pid)
         return Process(self, process)
 
     def adopt(self) -> "Process":
@@ -134,8 +103,7 @@ class Process:
         if self._process is not None:
             group = self._process.pid
         else:
-            text = self.folder.path / "pid"
-            group = int(text.read_text(encoding="utf-8")) if text.is_file() else 0
+            group = self.folder.owner
         if group > 1:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, number)
@@ -149,11 +117,3 @@ def _overlay(folder: Path) -> str:
         {"class_path": "TensorBoardLogger", "init_args": where},
     ]
     return yaml.safe_dump({"trainer": {"logger": loggers}}, sort_keys=False)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

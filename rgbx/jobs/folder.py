@@ -1,4 +1,4 @@
-"""What is on disk of an ablation's row: where it stands, with which settings, and who runs it."""
+"""What is on disk of a job: where it stands, with which settings, and who runs it."""
 
 import contextlib
 import csv
@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from rgbx.disk import whole_file
 
-__all__ = ["RowFolder", "State"]
+__all__ = ["STATE", "JobFolder", "State", "try_lock"]
 
+STATE = "state.json"
+_FORMER = "row.json"  # its name in ablations of earlier versions
 State = Literal["new", "interrupted", "trained", "done", "failed", "changed"]
 
 #: settings that change no number
@@ -22,11 +24,13 @@ _NEUTRAL = ("data.num_workers", "trainer.enable_progress_bar", "trainer.enable_m
 
 
 @dataclass(frozen=True)
-class RowFolder:
-    """The folder of one row and seed.
+class JobFolder:
+    """The folder of one job: a row of an ablation with one seed, or a trial of a sweep.
 
-    It holds ``row.json`` (settings, status, reason), ``overlay.yaml``, logs, and the run itself in
-    ``version_0``: always the same folder, so that a resumed run keeps its best checkpoint.
+    It holds ``state.json`` (status; settings and reason where they are known; exit, the status of
+    a process that ended by itself), ``.lock`` (held while a process is at work, with its id),
+    ``overlay.yaml``, logs, and the run itself in ``version_0``: always the same folder, so that a
+    resumed run keeps its best checkpoint.
     """
 
     path: Path
@@ -55,22 +59,28 @@ class RowFolder:
         return found[0] if found else None
 
     def record(self) -> dict[str, Any] | None:
-        """What ``row.json`` says; empty if there is none, None if it is damaged."""
-        path = self.path / "row.json"
+        """What ``state.json`` says; empty if there is none, None if it is damaged."""
+        path = self.path / STATE
+        if not path.is_file():
+            path = self.path / _FORMER
         if not path.is_file():
             return {}
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            return {**record, "status": record["status"], "settings": dict(record["settings"])}
+            return {
+                **record,
+                "status": record["status"],
+                "settings": dict(record.get("settings", {})),
+            }
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def write(self, status: str, settings: Mapping[str, Any], **more: Any) -> None:
-        """Write ``row.json`` whole or not at all."""
+        """Write ``state.json`` whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
         record = {"status": status, **more, "settings": dict(settings)}
         text = json.dumps(record, indent=2, default=str) + "\n"
-        with whole_file(self.path / "row.json") as draft:
+        with whole_file(self.path / STATE) as draft:
             draft.write_text(text, encoding="utf-8")
 
     def state(self, settings: Mapping[str, Any]) -> tuple[State, str]:
@@ -81,7 +91,7 @@ class RowFolder:
         """
         record = self.record()
         if record is None:
-            return "changed", "row.json is damaged"
+            return "changed", f"{STATE} is damaged"
         if not record:
             return "new", ""
         difference = _difference(record["settings"], json.loads(json.dumps(settings, default=str)))
@@ -118,7 +128,7 @@ class RowFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("a+", encoding="utf-8") as file:
-            if not _try_lock(file.fileno()):
+            if not try_lock(file.fileno()):
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
                 print(
@@ -126,10 +136,32 @@ class RowFolder:
                     "waiting for it to end. Stop that process to go on at once.",
                     flush=True,
                 )
-                while not _try_lock(file.fileno()):
+                while not try_lock(file.fileno()):
                     time.sleep(0.5)
             self.note_owner(os.getpid())
             yield file.fileno()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process, perhaps of a command that was killed, is at work on it."""
+        lock = self.path / ".lock"
+        if not lock.is_file():
+            return False
+        with lock.open("a", encoding="utf-8") as file:
+            return not try_lock(file.fileno())
+
+    @property
+    def owner(self) -> int:
+        """Id of the process that is or was at work; 0 if there was none."""
+        lock = self.path / ".lock"
+        text = lock.read_text(encoding="utf-8").strip() if lock.is_file() else ""
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended; None if it was interrupted or is still at work."""
+        status = (self.record() or {}).get("exit")
+        return None if status is None else int(status)
 
     def note_owner(self, process: int) -> None:
         """Write down who is at work, for the message of others."""
@@ -166,7 +198,8 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
     return [row for row in rows if row.get("step", "").isdigit()]
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Take the lock of an open file, if nobody has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
