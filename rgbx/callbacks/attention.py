@@ -76,4 +76,4 @@ class AttentionWriter(Callback):
             figure = model.attention_figure(image, prediction)
             if figure is not None:
                 self._drawn[image.split] = self._drawn.get(image.split, 0) + 1
-                write_image(figure, self.folder / f"{image.place}.png")
+                write_image(figure, self.folder / f"{image.stem}.png")

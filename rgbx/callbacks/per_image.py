@@ -28,7 +28,7 @@ class ImageRecorder(Callback):
 
     Its columns: `split`, `subset`, `name`; `rgb`, `x` and `mask`, the files that the data module
     read (absolute; x and mask empty if there is none or it is unknown); `truth` and `prediction`,
-    or `prediction/KIND` for models that answer prompts, files of this test relative to the folder
+    or `prediction/KIND` for models that take prompts, files of this test relative to the folder
     (empty if predictions are not saved); then the scores, of which each is the image's share: their
     mean over a split is the score in ``test.json``, but for `acc`, which weighs images by their
     pixels there. Scores that only a whole set has, such as `miou` and `maxF`, have no column; an

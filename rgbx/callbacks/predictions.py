@@ -112,8 +112,8 @@ class PredictionWriter(Callback):
     ) -> None:
         assert self._files is not None
         for image, prediction in zip(images, predictions, strict=True):
-            if not image.place.endswith(str(image["name"])):
-                self._renamed.append((image.place, str(image["name"]), str(image["path"])))
+            if not image.stem.endswith(str(image["name"])):
+                self._renamed.append((image.stem, str(image["name"]), str(image["path"])))
             draw = self._files.write(
                 image, prediction, model.scored_files(image.index) if scored else None
             )

@@ -1,6 +1,6 @@
 """The command line: ``rgbx COMMAND ...``.
 
-This file stays light: help and version answer without importing torch. Every command is one
+This file stays light: help and version are printed without importing torch. Every command is one
 module with ``main(argv) -> int``, imported when it is asked for.
 """
 
@@ -111,7 +111,7 @@ def _quiet_threads() -> Iterator[None]:
 def _faults() -> tuple[type[Exception], ...]:
     """What may be the machine's fault, or Lightning's word for options that do not go together.
 
-    Classes of packages are looked up where they are loaded: help has to answer without them.
+    Classes of packages are looked up where they are loaded: help has to work without them.
     """
     found = [
         getattr(sys.modules[module], name)

@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     _check_commands(jobs)
     _settle_changed(jobs, arguments.redo, arguments.dry_run)
-    from rgbx.jobs.ablation.report import print_plan, show_table, write_table
+    from rgbx.jobs.ablation.table import print_plan, show_table, write_table
     from rgbx.jobs.children import Terminated, terminated_like_ctrl_c
 
     if arguments.dry_run:

@@ -178,7 +178,7 @@ def _result(
     sizes: dict[str, int],
     scores: "dict[str, CocoScores]",
 ) -> "TestResult":
-    from rgbx.callbacks.test_report import checkpoint_record
+    from rgbx.callbacks.test_results import checkpoint_record
     from rgbx.class_path import path_of
     from rgbx.results import MEAN, DataRecord, ModelRecord, make_result
     from rgbx.tasks.prompt_evaluation import mean_scores

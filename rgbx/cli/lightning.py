@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rgbx.callbacks.attention import AttentionWriter
-from rgbx.callbacks.chosen import keep_last_epochs
+from rgbx.callbacks.interrupted import Stopped, how_to_go_on
 from rgbx.callbacks.per_image import ImageRecorder
 from rgbx.callbacks.predictions import PredictionWriter
 from rgbx.callbacks.resume import CheckedResume, refuse_checkpoint, restoring
@@ -24,10 +24,10 @@ from rgbx.callbacks.run_loggers import (
     own_wandb_run,
     wandb_beside,
 )
+from rgbx.callbacks.selection import keep_last_epochs
 from rgbx.callbacks.signals import HeedSignals
 from rgbx.callbacks.slurm import Job
-from rgbx.callbacks.stopped import Stopped, how_to_go_on
-from rgbx.callbacks.test_report import report_test
+from rgbx.callbacks.test_results import write_test_results
 from rgbx.callbacks.validation_images import ValidationImages
 from rgbx.checkpoints.file import read_checkpoint
 from rgbx.checkpoints.load import weights_follow
@@ -284,7 +284,7 @@ class RGBXCLI(LightningCLI):
     def after_test(self) -> None:
         """Print the benchmark table and write test.json."""
         config = self.config[self.subcommand]
-        report_test(
+        write_test_results(
             self.model,
             self.datamodule,
             Path(config.ckpt_path),

@@ -110,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(plan: Any, study: "SweepStudy", given: Sequence[str]) -> int:
     from rgbx.jobs.children import Terminated, terminated_like_ctrl_c
-    from rgbx.jobs.sweep.report import report_sweep
     from rgbx.jobs.sweep.run import run_sweep
+    from rgbx.jobs.sweep.summary import report_sweep
 
     remove_drafts([plan.output, *plan.output.glob("*/")])
     try:

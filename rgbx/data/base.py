@@ -13,7 +13,7 @@ from rgbx.data.dataset import Batch, RGBXDataset, Sample
 from rgbx.data.file_names import file_names
 from rgbx.data.inputs import Remembered
 from rgbx.data.loaders import ordered_loader, training_loader
-from rgbx.data.options import as_numbers, as_triple, mistakes
+from rgbx.data.options import as_numbers, as_triple, bad_options
 from rgbx.data.resume import Position, Resume, Shape
 from rgbx.data.splits.frequencies import class_frequencies
 from rgbx.data.splits.records import Record
@@ -133,7 +133,7 @@ class RGBXDataModule(Remembered, LightningDataModule):
             self.rgb_mean = as_triple(rgb_mean)
         if rgb_std is not None:
             self.rgb_std = as_triple(rgb_std)
-        if bad := mistakes(self):
+        if bad := bad_options(self):
             raise RGBXError(f"{type(self).__name__} cannot work with {'; '.join(bad)}")
         self._sets: dict[str, RGBXDataset] = {}
         self._file_names: dict[str, dict[str, str]] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from typing_extensions import Self
 
-from rgbx.data.options import mistakes
+from rgbx.data.options import bad_options
 from rgbx.data.usable import UsableSource
 from rgbx.errors import RGBXError
 
@@ -97,7 +97,7 @@ class Remembered(UsableSource):
         }
         for name, value in taken.items():
             setattr(self, name, _tuples(value))
-        if bad := mistakes(cast("RGBXDataModule", self)):
+        if bad := bad_options(cast("RGBXDataModule", self)):
             raise RGBXError(f"{type(self).__name__} cannot work with {'; '.join(bad)}")
         return taken
 

@@ -12,7 +12,7 @@ from rgbx.data.transforms.resizing import Resize
 if TYPE_CHECKING:
     from rgbx.data.base import RGBXDataModule
 
-__all__ = ["as_numbers", "as_triple", "mistakes"]
+__all__ = ["as_numbers", "as_triple", "bad_options"]
 
 
 def as_numbers(value: float | Sequence[float]) -> float | Triple:
@@ -28,7 +28,7 @@ def as_triple(value: float | Sequence[float]) -> Triple:
     return numbers if isinstance(numbers, tuple) else (numbers, numbers, numbers)
 
 
-def mistakes(data: "RGBXDataModule") -> list[str]:
+def bad_options(data: "RGBXDataModule") -> list[str]:
     """Name the options that have a value that cannot work, each with what to give instead."""
     wrong = {
         f"size {list(data.size)} (give height, width; above 0)": min(data.size) < 1,

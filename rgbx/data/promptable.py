@@ -29,7 +29,7 @@ class PromptableDataModule(RGBXDataModule):
     Training samples hold a prompt, drawn from the mask after large-scale jitter and occlusion;
     masks are grey at their borders, and the object is what exceeds 128 of 255. In validation and
     test, masks come at the original size, next to one at the network's (`prompt_mask`) from which a
-    model draws its prompts. Prediction answers the prompts of a file, in pixels of the images as
+    model draws its prompts. Prediction takes the prompts of a file, in pixels of the images as
     shown; see `rgbx.prompts.files` for its format.
 
     Images without a mask are left out with a count. In training, empty masks are replaced by
@@ -189,7 +189,7 @@ class PromptableDataModule(RGBXDataModule):
             return problems
         return [Problem("black", f"{record.mask}: the mask is empty")]
 
-    def cut(self, scan: Scan, split: str) -> Scan:
+    def hold_out(self, scan: Scan, split: str) -> Scan:
         """Give train or val its part of the training pairs; pairs without a file stay in train."""
         paths = [str(record.rgb) for record in scan.records]  # stems may repeat between folders
         held = set(seeded_split(paths, self.val_share, self.seed)[1])

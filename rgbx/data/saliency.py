@@ -129,8 +129,8 @@ class SaliencyDataModule(RGBXDataModule):
         state = f"has no {what}" if self.root.is_dir() else "does not exist"
         return DataError(f"{self.root} {state}; set data.root to a folder with {self.tree}")
 
-    def cut(self, scan: Scan, split: str, siblings: Mapping[Path, str] | None = None) -> Scan:
-        """Give train or val its part of the training pairs; all to train without `cut_share`.
+    def hold_out(self, scan: Scan, split: str, siblings: Mapping[Path, str] | None = None) -> Scan:
+        """Give train or val its part of the training pairs; all to train without `held_out_share`.
 
         Pairs that lack a file belong to train.
 
@@ -143,9 +143,9 @@ class SaliencyDataModule(RGBXDataModule):
         by_key = {r.name if unique else str(r.rgb): r for r in scan.records}
         families = {k: siblings[r.rgb] for k, r in by_key.items()} if siblings else {}
         train, val = seeded_split(
-            list(by_key), self.cut_share, self.seed, lambda key: families.get(key, key)
+            list(by_key), self.held_out_share, self.seed, lambda key: families.get(key, key)
         )
-        if self.cut_share:
+        if self.held_out_share:
             rank_zero_info(
                 f"{type(self).__name__} has no validation set; {len(val)} of {len(by_key)} "
                 f"training samples are held out by seed {self.seed}"

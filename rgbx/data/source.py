@@ -19,15 +19,15 @@ from rgbx.data.decoding.files import (
     read_soft,
 )
 from rgbx.data.decoding.scribbles import read_scribble
-from rgbx.data.splits.choosing import Choosing
 from rgbx.data.splits.records import Record, Scan
+from rgbx.data.splits.selection import SelectionSplit
 from rgbx.data.transforms.augment import IGNORE, resize_image
 from rgbx.data.transforms.normalise import Mask, Raw, Triple
 
 __all__ = ["Source"]
 
 
-class Source(Choosing):
+class Source(SelectionSplit):
     """A data set on disk, without loaders: the part of `RGBXDataModule` that touches files.
 
     Attributes:

@@ -69,7 +69,7 @@ class TwoClassDataModule(SaliencyDataModule):
 
     def usual(self, total: int) -> dict[str, int]:
         """Usual sizes of train and val for a usual total of training images."""
-        val = held_out(total, self.cut_share)
+        val = held_out(total, self.held_out_share)
         return {"train": total - val, **({"val": val} if val else {})}
 
     def scan_train(self) -> Scan:
@@ -105,5 +105,7 @@ class TwoClassDataModule(SaliencyDataModule):
             return join_sets(found)
         if split in ("train", "val"):
             whole = self.scan_train()
-            return self.cut(whole, split, self.families(whole) if self.cut_share else None)
+            return self.hold_out(
+                whole, split, self.families(whole) if self.held_out_share else None
+            )
         return self.scan_test(split)

@@ -62,7 +62,7 @@ def _find(text: str, name: str, start: int) -> int:
 def _entry(item: Any, where: str) -> Entry:
     if not isinstance(item, dict):
         raise DataError(f"{where}: a prompt is a mapping, as in {_SHAPE}")
-    # "mask" is the file that answered, as `rgbx predict` writes it next to every prompt
+    # "mask" is the file of its mask, as `rgbx predict` writes it next to every prompt
     foreign = [key for key in item if key not in ("box", "points", "labels", "mask")]
     if foreign:
         raise DataError(f"{where}: {foreign[0]!r} is not known; give box, or points and labels")

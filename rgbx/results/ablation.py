@@ -12,9 +12,9 @@ from rgbx.results.joined_notes import joined_notes
 from rgbx.results.printed_rows import printed_number
 from rgbx.results.protocols import conflicts, images_of
 from rgbx.results.published import Published, PublishedRow, PublishedTable
+from rgbx.results.ranking import mean_of, places, rate_over_seeds
 from rgbx.results.render.tables import MISSING, Row, Table, Unit
 from rgbx.results.series import JoinedRow
-from rgbx.results.spread import mean_of, places, rate_over_seeds
 
 __all__ = ["AblationEntry", "ablation_table", "tables_named"]
 

@@ -50,7 +50,7 @@ def benchmark_table(
 ) -> Table:
     """This run first, then the paper's own row, then its peers, best first; inferred rows last.
 
-    A published number stands in the column of the metric it is believed to be, so that no column
+    A published number stands in the column of the metric it is assumed to be, so that no column
     mixes protocols. Numbers have the unit of `rgbx.results.families.unit_of`: this run's as percent
     with two decimals or as fractions with three, published ones as printed. An arrow marks scores
     of which less is better. Rows without a number in any of the columns are left out.
@@ -66,7 +66,7 @@ def benchmark_table(
 
     Returns:
         A table with the columns Method, Source, then the numbers; its notes give the protocol of
-        each column and the one each published row is believed to use.
+        each column and the one each published row is assumed to use.
     """
     columns = tuple(columns or _default_columns(result, split))
     metrics = [metric for metric, _ in columns]

@@ -133,7 +133,7 @@ def _default_metrics(names: Sequence[str], printed: Sequence[PublishedTable]) ->
         name.rpartition("/")[2]
         for table in printed
         for row in table.rows
-        for name in (row.scores or (row.believed,))
+        for name in (row.scores or (row.assumed,))
     )
     found = [name for name in of_papers if name in scores and not name.startswith("miou")]
     if not found:

@@ -94,7 +94,7 @@ def unit_of(metric: str, sources: Iterable[tuple[Published, PublishedTable]] = (
     """
     info = metric_info(metric)
     for paper, table in sources:
-        names = {name for row in table.rows for name in (*row.scores, row.believed) if name}
+        names = {name for row in table.rows for name in (*row.scores, row.assumed) if name}
         if any(metric_info(name).family == info.family for name in names):
             return paper.unit_of(table)
     return info.unit

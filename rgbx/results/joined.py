@@ -13,9 +13,9 @@ from rgbx.results.load import published_of
 from rgbx.results.printed_rows import PublishedLine, published_lines
 from rgbx.results.protocols import by_protocol, images_of, refuse_conflicts
 from rgbx.results.published import Published, PublishedTable
+from rgbx.results.ranking import mean_of, places, rate_over_seeds
 from rgbx.results.render.tables import Row, Table, Unit
 from rgbx.results.series import JoinedRow, joined_rows, parts_of
-from rgbx.results.spread import mean_of, places, rate_over_seeds
 
 __all__ = ["JoinedOptions", "joined_tables"]
 

@@ -76,10 +76,10 @@ def _check_positive(where: str, values: dict[str, float | None]) -> None:
 
 
 def _check_row(row: PublishedRow, where: str, unit: str) -> None:
-    if row.scores and (row.believed or row.values):
-        raise DecodeError(f"{where} has scores, so it takes neither believed nor values")
-    if not (row.scores or row.believed):
-        raise DecodeError(f"{where} has neither scores nor believed and values")
+    if row.scores and (row.assumed or row.values):
+        raise DecodeError(f"{where} has scores, so it takes neither assumed nor values")
+    if not (row.scores or row.assumed):
+        raise DecodeError(f"{where} has neither scores nor assumed and values")
     _check_origin(row, where)
     if not row.scores and "all" not in row.values:
         raise DecodeError(f"{where}: values has no 'all'")
@@ -92,9 +92,9 @@ def _check_row(row: PublishedRow, where: str, unit: str) -> None:
 
 
 def _check_metrics(row: PublishedRow, where: str, known: Sequence[str]) -> None:
-    for metric in row.scores or filter(None, (row.believed,)):
+    for metric in row.scores or filter(None, (row.assumed,)):
         if not is_metric(metric) and metric not in known:
-            key = "scores names" if row.scores else "believed is"
+            key = "scores names" if row.scores else "assumed is"
             raise DecodeError(f"{where}: {key} {metric!r}, which rgbx does not report")
 
 

@@ -41,7 +41,7 @@ def ablation_notes(published: Published | None, result: TestResult, split: str) 
             continue
         for row in table.rows:
             if not row.own and row.settings and row.made_by(result.model.hyper_parameters):
-                scores = row.scores or {row.believed: row.values["all"]}
+                scores = row.scores or {row.assumed: row.values["all"]}
                 text = ", ".join(
                     f"{metric} {printed(number, published.unit_of(table), table.decimals)}"
                     for metric, number in scores.items()
@@ -100,9 +100,9 @@ def published_notes(
     sources = [f"printed in {numbers} of the {published.paper} paper"] if numbers else []
     sources += dict.fromkeys(t.source for t in tables if t.source)
     notes = [f"published: {source}, not reproduced with rgbx." for source in sources]
-    for metric in dict.fromkeys(row.believed for row in rows if row.believed):
-        methods = _methods(row for row in rows if row.believed == metric)
-        notes.append(f"published and believed to be {metric}: {methods}.")
+    for metric in dict.fromkeys(row.assumed for row in rows if row.assumed):
+        methods = _methods(row for row in rows if row.assumed == metric)
+        notes.append(f"published and assumed to be {metric}: {methods}.")
     if any(table.supervision == "scribble" for table in tables):
         notes.append("Every method here was trained on scribbles, not on full masks.")
     notes += [f"{_capital(note)}." for note in dict.fromkeys(t.note for t in tables if t.note)]

@@ -18,12 +18,12 @@ Supervision = Literal["full", "scribble"]
 class PublishedRow:
     """One method's numbers as a paper prints them.
 
-    A row has either one metric on several subsets (``believed`` and ``values``) or several metrics
+    A row has either one metric on several subsets (``assumed`` and ``values``) or several metrics
     on the whole split (``scores``).
 
     Attributes:
         method: Name of the method.
-        believed: The rgbx metric that the number is believed to be; papers seldom say.
+        assumed: The rgbx metric that the number is assumed to be; papers seldom say.
         values: Subset ("all", "day", ...) -> number in the paper's unit.
         scores: rgbx metric -> number in the paper's unit; metrics of prompts are KIND/SCORE, as in
             "noisy_box/mIoU".
@@ -39,7 +39,7 @@ class PublishedRow:
     """
 
     method: str
-    believed: str = ""
+    assumed: str = ""
     values: dict[str, float] = dataclasses.field(default_factory=dict)
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
     own: bool = False
@@ -56,7 +56,7 @@ class PublishedRow:
         for score, others in self.maybe.items():
             if subset == "all" and metric in others:
                 return self.scores[score]
-        return self.values.get(subset) if metric == self.believed else None
+        return self.values.get(subset) if metric == self.assumed else None
 
     def made_by(self, arguments: Mapping[str, Any]) -> bool:
         """Whether a model with these arguments is the one of this row."""
@@ -68,7 +68,7 @@ class PublishedRow:
 
         Negative where less is better.
         """
-        metric = next(iter(self.scores), self.believed)
+        metric = next(iter(self.scores), self.assumed)
         number = self.scores[metric] if self.scores else self.values["all"]
         return number if metric_info(metric).higher_is_better else -number
 

@@ -95,7 +95,7 @@ def published_records(paper: Published, table: PublishedTable) -> Iterator[Recor
     scale = 100 if paper.unit_of(table) == "percent" else 1
     for row in table.rows:
         found = [("all", metric, number) for metric, number in row.scores.items()]
-        found += [(subset, row.believed, number) for subset, number in row.values.items()]
+        found += [(subset, row.assumed, number) for subset, number in row.values.items()]
         for subset, metric, number in found:
             yield Record(
                 model=row.method,

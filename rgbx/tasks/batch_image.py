@@ -26,7 +26,7 @@ class BatchImage:
         batch: what it came in.
         index: its place there.
         split: name of the split, "predict" in prediction.
-        place: name of its files, without suffix, which no other image has; begins with the split
+        stem: name of its files, without suffix, which no other image has; begins with the split
             where there are several.
     """
 
@@ -34,7 +34,7 @@ class BatchImage:
     batch: Mapping[str, Any]
     index: int
     split: str
-    place: str
+    stem: str
 
     def __getitem__(self, key: str) -> Any:
         """What the batch holds under a key for this image."""

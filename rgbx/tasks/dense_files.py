@@ -17,7 +17,7 @@ from rgbx.tasks.prediction_files import PredictionFiles
 from rgbx.visualization.drawing import Colour, colourise, heat, legend, overlay
 from rgbx.visualization.sheet import Draw, ImageArray, Row, sized
 
-__all__ = ["DenseFiles", "dense_row", "truth_path", "write_truth"]
+__all__ = ["DenseFiles", "dense_row", "target_path", "write_target"]
 
 _NOT_SCORED: Colour = (211, 211, 211)
 _GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
@@ -52,20 +52,20 @@ class DenseFiles(PredictionFiles):
         """
         data = image.data
         rgb = sized(image.rgb, tuple(prediction.shape))
-        shown = self._save(image.place, prediction, rgb, data)
+        shown = self._save(image.stem, prediction, rgb, data)
         for folder, levels in (scored or {}).items():
-            write_image(levels.cpu().numpy(), self.folder / folder / f"{image.place}.png")
+            write_image(levels.cpu().numpy(), self.folder / folder / f"{image.stem}.png")
         if self.legend is None:
             self.legend = legend(data.class_names, _GREY if shown.ndim == 2 else data.palette)
         if "mask" in image.batch:
             palette = None if prediction.is_floating_point() else data.palette
-            write_truth(self.folder, image, palette)
+            write_target(self.folder, image, palette)
         return partial(_row, image, rgb, shown)
 
     @classmethod
     def paths(cls, image: BatchImage, prediction: Any) -> dict[str, str]:
         """The prediction, and the ground truth if there is one."""
-        return {"prediction": _path(image.place, prediction), **truth_path(image)}
+        return {"prediction": _path(image.stem, prediction), **target_path(image)}
 
     def _save(
         self, place: str, prediction: Tensor, rgb: ImageArray, data: RGBXDataModule
@@ -89,12 +89,12 @@ def _path(place: str, prediction: Tensor) -> str:
     return f"{'maps' if prediction.is_floating_point() else 'masks'}/{place}.png"
 
 
-def truth_path(image: BatchImage) -> dict[str, str]:
+def target_path(image: BatchImage) -> dict[str, str]:
     """Where the ground truth of an image lies, relative to the folder, if it has one."""
-    return {"truth": f"truth/{image.place}.png"} if "mask" in image.batch else {}
+    return {"truth": f"truth/{image.stem}.png"} if "mask" in image.batch else {}
 
 
-def write_truth(
+def write_target(
     folder: Path, image: BatchImage, palette: Sequence[Sequence[int]] | None = None
 ) -> None:
     """Write the ground truth of a test image as it was scored.
@@ -105,7 +105,7 @@ def write_truth(
         palette: colours of the class ids, whose raw values are written; without, everything above
             0 is the object: 0 and 255.
     """
-    target = _target(folder / truth_path(image)["truth"])
+    target = _target(folder / target_path(image)["truth"])
     mask = image["mask"].cpu().numpy()
     if palette is None:
         write_image(np.where(mask > 0, np.uint8(255), np.uint8(0)), target)
@@ -147,7 +147,7 @@ def _painted(prediction: Tensor, data: RGBXDataModule) -> ImageArray:
 
 
 def _row(image: BatchImage, rgb: ImageArray, prediction: ImageArray) -> Row:
-    images, titles = [rgb], [image.place]
+    images, titles = [rgb], [image.stem]
     if "x" in image.batch:
         images.append(sized(_seen(image["x"], image.data), rgb.shape[:2]))
         titles.append("X")

@@ -10,7 +10,7 @@ from rgbx.errors import RGBXError
 from rgbx.prompts import KINDS, MaskScale, Prompt, check_kind, evaluation_prompts
 from rgbx.tasks.base import resize
 
-__all__ = ["PromptEvalConfig", "Questions", "masks_at", "mean_scores"]
+__all__ = ["EvaluationPrompts", "PromptEvalConfig", "masks_at", "mean_scores"]
 
 _CHUNK = 2**26  # pixels of masks that are resized together (256 MiB of logits)
 
@@ -43,7 +43,7 @@ class PromptEvalConfig:
 
 
 @dataclass(frozen=True)
-class Questions:
+class EvaluationPrompts:
     """The prompts that every image of a set gets.
 
     Args:
@@ -70,7 +70,7 @@ class Questions:
                 "as evaluation.prompts and evaluation.val_prompts."
             )
 
-    def about(self, mask: Tensor, key: str) -> dict[str, list[Prompt]]:
+    def of(self, mask: Tensor, key: str) -> dict[str, list[Prompt]]:
         """Kind -> prompts.
 
         Args:

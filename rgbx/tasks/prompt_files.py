@@ -1,4 +1,4 @@
-"""Predictions of models that answer prompts: one mask for each."""
+"""Predictions of models that take prompts: one mask for each."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from rgbx.disk import write_bytes, write_image
 from rgbx.prompts import Prompt
 from rgbx.tasks.batch_image import BatchImage
-from rgbx.tasks.dense_files import truth_path, write_truth
+from rgbx.tasks.dense_files import target_path, write_target
 from rgbx.tasks.frame import Frame
 from rgbx.tasks.prediction_files import PredictionFiles
 from rgbx.visualization.drawing import Colour, draw_prompts, fit, generate_palette, overlay
@@ -75,11 +75,11 @@ class PromptFiles(PredictionFiles):
     @classmethod
     def paths(cls, image: BatchImage, prediction: Any) -> dict[str, str]:
         """The mask of the first prompt of each kind, and the ground truth."""
-        found = {f"prediction/{kind}": f"masks/{image.place}_{kind}.png" for kind in prediction}
-        return {**found, **truth_path(image)}
+        found = {f"prediction/{kind}": f"masks/{image.stem}_{kind}.png" for kind in prediction}
+        return {**found, **target_path(image)}
 
     def _predicted(self, image: BatchImage, masks: Tensor) -> Draw:
-        place, rgb, frame = image.place, image.rgb, image.frame
+        place, rgb, frame = image.stem, image.rgb, image.frame
         prompts = [frame.to_image(prompt) for prompt in image["prompts"]]
         stack = masks.cpu().numpy().astype(bool)
         self._list[str(image["name"])] = [
@@ -105,8 +105,8 @@ class PromptFiles(PredictionFiles):
         found = {kind: mask.cpu().numpy() != 0 for kind, mask in masks.items()}
         for kind, stack in found.items():
             for number, mask in enumerate(stack):
-                self._mask(f"{image.place}_{kind}{f'_{number}' * (number > 0)}", mask)
-        write_truth(self.folder, image)
+                self._mask(f"{image.stem}_{kind}{f'_{number}' * (number > 0)}", mask)
+        write_target(self.folder, image)
 
         def row() -> Row:
             panels = [image.rgb]
@@ -114,7 +114,7 @@ class PromptFiles(PredictionFiles):
                 asked = [self._first_prompt(image, kind)]
                 panels.append(_small(_black_and_white(stack[0]), image.frame, asked, [PROMPT]))
             truth = image["mask"].cpu().numpy() == 1
-            return [*panels, _black_and_white(truth)], [image.place, *found, "ground truth"]
+            return [*panels, _black_and_white(truth)], [image.stem, *found, "ground truth"]
 
         return row
 
@@ -141,7 +141,7 @@ def prompt_on(prompt: Prompt, device: torch.device) -> Prompt:
 def prompted_row(
     image: BatchImage, prompt: Prompt, kind: str, mask: Tensor, cell: tuple[int, int]
 ) -> Row:
-    """Image with a prompt, the mask that answers it, and the ground truth.
+    """Image with a prompt, its mask, and the ground truth.
 
     Args:
         image: what was asked about.
@@ -156,7 +156,7 @@ def prompted_row(
         _black_and_white(mask.cpu().numpy() != 0),
         _black_and_white(truth),
     ]
-    return panels, [image.place, f"prediction ({kind})", "ground truth"]
+    return panels, [image.stem, f"prediction ({kind})", "ground truth"]
 
 
 def prompt_colours(count: int) -> tuple[Colour, ...]:

@@ -18,7 +18,7 @@ from rgbx.prompts import Prompt
 from rgbx.tasks.base import OptimizerFactory, RGBXModule, as_config, resize
 from rgbx.tasks.batch_image import BatchImage
 from rgbx.tasks.image_input import check_rgb
-from rgbx.tasks.prompt_evaluation import PromptEvalConfig, Questions, masks_at, mean_scores
+from rgbx.tasks.prompt_evaluation import EvaluationPrompts, PromptEvalConfig, masks_at, mean_scores
 from rgbx.tasks.prompt_files import PromptFiles, prompt_on, prompted_row
 from rgbx.visualization.sheet import Draw, Row
 
@@ -27,8 +27,8 @@ __all__ = ["PromptableModule"]
 MEAN = "mean"  # the pseudo split that stands for all of them
 
 
-class Answers(NamedTuple):
-    """What the model answered to the evaluation prompts of one image.
+class Predicted(NamedTuple):
+    """The masks for the evaluation prompts of one image.
 
     Attributes:
         masks: kind -> (n,h,w) bool at the original size, one per prompt.
@@ -47,8 +47,8 @@ class PromptableModule(RGBXModule, ABC):
     A subclass implements `embed`, `decode` and `losses`. An image is encoded once, whatever the
     number of its prompts.
 
-    Training answers one prompt per image. Validation logs ``val/KIND/mIoU`` and the other scores
-    with a few noisy boxes per image. Testing answers the evaluation prompts of all kinds (the same
+    Training takes one prompt per image. Validation logs ``val/KIND/mIoU`` and the other scores
+    with a few noisy boxes per image. Testing takes the evaluation prompts of all kinds (the same
     for every model), and scores the masks at the original size, by split and subset, into
     :attr:`results`; with several splits there is also their unweighted mean.
 
@@ -79,8 +79,8 @@ class PromptableModule(RGBXModule, ABC):
         iou = None if evaluation.iou is None else (evaluation.iou[0], evaluation.iou[1])
         scale = evaluation.mask_prompt_scale
         kinds, val_kinds = tuple(evaluation.kinds), tuple(evaluation.val_kinds)
-        self._validation = Questions(val_kinds, evaluation.val_prompts, iou, scale)
-        self._test = Questions(kinds, evaluation.prompts, iou, scale)
+        self._validation = EvaluationPrompts(val_kinds, evaluation.val_prompts, iou, scale)
+        self._test = EvaluationPrompts(kinds, evaluation.prompts, iou, scale)
         try:
             self.validation_scores, self._test_scores = (
                 PromptScores(names, evaluation.boundary, evaluation.empty_union)
@@ -175,9 +175,9 @@ class PromptableModule(RGBXModule, ABC):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score one validation batch at the original size."""
-        for answers in self._answers(batch, "val", self._validation):
-            self.validation_scores.update(answers.masks, answers.target)
-            for kind, values in answers.measured.items():
+        for found in self._predicted(batch, "val", self._validation):
+            self.validation_scores.update(found.masks, found.target)
+            for kind, values in found.measured.items():
                 for name, value in values.items():
                     self.log(f"val/{kind}/{name}", value, sync_dist=True, batch_size=1)
 
@@ -203,14 +203,14 @@ class PromptableModule(RGBXModule, ABC):
         """
         split = self.test_splits[dataloader_idx]
         shown = []
-        for answers, subset in zip(
-            self._answers(batch, split, self._test), batch["subset"], strict=True
+        for found, subset in zip(
+            self._predicted(batch, split, self._test), batch["subset"], strict=True
         ):
-            self.evaluator.update(split, subset, answers.masks, answers.target)
-            for kind, values in answers.measured.items():
+            self.evaluator.update(split, subset, found.masks, found.target)
+            for kind, values in found.measured.items():
                 for name, value in values.items():
                     self._measured.setdefault((split, f"{kind}/{name}"), []).append(value)
-            shown.append({k: masks.to(torch.uint8) for k, masks in answers.masks.items()})
+            shown.append({k: masks.to(torch.uint8) for k, masks in found.masks.items()})
         return shown
 
     def test_results(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -257,7 +257,7 @@ class PromptableModule(RGBXModule, ABC):
         """The first prompt of a kind that a test image gets, in the network's pixels."""
         first = replace(self._test, kinds=(kind,), count=1)
         key = f"{image.split}/{image['name']}"
-        return first.about(image["prompt_mask"][0], key)[kind][0]
+        return first.of(image["prompt_mask"][0], key)[kind][0]
 
     def draw_validation(self, images: Sequence[BatchImage], cell: tuple[int, int]) -> list[Draw]:
         """Image with the first prompt of the first kind, its mask, ground truth."""
@@ -273,14 +273,14 @@ class PromptableModule(RGBXModule, ABC):
         return prompted_row(image, prompt, kind, mask, cell)
 
     # ------------------------------------------------------------------ inside
-    def _answers(
-        self, batch: Mapping[str, Any], split: str, questions: Questions
-    ) -> Iterator[Answers]:
-        """The answers for every image of a batch, one encoder pass for all of them."""
+    def _predicted(
+        self, batch: Mapping[str, Any], split: str, questions: EvaluationPrompts
+    ) -> Iterator[Predicted]:
+        """The masks for every image of a batch, one encoder pass for all of them."""
         frame = batch["rgb"].shape[-2:]
         embeddings = self.embed(batch["rgb"])
         for i, name in enumerate(batch["name"]):
-            prompts = questions.about(batch["prompt_mask"][i, 0], f"{split}/{name}")
+            prompts = questions.of(batch["prompt_mask"][i, 0], f"{split}/{name}")
             flat = [prompt for group in prompts.values() for prompt in group]
             logits, numbers = self.decode_measured(embeddings[i : i + 1], flat, frame)
             target = batch["mask"][i]
@@ -291,7 +291,7 @@ class PromptableModule(RGBXModule, ABC):
             for label, values in numbers.items():
                 for kind, part in zip(prompts, values.split(counts), strict=True):
                     measured[kind][label] = float(part.float().mean())
-            yield Answers(dict(zip(prompts, masks.split(counts), strict=True)), target, measured)
+            yield Predicted(dict(zip(prompts, masks.split(counts), strict=True)), target, measured)
 
     def _masks(self, logits: Tensor, frame: Sequence[int], size: Sequence[int]) -> Tensor:
         """Masks (N,h,w) at the original size, by the data module's ``resize_mode``."""

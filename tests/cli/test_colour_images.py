@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rgbx.callbacks.test_report import _result
+from rgbx.callbacks.test_results import _result
 from rgbx.data import FolderRGBX, collate
 from rgbx.tasks.base import RGBXModule
 from rgbx.tasks.batch_image import BatchImage

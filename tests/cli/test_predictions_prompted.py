@@ -72,7 +72,7 @@ class Folder(PromptFolder):
 
 
 class Toy(RGBXModule):
-    """Answers prompt i with the columns from 5 i to 5 i + 20."""
+    """Predicted prompt i with the columns from 5 i to 5 i + 20."""
 
     def __init__(self) -> None:
         super().__init__(torch.optim.SGD, Constant())

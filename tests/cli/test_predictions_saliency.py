@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from rgbx.callbacks.predictions import PredictionWriter
-from rgbx.callbacks.test_report import report_test
+from rgbx.callbacks.test_results import write_test_results
 from rgbx.data import VT5000
 from rgbx.models import SAMSOD
 from rgbx.optim.schedules import Constant
@@ -175,7 +175,7 @@ def report(root, tmp_path, capsys):
         data = _data(root)
         data.setup("test")
         write_checkpoint(tmp_path / "best.ckpt", **trained_on)
-        report_test(model, data, tmp_path / "best.ckpt", tmp_path / "out", seed=3)
+        write_test_results(model, data, tmp_path / "best.ckpt", tmp_path / "out", seed=3)
         return json.loads((tmp_path / "out" / "test.json").read_text()), capsys.readouterr().out
 
     return report

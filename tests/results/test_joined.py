@@ -6,7 +6,7 @@ import pytest
 
 from rgbx.errors import RGBXError
 from rgbx.results import JoinedOptions, joined_tables
-from rgbx.results.spread import places, rate_over_seeds
+from rgbx.results.ranking import places, rate_over_seeds
 from tests.results.prompted import prompted
 from tests.results.runs import IDS, PROTOCOL, runs_of, salient, semantic
 

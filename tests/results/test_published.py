@@ -31,8 +31,8 @@ def content(taseg) -> dict:
                 "metric": "mIoU",
                 "decimals": 1,
                 "rows": [
-                    {"method": "A", "own": True, "believed": "miou", "values": {"all": 50.0}},
-                    {"method": "B", "believed": "miou_image", "values": {"all": 60.0, "day": 1}},
+                    {"method": "A", "own": True, "assumed": "miou", "values": {"all": 50.0}},
+                    {"method": "B", "assumed": "miou_image", "values": {"all": 60.0, "day": 1}},
                 ],
             }
         ],
@@ -119,9 +119,9 @@ def test_ablation_rows_are_distinct_settings_and_end_in_the_method(taseg):
 
 
 def test_taseg_is_believed_to_average_per_image_on_mfnet_and_its_peers_are_not(taseg):
-    believed = {row.method: row.believed for row in taseg.comparison("MFNet", "test").rows}
-    assert believed.pop("TASeg") == "miou_image"
-    assert set(believed.values()) == {"miou"}
+    assumed = {row.method: row.assumed for row in taseg.comparison("MFNet", "test").rows}
+    assert assumed.pop("TASeg") == "miou_image"
+    assert set(assumed.values()) == {"miou"}
 
 
 def test_no_comparison_on_other_data(taseg):
@@ -148,7 +148,7 @@ def _row(content: dict, **changes: object) -> None:
         (lambda c: _row(c, values={"all": None}), "B: all is nan, not between"),
         (lambda c: _row(c, classes={"car": -1}), "B: car is -1.0, not between"),
         (lambda c: _row(c, values={"day": 5}), "B: values has no 'all'"),
-        (lambda c: _row(c, believed="mIou"), "believed is 'mIou', which rgbx does not report"),
+        (lambda c: _row(c, assumed="mIou"), "assumed is 'mIou', which rgbx does not report"),
         (lambda c: _row(c, method="A"), "lists a method twice"),
         (lambda c: _row(c, own=True), "has several own rows that their settings do not tell"),
         (lambda c: _row(c, nots="x"), r"rows\[1\] has the unknown key 'nots' .*'note'"),

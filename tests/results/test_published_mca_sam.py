@@ -74,7 +74,7 @@ def test_shadows_in_percent(published):
     assert pooled == {
         **{"Stacked CNN": 8.60, "BDRAR": 2.69, "DSC": 3.42, "DSD": 2.17, "FDRNet": 1.55}
     }
-    # what SAM-Adapter's code measures is believed to be the mean over the images
+    # what SAM-Adapter's code measures is assumed to be the mean over the images
     rest = {row.method: row.scores for row in table.rows if row.method not in pooled}
     assert rest == {
         "SAM": {"BER_image": 40.51},

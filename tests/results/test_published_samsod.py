@@ -221,10 +221,10 @@ def _twice(content: dict) -> None:
         (lambda c: _row(c, scores={"MAE": -0.1}), "B: MAE is -0.1, not between 0 and 1"),
         (lambda c: _row(c, scores={"Fmax": 0.9}), "scores names 'Fmax', which rgbx does not"),
         (lambda c: _row(c, scores={"S": ".9"}), r"rows\[1\]\.scores\.S is '\.9', not of type"),
-        (lambda c: _row(c, scores={}), "B has neither scores nor believed and values"),
+        (lambda c: _row(c, scores={}), "B has neither scores nor assumed and values"),
         (
-            lambda c: _row(c, believed="S", values={"all": 0.9}),
-            "B has scores, so it takes neither believed nor values",
+            lambda c: _row(c, assumed="S", values={"all": 0.9}),
+            "B has scores, so it takes neither assumed nor values",
         ),
         (
             lambda c: c["comparisons"][0].update(supervision="weak"),

@@ -60,8 +60,8 @@ def test_cells_are_percent_and_stand_under_the_protocol_they_are_believed_to_use
 def test_notes_name_the_protocol_of_columns_and_published_rows(table, result):
     for metric in ("miou", "miou_image", "macc"):
         assert f"{metric}: {result.protocol[metric]}." in table.notes
-    assert "published and believed to be miou_image: TASeg." in table.notes
-    peers = next(note for note in table.notes if "believed to be miou:" in note)
+    assert "published and assumed to be miou_image: TASeg." in table.notes
+    peers = next(note for note in table.notes if "assumed to be miou:" in note)
     for row in table.rows[2:]:
         assert row.cells[0] in peers
     assert any("Table I of the TASeg paper, not reproduced" in note for note in table.notes)

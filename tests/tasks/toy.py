@@ -41,15 +41,13 @@ class CoverageFiles(PredictionFiles):
         bar = np.full((20, 100, 3), 255, np.uint8)
         bar[:, : round(100 * float(prediction))] = (30, 120, 220)
         write_image(bar, self.folder / self.paths(image, prediction)["prediction"])
-        write_bytes(
-            self.folder / f"coverage/{image.place}.txt", f"{float(prediction):.4f}".encode()
-        )
-        titles = [image.place, f"covered {float(prediction):.0%}"]
+        write_bytes(self.folder / f"coverage/{image.stem}.txt", f"{float(prediction):.4f}".encode())
+        titles = [image.stem, f"covered {float(prediction):.0%}"]
         return lambda: ([image.rgb, bar], titles)
 
     @classmethod
     def paths(cls, image, prediction):
-        return {"prediction": f"bars/{image.place}.png"}
+        return {"prediction": f"bars/{image.stem}.png"}
 
 
 class Coverage(RGBXModule):

@@ -27,5 +27,5 @@ class BrightSpots(RGBXDataModule):
         indices = {part: index_images(folder / name) for part, name in parts.items()}
         names = sorted(indices["rgb"])
         if split in ("train", "val"):
-            names = seeded_split(names, self.cut_share, self.seed)[split == "val"]
+            names = seeded_split(names, self.held_out_share, self.seed)[split == "val"]
         return pair(names, indices, where=str(folder))

@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.checks.files import NOTES, add_x, audit_files, audit_mask
+from rgbx.data.checks.findings import ImageArray, Report, SplitReport
 from rgbx.data.checks.mixed import mixed_types
 from rgbx.data.checks.overlap import describe, near_duplicates, shared_images
-from rgbx.data.checks.report import ImageArray, Report, SplitReport
 from rgbx.data.checks.split_statistics import SplitStatistics
 from rgbx.data.decoding.files import SampleError, Stored
 from rgbx.data.splits.frequencies import count_ids

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rgbx.data.checks.findings import ImageArray, SplitReport
 from rgbx.data.checks.mixed import type_of_floats
-from rgbx.data.checks.report import ImageArray, SplitReport
 from rgbx.data.decoding.files import Kind, look, read_pixels, read_raw, read_soft
 from rgbx.data.decoding.mask_files import is_jpeg
 from rgbx.data.source import Source

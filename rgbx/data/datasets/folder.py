@@ -177,7 +177,7 @@ class FolderRGBX(RGBXDataModule):
             raise DataError(f"{self.root} has no {source}.txt next to its other lists")
         names = read_list(lists[source], all_stems(indices.values()), aliases(indices))
         if source == "train" and "val" not in lists:
-            names, remark = self._cut(names, split)
+            names, remark = self._hold_out(names, split)
             notes += remark
         scan = pair(names, indices, where=lists[source].name)
         return scan._replace(notes=tuple(notes))
@@ -194,9 +194,9 @@ class FolderRGBX(RGBXDataModule):
         )
         return {"train": train, "val": val, "test": test}[split], remark
 
-    def _cut(self, names: list[str], split: str) -> tuple[list[str], list[str]]:
+    def _hold_out(self, names: list[str], split: str) -> tuple[list[str], list[str]]:
         family, remark = _families(names, parts=2)
-        train, val = seeded_split(names, self.cut_share, self.seed, family)
+        train, val = seeded_split(names, self.held_out_share, self.seed, family)
         rank_zero_info(
             f"{self.root} has no validation set; {len(val)} of {len(names)} training samples are "
             f"held out by seed {self.seed}"
@@ -209,7 +209,7 @@ class FolderRGBX(RGBXDataModule):
         names = all_stems(indices.values())
         notes += passed_over(indices.values(), names)
         if split in ("train", "val"):
-            names, remark = self._cut(names, split)
+            names, remark = self._hold_out(names, split)
             notes += remark
         return pair(names, indices, where=str(folder))._replace(notes=tuple(notes))
 

@@ -107,7 +107,7 @@ class HQSeg44K(PromptableDataModule):
             raise self._missing("training set of HQSeg-44K")
         scan = self._scan_sets({name: TRAIN[name] for name in self.train_sets})
         if self.has_val:
-            scan = self.cut(scan, split)
+            scan = self.hold_out(scan, split)
         return self._few(scan) if split == "train" and self.low_shot else scan
 
     def half_there(self) -> list[str]:

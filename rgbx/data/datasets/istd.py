@@ -39,13 +39,13 @@ class ISTD(TwoClassDataModule):
         if self._find("test") is None:
             self.test_splits = ()
         self.expected = {"test": _TEST_COUNT}
-        if not self.cut_share:  # else val ends between two scenes, near its share
+        if not self.held_out_share:  # else val ends between two scenes, near its share
             self.expected["train"] = _TRAIN_COUNT
 
     @property
     def choice(self) -> str:
         """What checkpoints are chosen on, as words for a table."""
-        return super().choice + (", scenes kept together" if self.cut_share else "")
+        return super().choice + (", scenes kept together" if self.held_out_share else "")
 
     def scan_train(self) -> Scan:
         """Pair all training images with their shadow masks."""

@@ -171,10 +171,10 @@ class MFNet(RGBXDataModule):
             if not is_there(path):
                 raise DataError(f"{path} is missing: MFNet needs it to know the {split} split")
             return read_list(path, known)
-        return self._cut(read_list(self.root / "train.txt", known), split)
+        return self._hold_out(read_list(self.root / "train.txt", known), split)
 
-    def _cut(self, names: list[str], split: str) -> list[str]:
-        train, val = seeded_split(names, self.cut_share, self.seed)
+    def _hold_out(self, names: list[str], split: str) -> list[str]:
+        train, val = seeded_split(names, self.held_out_share, self.seed)
         rank_zero_info(
             f"MFNet: {self.root} has no validation list; {len(val)} of {len(names)} training "
             f"samples are held out by seed {self.seed}"
@@ -193,7 +193,7 @@ class MFNet(RGBXDataModule):
         rgb, mask = index_images(rgb_folder), index_images(mask_folder)
         names = [stem for stem in all_stems((rgb, mask)) if not stem.endswith("_flip")]
         if not own_test and split != "test" and self.protocol == "train":
-            names = self._cut(names, split)
+            names = self._hold_out(names, split)
         return self._pair(names, rgb, None, mask, str(rgb_folder))
 
     def _scan_predict(self, layout: Layout) -> Scan:

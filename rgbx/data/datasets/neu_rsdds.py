@@ -67,7 +67,7 @@ class NEURSDDS(SaliencyDataModule):
     @property
     def choice(self) -> str:
         """What checkpoints are chosen on."""
-        cut = self.cut_share > 0 and not self.own_val
+        cut = self.held_out_share > 0 and not self.own_val
         return super().choice + (", copies of one image kept together" if cut else "")
 
     def why_no_test(self) -> str:
@@ -92,9 +92,9 @@ class NEURSDDS(SaliencyDataModule):
         if source == "test" and parts.mask is None:
             raise DataError(self.why_no_test())
         scan = self.need_masks(parts, source).scan()
-        return self._cut(scan, split) if cut else scan
+        return self._hold_out(scan, split) if cut else scan
 
-    def _cut(self, scan: Scan, split: str) -> Scan:
+    def _hold_out(self, scan: Scan, split: str) -> Scan:
         if len(scan.records) != _TRAIN_COUNT:
             rank_zero_warn(
                 f"NEURSDDS: {len(scan.records)} training pairs, {_TRAIN_COUNT} are usual; scores "
@@ -105,7 +105,7 @@ class NEURSDDS(SaliencyDataModule):
             found = families(images)
             self._families = {images[name]: family for name, family in found.items()}
             rank_zero_info(f"NEURSDDS: {len(set(found.values()))} families of siblings in train")
-        return self.cut(scan, split, self._families)
+        return self.hold_out(scan, split, self._families)
 
     def _find(self, split: str) -> Parts | None:
         """Folders of a split, whichever the layout."""

@@ -81,7 +81,7 @@ class PromptFolder(PromptableDataModule):
             raise self._missing(f"{source} folder")
         scan = _pair(self._folders[source])
         cuts = source == "train" and "val" not in self._folders and self.val_share > 0
-        return self.cut(scan, split) if cuts else scan
+        return self.hold_out(scan, split) if cuts else scan
 
     def _scan_flat(self, split: str) -> Scan:
         scan = _pair(self.root)

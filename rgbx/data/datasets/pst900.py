@@ -81,7 +81,7 @@ class PST900(RGBXDataModule):
         if flat:
             names = self._listed(root / f"{source}.txt", names)
         if source == "train" and not has_val:
-            names = self._cut(names, split)
+            names = self._hold_out(names, split)
         return pair(names, indices, where=f"{source}.txt" if flat else str(folder))
 
     @property
@@ -107,8 +107,8 @@ class PST900(RGBXDataModule):
             raise DataError(f"{parent} has no folder {' or '.join(names)}; PST900 needs it")
         return folder
 
-    def _cut(self, names: list[str], split: str) -> list[str]:
-        train, val = seeded_split(names, self.cut_share, self.seed)
+    def _hold_out(self, names: list[str], split: str) -> list[str]:
+        train, val = seeded_split(names, self.held_out_share, self.seed)
         rank_zero_info(
             f"PST900 has no validation set; {len(val)} of {len(names)} training samples are held "
             f"out by seed {self.seed}"

@@ -90,7 +90,7 @@ class RGBDSaliency(SaliencyDataModule):
         wanted = there if test_sets is None else [canonical(name) for name in test_sets]
         self.test_splits = tuple(dict.fromkeys(wanted))
         total = sum(_TRAIN_COUNTS.get(name, 0) for name in self.train_sets)
-        val = held_out(total, self.cut_share)
+        val = held_out(total, self.held_out_share)
         self.expected = dict(_TEST_COUNTS)
         if all(name in _TRAIN_COUNTS for name in self.train_sets):
             self.expected["train"] = total - val
@@ -101,7 +101,7 @@ class RGBDSaliency(SaliencyDataModule):
         if split == "predict":
             return self._scan_predict()
         if split in ("train", "val"):
-            return self.cut(self._scan_train(), split)
+            return self.hold_out(self._scan_train(), split)
         return self._scan_test(split)
 
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:

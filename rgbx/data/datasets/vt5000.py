@@ -81,7 +81,7 @@ class VT5000(SaliencyDataModule):
         self.scribbles = None if scribbles is None else Path(scribbles).expanduser()
         there = [name for name in _TESTS if self._find_test(name)]
         self.test_splits = tuple(there if test_sets is None else dict.fromkeys(test_sets))
-        val = held_out(2500, self.cut_share)
+        val = held_out(2500, self.held_out_share)
         self.expected: Mapping[str, int] = {
             **{"train": 2500 - val, "val": val, "VT5000": 2500, "VT1000": 1000, "VT821": 821}
         }
@@ -96,7 +96,7 @@ class VT5000(SaliencyDataModule):
         if split == "predict":
             return self._scan_predict()
         if split in ("train", "val"):
-            return self.cut(self._scan_train(), split)
+            return self.hold_out(self._scan_train(), split)
         parts = self._find_test(split)
         if parts is None:
             raise self.missing(f"folder of the test set {split} with RGB and T")

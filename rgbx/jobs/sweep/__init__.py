@@ -1,6 +1,6 @@
 """W&B sweep files on this machine: what they say, the commands they stand for, and an Optuna study.
 
-Nothing here needs torch: a mistake in a file is answered at once.
+Nothing here needs torch: an error in a file is reported at once.
 """
 
 from rgbx.jobs.sweep.command import Command, read_command

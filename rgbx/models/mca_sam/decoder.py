@@ -31,9 +31,9 @@ class RandomPrompt(nn.Module):
 
 
 def train_decoder_only(sam: SAM) -> SAM:
-    """Freeze all of SAM but what the promptless answer of the mask decoder depends on.
+    """Freeze all of SAM but what the promptless output of the mask decoder depends on.
 
-    The quality head and the other masks' hypernetworks cannot change the answer: they are never
+    The quality head and the other masks' hypernetworks cannot change the output: they are never
     run, and frozen. Encoder and prompt encoder are frozen as a whole.
     """
     freeze(sam.image_encoder)

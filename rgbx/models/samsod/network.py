@@ -26,7 +26,7 @@ class SAMSODNetwork(nn.Module):
     In every block the stream's adapter reads the un-normalised residual after the attention and
     is added next to the MLP: ``x = x + mlp(norm2(x)) + adapter(x)``. Both streams pass each block
     as one batch, and all decodes are one batch. The decoder gets no prompts and no dense prompt
-    embedding, and answers with its single-mask token, as in the authors' code.
+    embedding, and returns the mask of its single-mask token, as in the authors' code.
 
     Trained: the adapters and the decoder, except those of its parts that the single-mask token
     does not use (mask quality, object score, the other hypernetworks). All else is frozen.
@@ -154,12 +154,12 @@ class SAMSODNetwork(nn.Module):
             [decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight]
         )
         position = self._position(height, width).expand(batch, -1, -1, -1)
-        answers, source = decoder.transformer(coarse, position, tokens.expand(batch, -1, -1))
+        states, source = decoder.transformer(coarse, position, tokens.expand(batch, -1, -1))
         source = source.transpose(1, 2).reshape(batch, channels, height, width)
         up1, norm, act1, up2, act2 = decoder.output_upscaling
         source = act1(norm(up1(source) + decoder.conv_s1(middle)))
         source = act2(up2(source) + decoder.conv_s0(fine))
-        kernel = decoder.output_hypernetworks_mlps[0](answers[:, 2])  # after score and IoU tokens
+        kernel = decoder.output_hypernetworks_mlps[0](states[:, 2])  # after score and IoU tokens
         return (kernel[:, None] @ source.flatten(2)).unflatten(-1, source.shape[-2:])
 
     def _position(self, height: int, width: int) -> Tensor:

@@ -34,7 +34,7 @@ class _Decoder(nn.Module):
     def decode(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
         """Logits (N,1,H,W) of tokens (N,T,C) and maps (1 or N,C,h,w)."""
         position = self.network.sam.prompt_encoder.pe_layer(embedding.shape[-2:])[None]
-        return resize(self.network.answer_encoded(embedding, sparse, dense, position), self.size)
+        return resize(self.network.decode_encoded(embedding, sparse, dense, position), self.size)
 
 
 class ClickDecoder(_Decoder):

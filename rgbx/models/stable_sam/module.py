@@ -194,7 +194,7 @@ class StableSAM(PromptableModule):
         else:
             return None
         found = self.attention(image["rgb"], prompt)
-        return attention_panel(image, prompt, found, f"{image.place} ({prompt['kind']})")
+        return attention_panel(image, prompt, found, f"{image.stem} ({prompt['kind']})")
 
 
 def _check(

@@ -25,14 +25,14 @@ _CELLS, _CPU_CELLS = 2**17, 2**14  # cells of all prompts of a decoder call
 class StableSAMNetwork(nn.Module):
     """SAM, prompted; runs without Lightning.
 
-    The decoder answers with its single-mask token; what only serves the other masks and the
+    The decoder returns the mask of its single-mask token; what only serves the other masks and the
     quality score is never run, and frozen. The plug-in sits on the decoder for the length of a
     call: between calls, and in copies, SAM carries no hooks.
 
     Args:
         sam: SAM with its weights; taken over, and frozen but for what `train` names.
         plugin: attached to the mask decoder; None for plain SAM.
-        train: "plugin": nothing of SAM; "decoder": all of the mask decoder that the answer depends
+        train: "plugin": nothing of SAM; "decoder": all of the mask decoder that this mask depends
             on (DT-SAM, or the paper's Table 11 together with a plug-in); "token": the output mask
             token and its hypernetwork (PT-SAM).
         decode_batch: prompts per decoder call when no gradients are needed; None: as many as keep
@@ -96,7 +96,7 @@ class StableSAMNetwork(nn.Module):
             embedding: (1,C,h,w), one image with N prompts, or (N,C,h,w), one prompt for each image.
             prompts: N, of any kinds, coordinates in pixels of the image.
             size: (H, W) of the image.
-            plugin: False answers as SAM would without the plug-in.
+            plugin: False decodes as SAM would without the plug-in.
             listener: told of every routing, see `attach`.
 
         Returns:
@@ -106,24 +106,24 @@ class StableSAMNetwork(nn.Module):
         grid = (embedding.shape[-2], embedding.shape[-1])
         matrix = self.sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
         position = grid_position(matrix, grid)
-        answers, weights, order = [], [], []
+        logits, weights, order = [], [], []
         for group in encode_prompts(self.sam.prompt_encoder, prompts, size):
             whole = torch.is_grad_enabled()
             for piece in [group] if whole else group.split(self._together(embedding)):
                 images = embedding if len(embedding) == 1 else embedding[piece.positions]
                 if plugin and self.plugin is not None:
                     with _Listening(self.plugin, self.sam, listener) as alpha:
-                        answers.append(self._answer(images, piece, position))
+                        logits.append(self._decode_group(images, piece, position))
                     weights += alpha
                 else:
-                    answers.append(self._answer(images, piece, position))
+                    logits.append(self._decode_group(images, piece, position))
                 order += piece.positions
-        if not answers:
+        if not logits:
             return embedding.new_zeros(0, 1, 4 * grid[0], 4 * grid[1]), None
         back = torch.tensor(order, device=embedding.device).argsort()
-        return torch.cat(answers)[back], torch.cat(weights)[back] if weights else None
+        return torch.cat(logits)[back], torch.cat(weights)[back] if weights else None
 
-    def answer_encoded(
+    def decode_encoded(
         self, embedding: Tensor, sparse: Tensor, dense: Tensor, position: Tensor
     ) -> Tensor:
         """As `decode`, for prompts of one form that are tokens already.
@@ -139,9 +139,9 @@ class StableSAMNetwork(nn.Module):
         """
         prompts = EncodedPrompts([], sparse, dense)
         if self.plugin is None:
-            return self._answer(embedding, prompts, position)
+            return self._decode_group(embedding, prompts, position)
         with _Listening(self.plugin, self.sam, None):
-            return self._answer(embedding, prompts, position)
+            return self._decode_group(embedding, prompts, position)
 
     def _together(self, embedding: Tensor) -> int:
         """Prompts per decoder call."""
@@ -150,7 +150,7 @@ class StableSAMNetwork(nn.Module):
         cells = embedding.shape[-2] * embedding.shape[-1]
         return max(1, (_CPU_CELLS if embedding.device.type == "cpu" else _CELLS) // cells)
 
-    def _answer(self, embedding: Tensor, prompts: EncodedPrompts, position: Tensor) -> Tensor:
+    def _decode_group(self, embedding: Tensor, prompts: EncodedPrompts, position: Tensor) -> Tensor:
         """SAM's decoder on prompts of one form, without the masks and scores nobody asks for.
 
         While all prompts share one image, so do the first layer's keys and values: the transformer

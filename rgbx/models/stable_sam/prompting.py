@@ -19,7 +19,7 @@ _PADDING, _CORNERS = -1, (2, 3)  # SAM's labels next to 0 (negative) and 1 (posi
 
 
 class EncodedPrompts:
-    """N prompts that one pass through the mask decoder can answer.
+    """N prompts that one pass through the mask decoder can take.
 
     Attributes:
         positions: where they stand in the sequence that was encoded.

@@ -26,9 +26,9 @@ class UniRGBIRBackbone(nn.Module):
     """UniRGB-IR (Yuan et al., ACM MM 2025, arXiv 2404.17360) without neck and head.
 
     The ViT sees one modality. A feature pool is made of both, once. Before every stage (a run of
-    ViT blocks) an `Injector` reads the pool for each token, an `UpdateGate` blends the answer with
-    that of the stage before, and the result is added to the tokens. At initialisation the output
-    is that of the plain ViT, whatever the other modality shows.
+    ViT blocks) an `Injector` reads the pool for each token, an `UpdateGate` blends that with what
+    was read before the last stage, and the result is added to the tokens. At initialisation the
+    output is that of the plain ViT, whatever the other modality shows.
 
     Args:
         dim: width d of the ViT.

@@ -11,7 +11,7 @@ __all__ = ["Injector", "UpdateGate"]
 
 
 class Injector(nn.Module):
-    """The ViT's tokens query the pool; the answer is scaled per channel by gamma, 0 at the start.
+    """The ViT's tokens query the pool; the result is scaled per channel by gamma, 0 at the start.
 
     Args:
         dim: width of tokens and pool.

@@ -134,10 +134,10 @@ def to_csv(table: Table) -> str:
     for place, heading in enumerate(table.full_headings):
         name = heading.replace("↓", "")
         cells = [row.cells[place] for row in table.rows]
-        spread = place >= table.text_columns and any(DEVIATION in cell for cell in cells)
-        halves = [cell.partition(DEVIATION) if spread else (cell, "", "") for cell in cells]
+        has_std = place >= table.text_columns and any(DEVIATION in cell for cell in cells)
+        halves = [cell.partition(DEVIATION) if has_std else (cell, "", "") for cell in cells]
         columns.append([name, *(mean for mean, _, _ in halves)])
-        if spread:
+        if has_std:
             columns.append([f"{name} std", *(std for _, _, std in halves)])
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(zip(*columns, strict=True))

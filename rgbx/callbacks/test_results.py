@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 from torch import Tensor
 
-from rgbx.callbacks.chosen import choice_of
+from rgbx.callbacks.selection import choice_of
 from rgbx.checkpoints.file import read_checkpoint
 from rgbx.class_path import path_of
 from rgbx.data.base import RGBXDataModule
@@ -35,12 +35,12 @@ from rgbx.results.render.output import print_tables
 from rgbx.tasks.base import RGBXModule
 from rgbx.visualization.curves import Panel, draw_curves
 
-__all__ = ["checkpoint_record", "report_test"]
+__all__ = ["checkpoint_record", "write_test_results"]
 
 Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, F, Dice ... -> (256,)
 
 
-def report_test(
+def write_test_results(
     model: RGBXModule,
     data: RGBXDataModule,
     checkpoint: Path,

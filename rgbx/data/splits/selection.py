@@ -7,10 +7,10 @@ from rgbx.data.splits.folders import join_sets
 from rgbx.data.splits.records import Scan
 from rgbx.errors import DataError
 
-__all__ = ["Choosing"]
+__all__ = ["SelectionSplit"]
 
 
-class Choosing:
+class SelectionSplit:
     """The part of a data set that says what validation reads.
 
     Attributes:
@@ -58,10 +58,10 @@ class Choosing:
     @property
     def has_val(self) -> bool:
         """There is something to validate on."""
-        return self.chooses_on_test or self.cut_share > 0 or bool(self.own_val)
+        return self.chooses_on_test or self.held_out_share > 0 or bool(self.own_val)
 
     @property
-    def cut_share(self) -> float:
+    def held_out_share(self) -> float:
         """Part of the training set that is held out where there is no validation set."""
         return 0.0 if self.chooses_on_test else self.val_share
 

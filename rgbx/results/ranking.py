@@ -1,4 +1,4 @@
-"""Mean and spread over seeds, and the order of numbers in a column."""
+"""Mean and std over seeds, and the order of numbers in a column."""
 
 import math
 import statistics
