@@ -4,12 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities import rank_zero_warn
 
 from rgbx.cli.config.config_file import ConfigError, read_config
 from rgbx.cli.config.constructed import refuse_null
 from rgbx.cli.config.messages import explain
+from rgbx.cli.config.renamed import new_argument, with_new_names
 from rgbx.disk import whole_file
 
 __all__ = ["RGBXParser"]
@@ -21,9 +24,13 @@ class _ConfigFile(ActionConfigFile):
     def __call__(
         self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
-        read_config(values)
+        content, renamed = with_new_names(read_config(values))
+        if renamed:
+            listed = ", ".join(f"{former} is {new}" for former, new in renamed.items())
+            rank_zero_warn(f"Options have other names now: {listed} (in {values}).")
         try:
-            super().__call__(parser, cfg, values, option_string)
+            given = yaml.safe_dump(content, sort_keys=False) if renamed else values
+            super().__call__(parser, cfg, given, option_string)
         except (TypeError, KeyError, ValueError) as error:
             sentence = explain(str(error))
             raise ConfigError(f"{sentence} (in the configuration {values})") from error
@@ -52,6 +59,8 @@ class RGBXParser(LightningArgumentParser):
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """As the base, which takes null for any option, whatever its type."""
+        if args and isinstance(args[0], list):
+            args = ([new_argument(word) for word in args[0]], *args[1:])
         try:
             found = super().parse_args(*args, **kwargs)
         except ConfigError as error:

@@ -12,6 +12,7 @@ from rgbx.checkpoints.load import load_checkpoint, weights_follow
 from rgbx.cli.config.config_file import ConfigError
 from rgbx.cli.config.config_parser import RGBXParser
 from rgbx.cli.config.constructed import own_sentences
+from rgbx.cli.config.renamed import with_new_names
 from rgbx.data.options import as_triple
 from rgbx.data.source import Source
 from rgbx.data.transforms.normalise import Triple
@@ -89,7 +90,8 @@ def build(
     parser = RGBXParser()
     parser.add_subclass_arguments(RGBXModule, "model", required=True)
     texts: list[str] = []
-    for model in filter(None, (config.get("model") for config in configs)):
+    named = (with_new_names(config)[0] for config in configs)
+    for model in filter(None, (config.get("model") for config in named)):
         texts += ["--model", model if isinstance(model, str) else json.dumps(model)]
     with own_sentences(), weights_follow() if checkpoint else nullcontext():
         built = parser.instantiate(parser.parse_args([*texts, *options])).model

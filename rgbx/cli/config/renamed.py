@@ -1,0 +1,99 @@
+"""Options of models under the names that they had before they were put into groups."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["new_argument", "with_new_names"]
+
+_CONTRAST = (
+    "token_weight",
+    "sample_weight",
+    "token_temperature",
+    "sample_temperature",
+    "num_tokens",
+    "token_target",
+    "symmetric",
+    "exclude_radius",
+    "layer_weights",
+    "sample_views",
+    "sample_pool",
+    "queue",
+    "projection",
+)
+_ADAPTOR = (
+    "scale_factor",
+    "handcrafted",
+    "freq_nums",
+    "layers",
+    "branching",
+    "sample_branch",
+    "zero_init_sc",
+    "sam_adapter_quirks",
+)
+_PLUGIN = (
+    "use_dsp",
+    "use_drp",
+    "dsp_kind",
+    "layers",
+    "amp",
+    "max_offset",
+    "border",
+    "resample_pe",
+    "init",
+    "learnable_scale",
+)
+_PROMPTS = ("val_kinds", "val_prompts", "mask_prompt_scale", "boundary", "empty_union")
+#: class -> former name -> (group, name)
+_FORMER: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "MCASAM": {
+        **{name: ("contrast", name) for name in _CONTRAST},
+        **{name: ("adaptor", name) for name in _ADAPTOR},
+        "contrast_layers": ("contrast", "layers"),
+        "adaptor_input": ("adaptor", "input"),
+        "eval_size": ("evaluation", "size"),
+        "wf_beta2": ("evaluation", "wf_beta2"),
+        "ber_threshold": ("evaluation", "ber_threshold"),
+    },
+    "StableSAM": {
+        **{name: ("plugin", name) for name in _PLUGIN},
+        **{name: ("evaluation", name) for name in _PROMPTS},
+        "eval_kinds": ("evaluation", "kinds"),
+        "eval_prompts": ("evaluation", "prompts"),
+        "eval_iou": ("evaluation", "iou"),
+    },
+}
+
+
+def with_new_names(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A configuration whose model has its options in groups.
+
+    Args:
+        content: of a configuration file; it is left as it is.
+
+    Returns:
+        The same with the new names, and former -> new name of what was renamed. Where both are
+        given, the new one counts.
+    """
+    model = content.get("model")
+    if not isinstance(model, Mapping) or not isinstance(model.get("init_args"), Mapping):
+        return dict(content), {}
+    former = _FORMER.get(str(model.get("class_path", "")).rpartition(".")[2], {})
+    arguments, said = dict(model["init_args"]), {}
+    for name, (group, own) in former.items():
+        if name in arguments:
+            value = arguments.pop(name)
+            arguments[group] = {own: value, **(arguments.get(group) or {})}
+            said[f"model.{name}"] = f"model.{group}.{own}"
+    return {**content, "model": {**model, "init_args": arguments}}, said
+
+
+def new_argument(argument: str) -> str:
+    """``--model.contrast.queue`` for ``--model.queue``; names that two models had stay."""
+    flag, equals, value = argument.partition("=")
+    prefix = next((p for p in ("--model.init_args.", "--model.") if flag.startswith(p)), "")
+    name = flag.removeprefix(prefix)
+    found = {known[name] for known in _FORMER.values() if name in known} if prefix else set()
+    if len(found) != 1:
+        return argument
+    ((group, own),) = found
+    return f"{prefix}{group}.{own}{equals}{value}"

@@ -1,0 +1,56 @@
+"""Configurations and command lines with the names that options had before their groups."""
+
+import pytest
+import yaml
+
+from rgbx.cli.config.parsed import parse_fit
+from rgbx.cli.config.renamed import new_argument, with_new_names
+
+FORMER = {
+    "class_path": "StableSAM",
+    "init_args": {"encoder": "tiny", "eval_kinds": ["box"], "eval_prompts": 1, "use_drp": False},
+}
+
+
+def test_former_options_of_a_file_move_into_their_groups():
+    content, said = with_new_names({"model": FORMER, "data": {"class_path": "MFNet"}})
+    assert content["model"]["init_args"] == {
+        "encoder": "tiny",
+        "plugin": {"use_drp": False},
+        "evaluation": {"kinds": ["box"], "prompts": 1},
+    }
+    assert said["model.eval_prompts"] == "model.evaluation.prompts" and len(said) == 3
+    assert FORMER["init_args"]["eval_prompts"] == 1, "what was given is left as it is"
+
+
+def test_the_new_name_counts_where_both_are_given():
+    model = {"class_path": "rgbx.MCASAM", "init_args": {"queue": 4, "contrast": {"queue": 8}}}
+    content, _ = with_new_names({"model": model})
+    assert content["model"]["init_args"] == {"contrast": {"queue": 8}}
+
+
+@pytest.mark.parametrize(
+    ("former", "new"),
+    [
+        ("--model.queue=8", "--model.contrast.queue=8"),
+        ("--model.eval_prompts", "--model.evaluation.prompts"),
+        ("--model.init_args.use_dsp", "--model.init_args.plugin.use_dsp"),
+        ("--model.layers=[1]", "--model.layers=[1]"),  # of two models
+        ("--model.lora_rank=4", "--model.lora_rank=4"),
+        ("--data.queue", "--data.queue"),
+        ("--model.contrast.queue=8", "--model.contrast.queue=8"),
+    ],
+)
+def test_former_options_of_a_command_line(former, new):
+    assert new_argument(former) == new
+
+
+def test_fit_takes_them_and_says_so(tmp_path):
+    file = tmp_path / "former.yaml"
+    data = {"class_path": "HQSeg44K", "init_args": {"root": "x"}}
+    file.write_text(yaml.safe_dump({"model": FORMER, "data": data}))
+    with pytest.warns(UserWarning, match=r"model\.use_drp is model\.plugin\.use_drp"):
+        config = parse_fit(["--config", str(file), "--model.max_offset", "2.5"])
+    options = config.model.init_args
+    assert (options.plugin.use_drp, options.plugin.max_offset) == (False, 2.5)
+    assert (options.evaluation.kinds, options.evaluation.prompts) == (["box"], 1)
