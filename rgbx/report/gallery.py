@@ -114,7 +114,7 @@ class _Store:
         self._known: dict[bytes, int] = {}
 
     def add(self, row: ImageRow, panels: Panels, budget: int) -> None:
-        """Add the images of one image, or none of them if they do not fit."""
+        """Add the panels of one image, or none of them if they do not fit."""
         new = {code for _, code in panels if code is not None and code not in self._known}
         needed = sum(len(base64.b64encode(code)) + 3 for code in new)
         if self.bytes + needed > budget:

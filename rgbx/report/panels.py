@@ -1,4 +1,4 @@
-"""The images of one image in the gallery, small: input, X, prediction, truth, errors."""
+"""The panels of one image in the gallery, small: input, X, prediction, truth, errors."""
 
 import io
 import struct
