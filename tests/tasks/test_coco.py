@@ -14,6 +14,7 @@ from rgbx.metrics.coco_files import CocoInstances
 from rgbx.optim.schedules import Constant
 from rgbx.prompts import KINDS, Prompt
 from rgbx.tasks.coco import evaluate
+from rgbx.tasks.prompt_evaluation import PromptEvalConfig
 from rgbx.tasks.promptable import PromptableModule
 
 RANGES = [(0.5, 0.6), (0.6, 0.7)]
@@ -48,7 +49,8 @@ class Toy(PromptableModule):
     """
 
     def __init__(self, sees: bool) -> None:
-        super().__init__(torch.optim.SGD, Constant(), KINDS, 1, None, ("box",), 1, "hq", 0.02, 0.0)
+        evaluation = PromptEvalConfig(list(KINDS), 1, val_kinds=["box"], val_prompts=1)
+        super().__init__(torch.optim.SGD, Constant(), evaluation)
         self.sees = sees
         self.frames: list[tuple[Tensor, list[Prompt]]] = []
         self.offset = nn.Parameter(torch.zeros(()))
