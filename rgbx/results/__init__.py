@@ -1,12 +1,10 @@
 """From a finished test to ``test.json`` and to tables next to published numbers."""
 
 from rgbx.results.ablation import AblationEntry, ablation_table, tables_named
-from rgbx.results.benchmark import benchmark_table, benchmark_tables, combined_tables
-from rgbx.results.families import groups_of, unit_of
+from rgbx.results.families import groups_of, kind_label, unit_of
 from rgbx.results.find import Run, find_runs
 from rgbx.results.joined import JoinedOptions, joined_tables
 from rgbx.results.load import load_published, published_of
-from rgbx.results.prompts import has_prompts, kind_label, prompt_tables
 from rgbx.results.published import (
     MEAN,
     OVERALL,
@@ -30,6 +28,13 @@ from rgbx.results.render.latex import to_latex, to_latex_float
 from rgbx.results.render.narrow import narrowed
 from rgbx.results.render.tables import Row, Table, Unit, class_table
 from rgbx.results.render.text import to_csv, to_markdown, to_terminal
+from rgbx.results.single import (
+    benchmark_table,
+    benchmark_tables,
+    combined_tables,
+    has_prompts,
+    prompt_tables,
+)
 from rgbx.results.tidy import Record, records_of, to_tidy_csv
 
 __all__ = [

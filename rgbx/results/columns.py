@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from rgbx.errors import RGBXError
 from rgbx.metrics.catalogue import CATALOGUE, family_metrics, metric_info
+from rgbx.results.families import kind_label, kind_of, score_of
 from rgbx.results.find import Run
-from rgbx.results.prompts import kind_label
 from rgbx.results.protocols import Place
 from rgbx.results.published import MEAN, PublishedTable
 from rgbx.results.records import TestResult
 
 __all__ = [
-    "JoinedColumn",
+    "Column",
     "columns_of",
     "comparisons_of",
     "family_of",
@@ -32,7 +32,7 @@ _FAMILIES = (
 
 
 @dataclass(frozen=True)
-class JoinedColumn:
+class Column:
     """One column of numbers: data set, split, subset ("all", "day", ...) and metric."""
 
     dataset: str
@@ -48,13 +48,13 @@ class JoinedColumn:
     @property
     def heading(self) -> str:
         """Name of the score, with the subset if it is a part and an arrow if less is better."""
-        score = self.metric.rpartition("/")[2]
+        score = score_of(self.metric)
         arrow = "↓" if not metric_info(self.metric).higher_is_better else ""
         return f"{score}{arrow}" if self.subset == "all" else f"{score}{arrow} {self.subset}"
 
     def group(self, several_sets: bool, several_splits: bool) -> str:
         """What stands above it: data set, split and kind of prompt, as far as they differ."""
-        kind = self.metric.rpartition("/")[0]
+        kind = kind_of(self.metric)
         named = self.split not in ("test", MEAN)
         parts = [self.dataset if several_sets or not (kind or named) else ""]
         parts.append(self.split if named and (several_splits or not kind) else "")
@@ -82,7 +82,7 @@ def columns_of(
     comparisons: Sequence[PublishedTable],
     metrics: Sequence[str] = (),
     splits: Sequence[str] = (),
-) -> list[JoinedColumn]:
+) -> list[Column]:
     """The columns of a table, data set by data set and split by split.
 
     By default a split shows the scores that papers print for it where there is a published table,
@@ -103,14 +103,14 @@ def columns_of(
             for subset in sorted(subsets, key=lambda name: name == "all"):
                 names.update({(subset, metric): None for metric in subsets[subset]})
     with_mean = {dataset for dataset, split in places if split == MEAN}
-    found: list[JoinedColumn] = []
+    found: list[Column] = []
     for (dataset, split), names in places.items():
         if split not in splits if splits else dataset in with_mean and split != MEAN:
             continue
         printed = [t for t in comparisons if (t.dataset, t.split) == (dataset, split)]
         wanted = metrics or _default_metrics([metric for _, metric in names], printed)
         found += [
-            JoinedColumn(dataset, split, subset, metric)
+            Column(dataset, split, subset, metric)
             for subset, metric in _ordered(names, wanted, _kinds_of(printed))
         ]
     return found
@@ -128,9 +128,9 @@ def comparisons_of(tables: Sequence[PublishedTable], runs: Sequence[Run]) -> lis
 
 def _default_metrics(names: Sequence[str], printed: Sequence[PublishedTable]) -> list[str]:
     """Scores without their kind of prompt, in order."""
-    scores = dict.fromkeys(name.rpartition("/")[2] for name in names)
+    scores = dict.fromkeys(score_of(name) for name in names)
     of_papers = dict.fromkeys(
-        name.rpartition("/")[2]
+        score_of(name)
         for table in printed
         for row in table.rows
         for name in (row.scores or (row.assumed,))
@@ -148,16 +148,16 @@ def _default_metrics(names: Sequence[str], printed: Sequence[PublishedTable]) ->
 
 def _kinds_of(printed: Sequence[PublishedTable]) -> list[str]:
     """Kinds of prompts in the first rows of published tables."""
-    return [name.rpartition("/")[0] for table in printed for name in table.rows[0].scores]
+    return [kind_of(name) for table in printed for name in table.rows[0].scores]
 
 
 def _ordered(
     names: dict[tuple[str, str], None], wanted: Sequence[str], first: Sequence[str]
 ) -> list[tuple[str, str]]:
     """(subset, metric) pairs: by kind of prompt, then by score, then by subset."""
-    there = dict.fromkeys(metric.rpartition("/")[0] for _, metric in names)
+    there = dict.fromkeys(kind_of(metric) for _, metric in names)
     kinds = dict.fromkeys([*(kind for kind in first if kind in there), *there])
-    scores = dict.fromkeys(metric.rpartition("/")[2] for _, metric in names)
+    scores = dict.fromkeys(score_of(metric) for _, metric in names)
     chosen = list(scores) if "all" in wanted else list(wanted)
     return [
         (subset, metric)
@@ -173,7 +173,7 @@ def names_of(runs: Sequence[Run]) -> tuple[set[str], set[str]]:
     numbers = [(s, n) for run in runs for s, v in run.result.numbers.items() for n in v.values()]
     return (
         {split for split, _ in numbers},
-        {name.rpartition("/")[2] for _, found in numbers for name in found},
+        {score_of(name) for _, found in numbers for name in found},
     )
 
 

@@ -6,7 +6,16 @@ from typing import NamedTuple
 from rgbx.metrics.catalogue import INPUT, Unit, family_metrics, metric_info, plain_name
 from rgbx.results.published import Published, PublishedTable
 
-__all__ = ["ScoreGroup", "compact_metrics", "groups_of", "unit_of", "units_shown"]
+__all__ = [
+    "ScoreGroup",
+    "compact_metrics",
+    "groups_of",
+    "kind_label",
+    "kind_of",
+    "score_of",
+    "unit_of",
+    "units_shown",
+]
 
 _TITLES = {
     "saliency": "saliency scores",
@@ -108,3 +117,21 @@ def units_shown(
         return f"{title} (%)", tuple(headings)
     marked = (f"{h}{' %' * (u == 'percent')}" for h, u in zip(headings, units, strict=True))
     return title, tuple(marked)
+
+
+def kind_of(name: str) -> str:
+    """The kind of prompt in "KIND/SCORE"; empty for other scores."""
+    return name.rpartition("/")[0]
+
+
+def score_of(name: str) -> str:
+    """The score in "KIND/SCORE"; the name itself for other scores."""
+    return name.rpartition("/")[2]
+
+
+def kind_label(kind: str) -> str:
+    """A kind of prompt as a heading: "point_3" is "3 points", "box" the "tight box"."""
+    name, _, number = kind.partition("_")
+    if name == "point" and number.isdigit():
+        return f"{number} point{'s' * (number != '1')}"
+    return "tight box" if kind == "box" else kind.replace("_", " ")

@@ -1,25 +1,22 @@
 """Many tests as tables in the papers' shape: models, by data sets, by metrics."""
 
 import dataclasses
-import math
+import itertools
 from collections.abc import Sequence
 
 from rgbx.errors import RGBXError
-from rgbx.results.columns import JoinedColumn, columns_of, comparisons_of, names_of, refuse_unknown
-from rgbx.results.families import unit_of, units_shown
+from rgbx.results.columns import Column, columns_of, comparisons_of, names_of, refuse_unknown
+from rgbx.results.compare import Layout, compared, sources_of
 from rgbx.results.find import Run
-from rgbx.results.joined_notes import joined_notes
+from rgbx.results.lines import measured_line, published_lines
 from rgbx.results.load import published_of
-from rgbx.results.printed_rows import PublishedLine, published_lines
-from rgbx.results.protocols import by_protocol, images_of, refuse_conflicts
-from rgbx.results.published import Published, PublishedTable
-from rgbx.results.ranking import mean_of, places, rate_over_seeds
-from rgbx.results.render.tables import Row, Table, Unit
+from rgbx.results.notes import notes_below, unequal_images
+from rgbx.results.protocols import by_protocol, refuse_conflicts
+from rgbx.results.published import Published
+from rgbx.results.render.tables import Table
 from rgbx.results.series import JoinedRow, joined_rows, parts_of
 
 __all__ = ["JoinedOptions", "joined_tables"]
-
-Sources = list[tuple[Published, PublishedTable]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,66 +95,50 @@ def _papers(runs: Sequence[Run]) -> list[Published]:
     return [paper for result in files.values() if (paper := published_of(result))]
 
 
-def _sources(runs: Sequence[Run], papers: Sequence[Published]) -> Sources:
-    return [(paper, t) for paper in papers for t in comparisons_of(paper.comparisons, runs)]
-
-
 def _columns(
     runs: Sequence[Run], papers: Sequence[Published], options: JoinedOptions
-) -> list[JoinedColumn]:
-    tables = [table for _, table in _sources(runs, papers)]
+) -> list[Column]:
+    tables = [t for paper in papers for t in comparisons_of(paper.comparisons, runs)]
     return columns_of(runs, tables, options.metrics, options.splits)
-
-
-def _units(sources: Sources, columns: Sequence[JoinedColumn]) -> list[Unit]:
-    """Of each column, next to what papers print for its split."""
-    places: dict[tuple[str, str], list[tuple[Published, PublishedTable]]] = {}
-    for paper, table in sources:
-        places.setdefault((table.dataset, table.split), []).append((paper, table))
-    return [unit_of(c.metric, places.get((c.dataset, c.split), ())) for c in columns]
 
 
 def _table(
     runs: Sequence[Run],
     papers: Sequence[Published],
-    columns: Sequence[JoinedColumn],
+    columns: Sequence[Column],
     options: JoinedOptions,
     title: str,
 ) -> Table:
     rows = joined_rows(runs)
-    sources = _sources(runs, papers)
-    shown = {(column.dataset, column.split) for column in columns}
-    sources = [(p, t) for p, t in sources if (t.dataset, t.split) in shown]
-    units = _units(sources, columns)
-    lines = published_lines(sources, columns, units) if options.published != "none" else []
+    sources = sources_of(papers, runs, columns)
+    lines = published_lines(sources, columns, runs) if options.published != "none" else []
     if options.published == "own":
         lines = [line for line in lines if line.own]
-    printed = [row for line in lines for row in line.rows]
-    incomparable = _incomparable(runs, sources) if lines else []
-    datasets = dict.fromkeys(column.dataset for column in columns)
-    several = len(dict.fromkeys((c.dataset, c.split) for c in columns)) > len(datasets)
-    groups = tuple(column.group(len(datasets) > 1, several) for column in columns)
-    where = f" {columns[0].split}" if len(shown) == 1 else ""
-    title = f"{', '.join(datasets)}{where}{title}"
-    title, headings = units_shown(title, [column.heading for column in columns], units)
-    return Table(
-        title=title,
-        columns=("Method", "Source", *headings),
-        rows=_marked(_measured(rows, columns, units), lines, columns, incomparable, rows, units),
-        notes=tuple(joined_notes(rows, columns, sources if lines else [], printed, incomparable)),
-        text_columns=2,
-        groups=groups if len(set(groups)) > 1 else (),
-    )
-
-
-def _measured(
-    rows: Sequence[JoinedRow], columns: Sequence[JoinedColumn], units: Sequence[Unit]
-) -> list[Row]:
-    placed = list(zip(columns, units, strict=True))
-    return [
-        Row((row.label, _source(row), *(rate_over_seeds(_rates(row, c), u) for c, u in placed)))
+    measured = [
+        measured_line(row.label, _source(row), itertools.chain(*row.runs.values()), columns)
         for row in rows
     ]
+    splits = dict.fromkeys((column.dataset, column.split) for column in columns)
+    datasets = dict.fromkeys(column.dataset for column in columns)
+    groups = tuple(c.group(len(datasets) > 1, len(splits) > len(datasets)) for c in columns)
+    where = f" {columns[0].split}" if len(splits) == 1 else ""
+    layout = Layout(
+        f"{', '.join(datasets)}{where}{title}",
+        ("Method", "Source"),
+        [column.heading for column in columns],
+        groups if len(set(groups)) > 1 else (),
+        rules=[len(measured)],
+    )
+    apart = unequal_images(rows, [table for _, table in sources]) if lines else []
+    return compared(
+        layout,
+        [*measured, *lines],
+        columns,
+        sources,
+        notes_below(rows, columns, sources, lines),
+        "best",
+        [(t.dataset, t.split) for t, _ in apart],
+    )
 
 
 def _source(row: JoinedRow) -> str:
@@ -165,67 +146,3 @@ def _source(row: JoinedRow) -> str:
     if counts == [1]:
         return "rgbx"
     return f"rgbx, {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
-
-
-def _rates(row: JoinedRow, column: JoinedColumn) -> list[float]:
-    """What the row's runs measured for a column, one number per seed."""
-    return [
-        run.result.numbers.get(column.split, {}).get(column.subset, {}).get(column.metric, math.nan)
-        for run in row.runs.get(column.dataset, ())
-    ]
-
-
-def _incomparable(runs: Sequence[Run], sources: Sources) -> list[tuple[PublishedTable, int | None]]:
-    """Published tables of another number of images than the runs saw, and how many those were."""
-    found = []
-    for _, table in sources:
-        images = [
-            images_of(run.result, table.split)
-            for run in runs
-            if run.result.data.dataset == table.dataset and table.split in run.result.numbers
-        ]
-        if table.possible_images and images and images[0] not in table.possible_images:
-            found.append((table, images[0]))
-    return found
-
-
-def _marked(
-    measured: Sequence[Row],
-    lines: Sequence[PublishedLine],
-    columns: Sequence[JoinedColumn],
-    incomparable: Sequence[tuple[PublishedTable, int | None]],
-    rows: Sequence[JoinedRow],
-    units: Sequence[Unit],
-) -> tuple[Row, ...]:
-    """All rows, with the best and the second best of each column marked.
-
-    Where published rows are not comparable, each part has a best of its own.
-    """
-    cells = [
-        *measured,
-        *(Row((line.method, line.source, *line.cells), published=True) for line in lines),
-    ]
-    apart = {(table.dataset, table.split) for table, _ in incomparable}
-    best: list[list[int]] = [[] for _ in cells]
-    second: list[list[int]] = [[] for _ in cells]
-    for place, (column, unit) in enumerate(zip(columns, units, strict=True)):
-        own = {i: _rounded(mean_of(_rates(row, column)), unit) for i, row in enumerate(rows)}
-        found_in = (math.nan if line.inferred else line.rates[place] for line in lines)
-        rates = enumerate(found_in, len(rows))
-        printed = {i: _rounded(rate, unit) for i, rate in rates}
-        together = (column.dataset, column.split) not in apart
-        for ranked in (own | printed,) if together else (own, printed):
-            for marks, found in zip((best, second), places(ranked, column.metric), strict=True):
-                for i in found:
-                    marks[i].append(place + 2)
-    return tuple(
-        dataclasses.replace(
-            row, best=tuple(best[i]), second=tuple(second[i]), rule=i == len(rows) and i > 0
-        )
-        for i, row in enumerate(cells)
-    )
-
-
-def _rounded(rate: float, unit: Unit) -> float:
-    """A rate as exact as tables print it, so that equal texts are equal in rank."""
-    return rate if math.isnan(rate) else round(rate, 4 if unit == "percent" else 3)

@@ -1,54 +1,116 @@
-"""The sentences below a benchmark table: protocols, origin of the rows, what forbids comparing."""
+"""The sentences below a table: what forbids comparing, protocols, seeds, origin of the rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from rgbx.metrics.catalogue import INPUT
+from rgbx.results.columns import Column
+from rgbx.results.lines import Line, Sources
+from rgbx.results.paper_notes import published_notes
 from rgbx.results.protocols import images_of
-from rgbx.results.published import Published, PublishedRow, PublishedTable
+from rgbx.results.published import MEAN, OVERALL, PublishedTable
 from rgbx.results.records import TestResult
-from rgbx.results.render.tables import printed
+from rgbx.results.series import JoinedRow
 
-__all__ = [
-    "ablation_notes",
-    "choice_notes",
-    "inferred_notes",
-    "protocol_notes",
-    "published_notes",
-    "size_warning",
-]
+__all__ = ["notes_below", "protocol_notes", "unequal_images"]
 
 
-def choice_notes(result: TestResult) -> list[str]:
-    """What chose the checkpoint, where the run knows; in capitals when it was the test set.
+def notes_below(
+    rows: Sequence[JoinedRow],
+    columns: Sequence[Column],
+    sources: Sources,
+    lines: Sequence[Line],
+    alone: bool = False,
+) -> list[str]:
+    """Everything a reader must know before comparing.
 
-    Then how train and test were divided, where the data set has several ways.
+    Args:
+        rows: What was measured.
+        columns: What is shown of it.
+        sources: The printed tables of the splits shown.
+        lines: The printed lines that are shown.
+        alone: Whether the rows are one run, whose seed is not said.
     """
+    shown = {id(row) for line in lines for row in line.rows}
+    sources = [(p, t) for p, t in sources if any(id(row) in shown for row in t.rows)]
+    notes = _sizes(rows, columns, [table for _, table in sources], alone)
+    notes += _where_rows_differ(rows, partial(_protocol, "choice"), "Checkpoint chosen on")
+    notes = [note.upper() if "TEST SET" in note else note for note in notes]
+    notes += _where_rows_differ(rows, partial(_protocol, "split"), "Split")
+    notes += [] if alone else _seed_notes(rows)
+    notes += _protocols(rows, columns)
+    notes += _where_rows_differ(rows, partial(_protocol, "ablation"), "Ablation")
+    scribbled = [row.label for row in rows if _any(row, lambda r: r.data.supervision != "full")]
+    if scribbled and len(scribbled) < len(rows):
+        notes.append(f"Trained on scribbles: {', '.join(scribbled)}.")
+    for name in dict.fromkeys(paper.paper for paper, _ in sources):
+        found = [(p, t) for p, t in sources if p.paper == name]
+        of_paper = {id(row) for _, table in found for row in table.rows}
+        own = [row for line in lines for row in line.rows if id(row) in of_paper]
+        notes += published_notes(found[0][0], [table for _, table in found], own)
+    return list(dict.fromkeys(notes))
+
+
+def unequal_images(
+    rows: Sequence[JoinedRow], tables: Sequence[PublishedTable]
+) -> list[tuple[PublishedTable, int | None]]:
+    """Printed tables of another number of images than the runs saw, and how many those were.
+
+    Generated or partial data carries the data set's name but not its numbers.
+    """
+    found = []
+    for table in tables:
+        images = [
+            images_of(run.result, table.split)
+            for row in rows
+            for run in row.runs.get(table.dataset, ())
+            if table.split in run.result.numbers
+        ]
+        if table.possible_images and images and images[0] not in table.possible_images:
+            found.append((table, images[0]))
+    return found
+
+
+def _sizes(
+    rows: Sequence[JoinedRow],
+    columns: Sequence[Column],
+    tables: Sequence[PublishedTable],
+    alone: bool,
+) -> list[str]:
+    datasets = {column.dataset for column in columns}
+    several = len({(column.dataset, column.split) for column in columns}) > 1
     notes = []
-    choice = result.protocol.get("choice")
-    if choice:
-        note = f"Checkpoint chosen on: {choice}."
-        notes.append(note.upper() if "TEST SET" in choice else note)
-    split = result.protocol.get("split")
-    return notes + [f"Split: {split}."] * bool(split)
+    for table, images in unequal_images(rows, tables):
+        where = f"{f'{table.dataset} ' * (len(datasets) > 1)}{table.split}"
+        notes.append(
+            f"NOT COMPARABLE: {'this run was' if alone else 'the runs were'} scored on {images} "
+            f"images{f' of {where}' * several}, the published rows on "
+            f"{' or '.join(map(str, table.possible_images))}"
+            f"{'' if alone else '; each part is ranked on its own'}."
+        )
+    return notes
 
 
-def ablation_notes(published: Published | None, result: TestResult, split: str) -> list[str]:
-    """What the paper's ablation prints for this run's settings, if it is not the whole method."""
-    if published is None:
+def _seed_notes(rows: Sequence[JoinedRow]) -> list[str]:
+    """How many seeds each row rests on, and which."""
+    if not rows:
         return []
-    for table in published.ablations:
-        if (table.dataset, table.split) != (result.data.dataset, split):
-            continue
-        for row in table.rows:
-            if not row.own and row.settings and row.made_by(result.model.hyper_parameters):
-                scores = row.scores or {row.assumed: row.values["all"]}
-                text = ", ".join(
-                    f"{metric} {printed(number, published.unit_of(table), table.decimals)}"
-                    for metric, number in scores.items()
-                )
-                where = f"Table {table.table} of the {published.paper} paper"
-                return [f"{where} prints for this run's settings ({row.method}): {text}."]
-    return []
+    listed, texts = [], []
+    for row in rows:
+        seeds = {
+            data: ", ".join(str(r.result.seed) for r in runs if r.result.seed is not None)
+            for data, runs in row.runs.items()
+        }
+        if len(set(seeds.values())) == 1:
+            text = next(iter(seeds.values())) or "unknown"
+        else:
+            text = "; ".join(f"{data} {found}" for data, found in seeds.items())
+        count = max(map(len, row.runs.values()))
+        texts.append(text)
+        listed.append(f"{row.label} {count} run{'s' * (count > 1)} ({text})")
+    if all(len(runs) == 1 for row in rows for runs in row.runs.values()):
+        return [f"Seeds: one run per row{f' ({texts[0]})' * (len(set(texts)) == 1)}."]
+    return [f"Seeds: {'; '.join(listed)}; several are given as mean ± sample standard deviation."]
 
 
 def protocol_notes(result: TestResult, metrics: Sequence[str]) -> list[str]:
@@ -65,86 +127,59 @@ def protocol_notes(result: TestResult, metrics: Sequence[str]) -> list[str]:
     ]
 
 
-def size_warning(result: TestResult, table: PublishedTable, named: bool = False) -> list[str]:
-    """Generated or partial data carries the data set's name but not its numbers.
+def _protocols(rows: Sequence[JoinedRow], columns: Sequence[Column]) -> list[str]:
+    """The sentence of each metric, with the data set where data sets have different ones.
 
-    Args:
-        result: The run.
-        table: What it is compared with.
-        named: Name the split, as the table shows several.
+    Then what holds for every score: prompts, size of the input, what a mean is taken over.
     """
-    images = images_of(result, table.split)
-    if not table.possible_images or images in table.possible_images:
-        return []
-    where = f" of {table.split}" if named else ""
-    return [
-        f"NOT COMPARABLE: this run was scored on {images} images{where}, the published rows on "
-        f"{' or '.join(map(str, table.possible_images))}."
+    results = [run.result for row in rows for runs in row.runs.values() for run in runs]
+    shown: dict[int, list[Column]] = {}
+    for column in columns:
+        found = next((i for i, result in enumerate(results) if _has(result, column)), None)
+        if found is not None:
+            shown.setdefault(found, []).append(column)
+    notes: dict[str, dict[str, None]] = {}
+    for i, own in shown.items():
+        for note in protocol_notes(results[i], [column.metric for column in own]):
+            notes.setdefault(note, {})[own[0].dataset] = None
+    heads = [note.partition(":")[0] for note in notes]
+    sentences = [
+        f"{', '.join(datasets)}, {note}" if heads.count(note.partition(":")[0]) > 1 else note
+        for note, datasets in notes.items()
     ]
+    prompted = any("/" in column.metric for column in columns)
+    general = ["prompts", "confidence"] * prompted + ["input"]
+    general += [name for name in (MEAN, OVERALL) if any(c.split == name for c in columns)]
+    for name in general:
+        sentences += _where_rows_differ(rows, partial(_protocol, name), name)
+    return sentences
 
 
-def published_notes(
-    published: Published, tables: Sequence[PublishedTable], rows: Sequence[PublishedRow]
+def _protocol(name: str, result: TestResult) -> str | None:
+    return result.protocol.get(name)
+
+
+def _has(result: TestResult, column: Column) -> bool:
+    scores = result.numbers.get(column.split, {}).get(column.subset, {})
+    return result.data.dataset == column.dataset and column.metric in scores
+
+
+def _where_rows_differ(
+    rows: Sequence[JoinedRow], fact: Callable[[TestResult], str | None], title: str
 ) -> list[str]:
-    """Where the published rows come from, and what their paper leaves open.
-
-    Args:
-        published: The paper.
-        tables: The parts of it that are shown.
-        rows: Their rows, in the order shown.
-    """
-    printed_here = [t for t in tables if not t.source]
-    numbers = " and ".join(
-        dict.fromkeys(f"Table{'s' * (' ' in t.table)} {t.table}" for t in printed_here)
-    )
-    sources = [f"printed in {numbers} of the {published.paper} paper"] if numbers else []
-    sources += dict.fromkeys(t.source for t in tables if t.source)
-    notes = [f"published: {source}, not reproduced with rgbx." for source in sources]
-    for metric in dict.fromkeys(row.assumed for row in rows if row.assumed):
-        methods = _methods(row for row in rows if row.assumed == metric)
-        notes.append(f"published and assumed to be {metric}: {methods}.")
-    if any(table.supervision == "scribble" for table in tables):
-        notes.append("Every method here was trained on scribbles, not on full masks.")
-    notes += [f"{_capital(note)}." for note in dict.fromkeys(t.note for t in tables if t.note)]
-    rows_printed = [row for row in rows if not row.inferred]
-    notes += _row_notes(rows_printed) + inferred_notes(rows)
-    return notes + _cost_notes(published, rows_printed)
+    """A fact once if all runs share it, else each with the rows that it holds for."""
+    found: dict[str, dict[str, None]] = {}
+    missing = False
+    for row in rows:
+        for run in (run for runs in row.runs.values() for run in runs):
+            text = fact(run.result)
+            missing |= not text
+            if text:
+                found.setdefault(text, {})[row.label] = None
+    if len(found) == 1 and not missing:
+        return [f"{title}: {next(iter(found))}."]
+    return [f"{title}: {text} ({', '.join(labels)})." for text, labels in found.items()]
 
 
-def inferred_notes(rows: Iterable[PublishedRow]) -> list[str]:
-    """What inferred rows are, and from what each was inferred."""
-    inferred = [row for row in rows if row.inferred]
-    general = "inferred: computed, printed nowhere and measured by nobody; not ranked."
-    return [general, *_row_notes(inferred)] if inferred else []
-
-
-def _row_notes(rows: Sequence[PublishedRow]) -> list[str]:
-    notes = []
-    for text in dict.fromkeys(row.note for row in rows if row.note):
-        noted = [row for row in rows if row.note == text]
-        notes.append(f"{_methods(noted)} ({noted[0].origin}): {text}.")
-    return notes
-
-
-def _cost_notes(published: Published, rows: Sequence[PublishedRow]) -> list[str]:
-    notes = []
-    for method in dict.fromkeys(row.method for row in rows if row.own):
-        cost = published.costs.get(method)
-        if cost is None:
-            continue
-        parts = (
-            (cost.parameters_millions, "M parameters"),
-            (cost.gflops, "GFLOPs"),
-            (cost.frames_per_second, "frames per second"),
-        )
-        text = ", ".join(f"{value} {unit}" for value, unit in parts if value is not None)
-        notes.append(f"{method} (published): {text}.")
-    return notes
-
-
-def _methods(rows: Iterable[PublishedRow]) -> str:
-    return ", ".join(dict.fromkeys(row.method for row in rows))
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+def _any(row: JoinedRow, holds: Callable[[TestResult], bool]) -> bool:
+    return any(holds(run.result) for runs in row.runs.values() for run in runs)

@@ -13,9 +13,9 @@ from rgbx.results.columns import comparisons_of
 from rgbx.results.find import Run
 from rgbx.results.load import published_of
 from rgbx.results.protocols import images_of
-from rgbx.results.published import Published, PublishedTable
+from rgbx.results.published import Published, PublishedRow, PublishedTable
 
-__all__ = ["Record", "measured_records", "published_records", "records_of", "to_tidy_csv"]
+__all__ = ["Record", "measured_records", "printed_records", "records_of", "to_tidy_csv"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Record:
         protocol: what was averaged over what.
         seed: of the run, None where not known.
         settings: what else makes the run, as JSON.
+        decimals: of the rate as printed in a paper; None for what was measured.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Record:
     protocol: str
     seed: int | None
     settings: str
+    decimals: int | None = None
 
 
 def measured_records(run: Run) -> Iterator[Record]:
@@ -90,29 +92,40 @@ def measured_records(run: Run) -> Iterator[Record]:
                 yield record(split, subset, "accuracy", one.accuracy, one.name)
 
 
-def published_records(paper: Published, table: PublishedTable) -> Iterator[Record]:
-    """The numbers that a paper prints in one table, as rates."""
-    scale = 100 if paper.unit_of(table) == "percent" else 1
-    for row in table.rows:
-        found = [("all", metric, number) for metric, number in row.scores.items()]
-        found += [(subset, row.assumed, number) for subset, number in row.values.items()]
-        for subset, metric, number in found:
-            yield Record(
-                model=row.method,
-                source=row.origin,
-                paper=paper.paper,
-                data=table.dataset,
-                split=table.split,
-                subset=subset,
-                class_name="",
-                metric=metric,
-                value=round(number / scale, 10),
-                higher_is_better=metric_info(metric).higher_is_better,
-                images=table.images if subset == "all" else None,
-                protocol=row.note or table.note,
-                seed=None,
-                settings=_json(row.settings),
-            )
+def printed_records(
+    paper: Published, table: PublishedTable, row: PublishedRow, maybe: bool = False
+) -> Iterator[Record]:
+    """The numbers that a paper prints for one method, as rates.
+
+    Args:
+        paper: The paper.
+        table: Its table.
+        row: The method's row in it.
+        maybe: Give a number also under the other scores that it may be, see `PublishedRow.maybe`.
+    """
+    scale, places = (100, 2) if paper.unit_of(table) == "percent" else (1, 0)
+    found = [("all", metric, number) for metric, number in row.scores.items()]
+    found += [(subset, row.assumed, number) for subset, number in row.values.items()]
+    others = row.maybe.items() if maybe else ()
+    found += [("all", other, row.scores[name]) for name, names in others for other in names]
+    for subset, metric, number in found:
+        yield Record(
+            model=row.method,
+            source=row.origin,
+            paper=paper.paper,
+            data=table.dataset,
+            split=table.split,
+            subset=subset,
+            class_name="",
+            metric=metric,
+            value=round(number / scale, 10),
+            higher_is_better=metric_info(metric).higher_is_better,
+            images=table.images if subset == "all" else None,
+            protocol=row.note or table.note,
+            seed=None,
+            settings=_json(row.settings),
+            decimals=table.decimals + places,
+        )
 
 
 def records_of(runs: Sequence[Run], published: str = "all") -> list[Record]:
@@ -126,10 +139,11 @@ def records_of(runs: Sequence[Run], published: str = "all") -> list[Record]:
     papers = {(run.result.paper, run.result.published): run for run in runs}
     for run in papers.values() if published != "none" else ():
         paper = published_of(run.result)
-        for table in comparisons_of(paper.comparisons, runs) if paper else ():
-            own = {row.method for row in table.rows if row.own}
-            records = published_records(paper, table) if paper else ()
-            found += [r for r in records if published == "all" or r.model in own]
+        if paper is None:
+            continue
+        for table in comparisons_of(paper.comparisons, runs):
+            rows = [row for row in table.rows if row.own or published == "all"]
+            found += [record for row in rows for record in printed_records(paper, table, row)]
     return found
 
 

@@ -137,7 +137,7 @@ def test_published_rows_of_other_images_are_not_ranked_with_ours():
         runs_of(semantic(0.9, images=4), semantic(0.8, images=4, encoder="x")), JoinedOptions()
     )
     assert table.notes[0] == (
-        "NOT COMPARABLE: the runs were scored on 4 images of MFNet test, the published rows on "
+        "NOT COMPARABLE: the runs were scored on 4 images, the published rows on "
         "393; each part is ranked on its own."
     )
     place = table.columns.index("miou")

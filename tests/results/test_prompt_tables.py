@@ -216,7 +216,11 @@ def test_markdown_csv_and_latex_name_kind_and_score(tables):
 def test_single_splits_can_still_be_tabulated(published):
     table = benchmark_table(prompted(), published, "DIS", [("noisy_box/mIoU", "all")])
     assert table.rows[0].cells == ("StableSAM", "this run", "51.00")
-    assert table.notes == ("mIoU: mean over the prompts, then over the images.",)
+    assert table.notes == (
+        "mIoU: mean over the prompts, then over the images.",
+        "prompts: 20 per image and kind (1 tight box).",
+        "input: images of 1024 x 1024, squashed.",
+    )
 
 
 @pytest.mark.parametrize(
