@@ -1,11 +1,15 @@
 """Options of models written flat, as tests like them, put into their groups."""
 
 from rgbx.models.mca_sam.options import AdaptorConfig, ContrastConfig
+from rgbx.models.samsod.options import AdapterConfig
 from rgbx.models.stable_sam.options import PluginConfig
+from rgbx.models.taseg.options import DFFMConfig, LoRAConfig, LossConfig
 from rgbx.tasks.map_evaluation import EvalConfig
 from rgbx.tasks.prompt_evaluation import PromptEvalConfig
 
 MCA_SAM = {"adaptor": AdaptorConfig, "contrast": ContrastConfig, "evaluation": EvalConfig}
+SAMSOD = {"adapter_options": AdapterConfig}
+TASEG = {"dffm": DFFMConfig, "lora": LoRAConfig, "loss": LossConfig}
 STABLE_SAM = {"plugin": PluginConfig, "evaluation": PromptEvalConfig}
 #: flat names that are not the names in the group
 _OTHER = {
@@ -15,6 +19,11 @@ _OTHER = {
     "eval_kinds": ("evaluation", "kinds"),
     "eval_prompts": ("evaluation", "prompts"),
     "eval_iou": ("evaluation", "iou"),
+    "adapter_width": ("adapter_options", "width"),
+    "decoder_lora": ("lora", "decoder"),
+    "dffm_width": ("dffm", "width"),
+    "lora_alpha": ("lora", "alpha"),
+    "lora_rank": ("lora", "rank"),
 }
 
 

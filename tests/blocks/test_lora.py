@@ -55,7 +55,7 @@ def test_merging_keeps_the_outputs_and_removes_the_adapters(trained):
         after = merged(*images())
     assert torch.allclose(before, after, atol=1e-5)
     assert not [n for n, _ in merged.named_modules() if "lora" in n]
-    start = TASeg(encoder="tiny", lora_rank=0)
+    start = TASeg(encoder="tiny", lora={"rank": 0})
     assert merged.network.encoder.vit.state_dict().keys() == (
         start.network.encoder.vit.state_dict().keys()
     )
@@ -86,5 +86,5 @@ def test_mistakes():
     with pytest.raises(RGBXError, match="rank must be at least 1"):
         inject_lora(module, "0", rank=0, alpha=2.0)
     with pytest.raises(RGBXError, match="no LoRA to export"):
-        TASeg(encoder="tiny", lora_rank=0).export_lora("nowhere")
+        TASeg(encoder="tiny", lora={"rank": 0}).export_lora("nowhere")
     assert merge_lora(module) == 0

@@ -59,9 +59,9 @@ def fit(root, *extra):
             r"`data\.x_mean` is abc, which is none of: float, list\[float\]",
         ),
         (["--trainer.devices", "64"], r"devices is 64, but this machine has \d+ CPU cores"),
-        (["--model.lora_rank", "-1"], r"LoRA rank must be at least 1, got -1.*lora_rank"),
-        (["--model.lora_alpha", "0"], r"lora_alpha is 0"),
-        (["--model.lora_alpha", "-16"], r"lora_alpha is -16"),
+        (["--model.lora.rank", "-1"], r"LoRA rank must be at least 1, got -1"),
+        (["--model.lora.alpha", "0"], r"lora_alpha is 0"),
+        (["--model.lora.alpha", "-16"], r"lora_alpha is -16"),
         (["--model.point_grid", "-1"], r"point_grid is -1"),
         (["--model.ce_weight", "-1"], r"ce_weight -1"),
         (["--model.dice_weight", "-0.5"], r"dice_weight -0.5"),
@@ -230,12 +230,12 @@ def test_another_papers_checkpoint(fails, checkpoint, mfnet_root, tmp_path):
 @pytest.mark.slow
 def test_other_options_than_the_checkpoints(fails, checkpoint, mfnet_root):
     argv = tiny("tasseg_mfnet.yaml", mfnet_root, "--ckpt_path", str(checkpoint))
-    for option, value in (("decoder_lora", "false"), ("lora_rank", "4")):
+    for option, value in (("lora.decoder", "false"), ("lora.rank", "4")):
         message = fails("test", *argv, f"--model.{option}", value)
         assert option in message and "--override" in message
-    message = fails("test", *argv, "--override", "true", "--model.decoder_lora", "false")
+    message = fails("test", *argv, "--override", "true", "--model.lora.decoder", "false")
     assert "unexpected" in message and "lora_A" in message
-    message = fails("test", *argv, "--override", "true", "--model.lora_rank", "4")
+    message = fails("test", *argv, "--override", "true", "--model.lora.rank", "4")
     assert "of another shape" in message
 
 

@@ -189,7 +189,7 @@ def test_python_api(trained, tmp_path):
         with pytest.raises(WeightsError, match=r"a\.ckpt is an address"):
             load(address)
     stored = torch.load(trained)
-    stored["hyper_parameters"]["lora_rank"] = "four"
+    stored["hyper_parameters"]["lora"] = {"rank": "four"}
     torch.save(stored, tmp_path / "odd.ckpt")
     with pytest.raises(WeightsError, match=r"odd\.ckpt cannot be loaded"):
         load(tmp_path / "odd.ckpt")

@@ -89,7 +89,7 @@ def test_tasegs_settings_are_in_the_files(config):
     values = yaml.safe_load((CONFIGS / config).read_text())
     model, optimizer = values["model"]["init_args"], values["model"]["init_args"]["optimizer"]
     assert model["encoder"] == ("vit_b" if "vit_b" in config else "vit_h")
-    assert (model["lora_rank"], model["fusion"], model["text"]) == (16, "dffm", True)
+    assert (model["lora"]["rank"], model["fusion"], model["text"]) == (16, "dffm", True)
     assert optimizer["init_args"] == {"lr": 5e-4, "weight_decay": 0.01}
     assert values["trainer"]["precision"] == "bf16-mixed"
 
@@ -106,7 +106,7 @@ def test_samsods_settings_are_in_the_files(config):
         "both",
         "PCGrad",
     )
-    assert model["unimodal_supervision"] is True and model["adapter_width"] == 32
+    assert model["unimodal_supervision"] is True and model["adapter_options"]["width"] == 32
     assert model["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}}
     assert model["schedule"] == {"class_path": "Constant"}
     assert data["size"] == [512, 512] and data["enhance"] is True
@@ -129,7 +129,9 @@ def test_the_parity_files_differ_from_the_usual_ones_in_what_they_name(kind):
         values["trainer"].pop("logger")
     assert paper["trainer"] == usual["trainer"]
     named = {"alpha_foreground": 0.45, "alpha_background": 0.35, "beta": 0.1, "scale": 0.5}
-    assert paper["model"]["init_args"] == usual["model"]["init_args"] | named
+    model = usual["model"]["init_args"]
+    named = {"adapter_options": model["adapter_options"] | named}
+    assert paper["model"]["init_args"] == model | named
     data, other = paper["data"]["init_args"], usual["data"]["init_args"]
     assert other.pop("val_share") == 0.1 and other.pop("choose_on") is None
     read = {"choose_on": "VT821", "drop_last": False, "resize": "pil", "x_channels": 3}

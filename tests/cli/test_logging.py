@@ -110,7 +110,9 @@ def test_one_option_logs_to_wandb_and_loses_nothing_else(semantic):
     saved = yaml.safe_load((run / "config.yaml").read_text())
     config = wandb_config(records)
     assert {part: config[part] for part in saved} == saved
-    assert config["model"]["init_args"]["lora_rank"] == 16 and config["data"]["init_args"]["root"]
+    assert (
+        config["model"]["init_args"]["lora"]["rank"] == 16 and config["data"]["init_args"]["root"]
+    )
     board = tensorboard(run)
     text = board.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert yaml.safe_load(text.removeprefix("```yaml\n").removesuffix("\n```")) == saved

@@ -36,13 +36,21 @@ def test_the_new_name_counts_where_both_are_given():
         ("--model.eval_prompts", "--model.evaluation.prompts"),
         ("--model.init_args.use_dsp", "--model.init_args.plugin.use_dsp"),
         ("--model.layers=[1]", "--model.layers=[1]"),  # of two models
-        ("--model.lora_rank=4", "--model.lora_rank=4"),
+        ("--model.lora_rank=4", "--model.lora.rank=4"),
         ("--data.queue", "--data.queue"),
         ("--model.contrast.queue=8", "--model.contrast.queue=8"),
     ],
 )
 def test_former_options_of_a_command_line(former, new):
     assert new_argument(former) == new
+
+
+def test_a_name_that_one_model_had_and_another_has():
+    assert new_argument("--model.dice_weight", "TASeg") == "--model.loss.dice_weight"
+    assert new_argument("--model.dice_weight", "StableSAM") == "--model.dice_weight"
+    words = ["--data", "HQSeg44K", "--data.root", "x", "--model.dice_weight", "0.5"]
+    model = parse_fit(["--model", "StableSAM", "--model.encoder", "tiny", *words]).model
+    assert model.init_args.dice_weight == 0.5
 
 
 def test_fit_takes_them_and_says_so(tmp_path):

@@ -145,20 +145,20 @@ def sweep_file(tmp_path):
     return write
 
 
-RANK = {"model.lora_rank": {"values": [2, 4]}}
+RANK = {"model.lora.rank": {"values": [2, 4]}}
 
 
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [
         (
-            {"parameters": {"model.lora_rnk": {"values": [2, 4]}}},
-            r"Parameter model\.lora_rnk = 2 of .* cannot be used: TASeg has no option `lora_rnk`; "
-            r"did you mean `lora_rank`\?$",
+            {"parameters": {"model.lora.rnk": {"values": [2, 4]}}},
+            r"Parameter model\.lora\.rnk = 2 of .* cannot be used: TASeg has no option `lora.rnk`; "
+            r"did you mean `lora.rank`\?$",
         ),
         (
-            {"parameters": {"model.lora_rank": {"values": [2, "many"]}}},
-            r"Parameter model\.lora_rank = many of .* `model\.lora_rank` .* does not fit",
+            {"parameters": {"model.lora.rank": {"values": [2, "many"]}}},
+            r"Parameter model\.lora\.rank = many of .* `model\.lora\.rank` .* does not fit",
         ),
         (
             {"parameters": RANK, "metric": {"name": "val/mIuo"}},
@@ -167,7 +167,7 @@ RANK = {"model.lora_rank": {"values": [2, 4]}}
         ),
         (
             {
-                "parameters": {"model.adapter_width": {"values": [8]}},
+                "parameters": {"model.adapter_options.width": {"values": [8]}},
                 "config": "samsod_vt5000.yaml",
                 "metric": {"name": "miou"},
             },
@@ -196,7 +196,7 @@ RANK = {"model.lora_rank": {"values": [2, 4]}}
         ),
         (
             {
-                "parameters": {"model.adapter_width": {"values": [16]}},
+                "parameters": {"model.adapter_options.width": {"values": [16]}},
                 "config": "samsod_vt5000.yaml",
                 "metric": {"name": "val/MAE"},
                 "options": ("--data.val_share=0",),
@@ -226,7 +226,7 @@ def test_what_cannot_work_is_one_sentence_before_anything_trains(
 @pytest.mark.parametrize(
     ("method", "options", "sentence"),
     [
-        ("grid", ("--", "--model.lora_rank", "3"), "--model.lora_rank is varied by"),
+        ("grid", ("--", "--model.lora.rank", "3"), "--model.lora.rank is varied by"),
         ("grid", ("--", "--trainer.logger=false"), "--trainer.logger is decided by `rgbx sweep`"),
         ("grid", ("--count", "0"), "--count is 0, but has to be 1 or more."),
         ("random", (), "How many trials? Add --count N: random has no end of its own."),

@@ -17,6 +17,8 @@ from rgbx.optim import GroupedGradients, Sum
 from rgbx.results import load_published
 from rgbx.tasks.base import resize
 from rgbx.tasks.saliency import saliency_loss
+from tests.grouped import SAMSOD as GROUPS
+from tests.grouped import grouped
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -51,7 +53,7 @@ def batch(count=2, **options):
 
 def model(**options) -> SAMSOD:
     seed_everything(0)
-    return SAMSOD(encoder="tiny", **options)
+    return SAMSOD(encoder="tiny", **grouped(GROUPS, options))
 
 
 def moved(module: SAMSOD) -> SAMSOD:
@@ -182,7 +184,7 @@ def test_alpha_beta_and_scale_reach_every_adapter():
     module = model(**options)
     for adapter in (*module.network.rgb_adapters, *module.network.x_adapters):
         assert (adapter.alphas, adapter.beta, adapter.scale) == ((0.25, 0.5), 0.2, 1.0)
-    assert {name: module.hparams[name] for name in options} == options
+    assert module.hparams["adapter_options"] | options == module.hparams["adapter_options"]
     vanilla = model(adapter="vanilla", scale=2.0)
     assert all(adapter.scale == 2.0 for adapter in vanilla.network.rgb_adapters)
     with pytest.raises(RGBXError, match=r"alpha_background = 0\.95"):

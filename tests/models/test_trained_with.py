@@ -17,7 +17,7 @@ UNIRGB_IR = {"class_weights", "bce_weight", "iou_weight", "ssim_weight", "aux_we
 MAPS = {"scores", "evaluation"}
 #: what may differ between training and test; everything else is refused
 FREE = {
-    TASeg: {"ce_weight", "dice_weight", "dice_classes"},
+    TASeg: {"loss"},
     SAMSOD: {"surgery", "lsc_weight", "smoothness_weight", "accumulate", "clip"} | MAPS,
     UniRGBIRSemantic: UNIRGB_IR,
     UniRGBIRSaliency: UNIRGB_IR | MAPS,
@@ -72,8 +72,13 @@ def test_every_argument_counts_unless_it_is_known_not_to(model):
 
 
 CHANGES = {
-    "alpha": (TASeg, TWO, {"lora_alpha": 64.0}, ("16.0", "64.0")),
-    "grid": (TASeg, TWO, {"point_grid": 2, "x_position": False}, ("point_grid", "x_position")),
+    "alpha": (TASeg, TWO, {"lora": {"alpha": 64.0}}, ("lora.alpha", "16.0", "64.0")),
+    "grid": (
+        TASeg,
+        TWO,
+        {"point_grid": 2, "dffm": {"x_position": False}},
+        ("point_grid", "dffm.x_position"),
+    ),
     "names": (TASeg, TWO, {"class_names": NAMES}, ("zebra", "candle")),
     "ids": (UniRGBIRSemantic, TWO, {"class_names": ["tractor", "zebra"]}, ("class_names",)),
     "camera": (UniRGBIRSemantic, TWO, {"main_modality": "ir"}, ("'rgb'", "'ir'")),

@@ -60,7 +60,8 @@ class RGBXParser(LightningArgumentParser):
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """As the base, which takes null for any option, whatever its type."""
         if args and isinstance(args[0], list):
-            args = ([new_argument(word) for word in args[0]], *args[1:])
+            model = _model_of(args[0])
+            args = ([new_argument(word, model) for word in args[0]], *args[1:])
         try:
             found = super().parse_args(*args, **kwargs)
         except ConfigError as error:
@@ -76,6 +77,27 @@ class RGBXParser(LightningArgumentParser):
         raise ConfigError(explain(message)) from ex
 
 
+def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
+    """What stands behind an option, each time that it is given."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return [
+        word.partition("=")[2] or following
+        for word, following in pairs
+        if word == option or word.startswith(f"{option}=")
+    ]
+
+
+def _model_of(arguments: Sequence[str]) -> str:
+    """Name of the model's class, of which the command line has the last word; empty if unknown."""
+    named = [
+        _value(read_config(f), ["model", "class_path"]) for f in _values_of("--config", arguments)
+    ]
+    for option in ("--model", "--model.class_path"):
+        named += _values_of(option, arguments)
+    known = [name for name in named if name and not name.startswith("{")]
+    return known[-1].rpartition(".")[2] if known else ""
+
+
 def _with_source(sentence: str, arguments: Sequence[str]) -> str:
     """A sentence about a key, and the configuration that the key's value is from."""
     key = re.search(r"`([\w.]+)`", sentence)
@@ -84,12 +106,7 @@ def _with_source(sentence: str, arguments: Sequence[str]) -> str:
     given = [word.replace(".init_args.", ".") for word in arguments]
     if any(word.partition("=")[0].rstrip("+") == f"--{key[1]}" for word in given):
         return sentence
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    files = [
-        word.partition("=")[2] or following
-        for word, following in pairs
-        if word == "--config" or word.startswith("--config=")
-    ]
+    files = _values_of("--config", arguments)
     values = {file: _value(read_config(file), key[1].split(".")) for file in reversed(files)}
     # a value that a later file replaces is looked at all the same
     source = next((file for file, value in values.items() if value and value in sentence), None)

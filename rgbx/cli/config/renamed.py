@@ -42,6 +42,7 @@ _PLUGIN = (
     "init",
     "learnable_scale",
 )
+_ADAPTER = ("gate", "scale", "alpha_foreground", "alpha_background", "beta")
 _PROMPTS = ("val_kinds", "val_prompts", "mask_prompt_scale", "boundary", "empty_union")
 #: class -> former name -> (group, name)
 _FORMER: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -60,6 +61,18 @@ _FORMER: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "eval_kinds": ("evaluation", "kinds"),
         "eval_prompts": ("evaluation", "prompts"),
         "eval_iou": ("evaluation", "iou"),
+    },
+    "SAMSOD": {
+        **{name: ("adapter_options", name) for name in _ADAPTER},
+        "adapter_width": ("adapter_options", "width"),
+    },
+    "TASeg": {
+        **{name: ("loss", name) for name in ("ce_weight", "dice_weight", "dice_classes")},
+        "dffm_width": ("dffm", "width"),
+        "x_position": ("dffm", "x_position"),
+        "lora_rank": ("lora", "rank"),
+        "lora_alpha": ("lora", "alpha"),
+        "decoder_lora": ("lora", "decoder"),
     },
 }
 
@@ -87,12 +100,18 @@ def with_new_names(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     return {**content, "model": {**model, "init_args": arguments}}, said
 
 
-def new_argument(argument: str) -> str:
-    """``--model.contrast.queue`` for ``--model.queue``; names that two models had stay."""
+def new_argument(argument: str, model: str = "") -> str:
+    """``--model.contrast.queue`` for ``--model.queue``.
+
+    Args:
+        argument: a word of a command line.
+        model: class of the model; without it only names that a single model had are replaced.
+    """
     flag, equals, value = argument.partition("=")
     prefix = next((p for p in ("--model.init_args.", "--model.") if flag.startswith(p)), "")
     name = flag.removeprefix(prefix)
-    found = {known[name] for known in _FORMER.values() if name in known} if prefix else set()
+    tables = [_FORMER.get(model, {})] if model else _FORMER.values()
+    found = {known[name] for known in tables if name in known} if prefix else set()
     if len(found) != 1:
         return argument
     ((group, own),) = found

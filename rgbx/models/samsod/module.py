@@ -10,11 +10,12 @@ from torch import Tensor
 from rgbx.backbones.sam2 import build_sam2
 from rgbx.backbones.weights import Weights
 from rgbx.models.samsod.network import SAMSODNetwork
+from rgbx.models.samsod.options import AdapterConfig
 from rgbx.models.samsod.unlabelled import UnlabelledTerms
 from rgbx.optim.gradients import Groups
 from rgbx.optim.manual import GradientSurgery
 from rgbx.optim.schedules import Constant, Schedule
-from rgbx.tasks.base import OptimizerFactory, as_weights, resize
+from rgbx.tasks.base import OptimizerFactory, as_config, as_weights, resize
 from rgbx.tasks.image_input import check_rgb, check_x
 from rgbx.tasks.saliency import SaliencyModule, saliency_loss
 
@@ -34,15 +35,8 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         weights: SAM 2's or 2.1's published file; None for random numbers (announced).
         adapter: ``decoupled`` (Eq. 21 to 23) or ``vanilla`` (Eq. 18).
         modalities: ``both``, or one stream alone: ``rgb``, ``x``.
-        gate: ``released`` (two gates per adapter, one sets k, the other weighs the outputs, as the
-            authors' code) or ``paper`` (one, which sets k alone: Eq. 21).
-        adapter_width: bottleneck of the adapters, d_hat in Eq. 22.
-        alpha_foreground: alpha_for in Eq. 22: share of activations, in [0, 1], that the decoupled
-            adapter's foreground keeps at least.
-        alpha_background: alpha_back in Eq. 22, the same of the background.
-        beta: beta in Eq. 22: how much the gate can add to both shares; alpha + beta is at most 1.
-        scale: factor of the adapters' outputs, above 0; the authors' code has 0.5, Eq. 18 and 21
-            have none (1).
+        adapter_options: what the adapters are made of, see
+            `rgbx.models.samsod.options.AdapterConfig`.
         unimodal_supervision: losses and predictions of each modality next to the fused one; without
             it, the fused prediction stands alone.
         surgery: how gradients that compete for a group are merged: ``PCGrad`` (the paper),
@@ -83,12 +77,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         weights: Weights | None = None,
         adapter: Literal["decoupled", "vanilla"] = "decoupled",
         modalities: Literal["rgb", "x", "both"] = "both",
-        gate: Literal["released", "paper"] = "released",
-        adapter_width: int = 32,
-        alpha_foreground: float = 0.45,
-        alpha_background: float = 0.35,
-        beta: float = 0.1,
-        scale: float = 0.5,
+        adapter_options: AdapterConfig = AdapterConfig(),
         unimodal_supervision: bool = True,
         surgery: str | dict[str, Any] | None = "PCGrad",
         lsc_weight: float = 0.0,
@@ -98,6 +87,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
         optimizer: OptimizerFactory = lambda p: torch.optim.Adam(p, lr=1e-3),
         schedule: Schedule = Constant(),
     ) -> None:
+        adapter_options = as_config(AdapterConfig, adapter_options)
         arguments = dict(locals())
         super().__init__(optimizer, schedule)
         self.keep_arguments(arguments)
@@ -112,12 +102,7 @@ class SAMSOD(GradientSurgery, SaliencyModule):
             build_sam2(encoder, as_weights(weights)),
             adapter=adapter,
             modalities=modalities,
-            gate=gate,
-            width=adapter_width,
-            scale=scale,
-            alpha_foreground=alpha_foreground,
-            alpha_background=alpha_background,
-            beta=beta,
+            **vars(adapter_options),
         )
 
     def forward(self, rgb: Tensor | None, x: Tensor | None = None) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,8 +17,9 @@ from rgbx.losses import cross_entropy, dice
 from rgbx.losses.weights import check_loss_weights
 from rgbx.models.taseg.decoder import TextAwareDecoder
 from rgbx.models.taseg.network import Fusion, TASegNetwork, build_encoder
+from rgbx.models.taseg.options import DFFMConfig, LoRAConfig, LossConfig
 from rgbx.optim.schedules import Poly, Schedule
-from rgbx.tasks.base import OptimizerFactory, as_weights
+from rgbx.tasks.base import OptimizerFactory, as_config, as_weights
 from rgbx.tasks.semantic import MFNET_CLASSES, SemanticModule
 
 __all__ = ["TASeg"]
@@ -36,11 +37,8 @@ class TASeg(SemanticModule):
         num_classes: K; linked to the data module on the command line.
         class_names: K names, read by the text encoder; linked likewise.
         fusion: ``dffm`` (the paper), ``concat`` (its baseline), ``none`` (RGB only).
-        dffm_width: inner width c; None: 192 for ViT-H, 3/20 of the width elsewhere.
-        x_position: add the position embedding to the X tokens too.
-        lora_rank: rank of the encoder's LoRA on q and v, and of the decoder's; 0 for none.
-        lora_alpha: LoRA scale (alpha / rank multiplies the product).
-        decoder_lora: LoRA in the mask decoder.
+        dffm: width and position of DFFM, see `rgbx.models.taseg.options.DFFMConfig`.
+        lora: rank and scale of LoRA, and where it is, see `rgbx.models.taseg.options.LoRAConfig`.
         text: text attention in the mask decoder.
         text_encoder: preset of the CLIP text tower; None: ``tiny`` with the tiny encoder, else
             ``ViT-L-14``.
@@ -48,10 +46,7 @@ class TASeg(SemanticModule):
         templates: prompts whose embeddings are averaged; ``{class}`` stands for the name.
         point_grid: n > 0: an n x n grid of positive points as sparse prompts.
         checkpoint_blocks: recompute encoder blocks in the backward pass (less memory, more time).
-        ce_weight: weight of the cross-entropy.
-        dice_weight: weight of the Dice loss.
-        dice_classes: classes that an image's Dice loss averages over: those ``present`` in its
-            mask, or ``all``, which also presses down classes that never occur.
+        loss: weights of the losses, see `rgbx.models.taseg.options.LossConfig`.
         optimizer: from trainable parameters to an optimiser.
         schedule: learning-rate schedule, per optimiser step.
 
@@ -61,7 +56,7 @@ class TASeg(SemanticModule):
     """
 
     published: ClassVar[Path] = Path(__file__).with_name("published.yaml")
-    outside_forward: ClassVar[tuple[str, ...]] = ("ce_weight", "dice_weight", "dice_classes")
+    outside_forward: ClassVar[tuple[str, ...]] = ("loss",)
     parts: ClassVar[dict[str, str]] = {
         "thermal patch embedding": r"x_patch_embed",
         "fusion (DFFM / concat)": r"\.(dffm|concat)\.",
@@ -78,39 +73,37 @@ class TASeg(SemanticModule):
         num_classes: int = 9,
         class_names: Sequence[str] = MFNET_CLASSES,
         fusion: Fusion = "dffm",
-        dffm_width: int | None = None,
-        x_position: bool = True,
-        lora_rank: int = 16,
-        lora_alpha: float = 16.0,
-        decoder_lora: bool = True,
+        dffm: DFFMConfig = DFFMConfig(),
+        lora: LoRAConfig = LoRAConfig(),
         text: bool = True,
         text_encoder: str | None = None,
         text_weights: Weights | None = None,
         templates: Sequence[str] = ("a photo of a {class}.",),
         point_grid: int = 0,
         checkpoint_blocks: bool = False,
-        ce_weight: float = 1.0,
-        dice_weight: float = 1.0,
-        dice_classes: Literal["present", "all"] = "present",
+        loss: LossConfig = LossConfig(),
         optimizer: OptimizerFactory = lambda p: torch.optim.AdamW(p, lr=5e-4, weight_decay=0.01),
         schedule: Schedule = Poly(power=0.9, warmup_epochs=1.0),
     ) -> None:
+        dffm, lora = as_config(DFFMConfig, dffm), as_config(LoRAConfig, lora)
+        loss = as_config(LossConfig, loss)
         arguments = dict(locals())
         super().__init__(num_classes, class_names, optimizer, schedule)
         self.keep_arguments(arguments)
-        check_loss_weights(ce_weight=ce_weight, dice_weight=dice_weight)
+        check_loss_weights(ce_weight=loss.ce_weight, dice_weight=loss.dice_weight)
+        self.loss = loss
         self.needs_x = fusion != "none"
         sam = build_sam(encoder, as_weights(weights))
         sam.image_encoder.checkpoint_blocks = checkpoint_blocks
         self.text_encoder = text_encoder or ("tiny" if encoder == "tiny" else "ViT-L-14")
         text_dim = clip_text_preset(self.text_encoder).out_dim if text else 0
         self.network = TASegNetwork(
-            build_encoder(sam, fusion, dffm_width, x_position, lora_rank, lora_alpha),
+            build_encoder(sam, fusion, dffm.width, dffm.x_position, lora.rank, lora.alpha),
             TextAwareDecoder(
                 sam,
                 num_classes,
-                lora_rank if decoder_lora else 0,
-                lora_alpha,
+                lora.rank if lora.decoder else 0,
+                lora.alpha,
                 text_dim=text_dim,
                 point_grid=point_grid,
             ),
@@ -160,9 +153,8 @@ class TASeg(SemanticModule):
     def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and Dice, per image, ignore index respected."""
         return {
-            "ce": self.hparams["ce_weight"] * cross_entropy(logits, mask),
-            "dice": self.hparams["dice_weight"]
-            * dice(logits, mask, classes=self.hparams["dice_classes"]),
+            "ce": self.loss.ce_weight * cross_entropy(logits, mask),
+            "dice": self.loss.dice_weight * dice(logits, mask, classes=self.loss.dice_classes),
         }
 
     def merge_lora(self) -> int:
