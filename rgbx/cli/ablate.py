@@ -21,6 +21,7 @@ examples:
   rgbx ablate configs/ablations/samsod_table2.yaml --dry_run
   rgbx ablate configs/ablations/samsod_table2.yaml --data.root /data
   rgbx ablate configs/ablations/taseg_table3.yaml --row 1 --row 7 --seeds 0 1 2
+  rgbx ablate configs/ablations/samsod_table3.yaml --workers 4          (one GPU each, if there are)
   rgbx ablate configs/ablations/samsod_table3.yaml --config configs/demo/samsod_vt5000.yaml
 
 Every other option goes to `rgbx fit` and `rgbx test` of every row, also behind --.
@@ -57,6 +58,7 @@ def _parser() -> CommandParser:
         help="this row alone, by its name or the paper's; repeatable",
     )
     add("--seeds", type=int, nargs="+", default=[0], help="train every row with each (default 0)")
+    add("--workers", type=int, default=1, metavar="W", help="rows at a time (default 1)")
     add("-o", "--output", type=Path, metavar="DIR", help="runs and table (default: the file's)")
     add("--dry_run", action="store_true", help="say what would be done, and what is there")
     add("--redo", action="store_true", help="run rows again whose settings changed")
@@ -84,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, extra = _arguments(argv)
     from rgbx.jobs.ablation.file import read_ablation
 
+    if arguments.workers < 1:
+        raise RGBXError(f"--workers is {arguments.workers}, but has to be 1 or more.")
     ablation = read_ablation(arguments.file)
     rows = _chosen(ablation, arguments.row)
     output = arguments.output or Path(ablation.output)
@@ -96,8 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if row.runnable
         for seed in dict.fromkeys(arguments.seeds)
     ]
-    _check_commands(jobs)
+    devices = _check_commands(jobs)
     _settle_changed(jobs, arguments.redo, arguments.dry_run)
+    from rgbx.jobs.ablation.run import run_rows
     from rgbx.jobs.ablation.table import print_plan, show_table, write_table
     from rgbx.jobs.children import Terminated, terminated_like_ctrl_c
 
@@ -109,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     test_options = ("--save_predictions", "true") if arguments.save_predictions else ()
     try:
         with terminated_like_ctrl_c():
-            failed = _run(jobs, test_options)
+            failed = run_rows(jobs, test_options, arguments.workers, devices)
     except KeyboardInterrupt as stop:
         print("\nStopped; the same command goes on from here.")
         return 143 if isinstance(stop, Terminated) else 130
@@ -192,32 +197,23 @@ def _settle_changed(jobs: "Sequence[Job]", redo: bool, dry_run: bool) -> None:
         print(f"{job.row.name}, seed {job.seed}: {difference}; old run: {job.folder.set_aside()}")
 
 
-def _check_commands(jobs: "Sequence[Job]") -> None:
-    """Parse the command line of every row before the first one trains; seeds share it."""
-    for job in {job.row.name: job for job in jobs}.values():
-        _check_command(job)
+def _check_commands(jobs: "Sequence[Job]") -> tuple[str, ...]:
+    """Parse the command line of every row before the first one trains; seeds share it.
+
+    Returns:
+        GPUs that rows of one device each can share out.
+    """
+    from rgbx.cli.config.sweep_check import devices_of
+
+    configs = [_check_command(job) for job in {job.row.name: job for job in jobs}.values()]
+    found = [devices_of(config) for config in configs]
+    return found[0] if found and all(found) else ()
 
 
-def _check_command(job: "Job") -> None:
+def _check_command(job: "Job") -> Any:
     from rgbx.cli.config.parsed import parse_fit
 
     try:
-        parse_fit(job.checked)
+        return parse_fit(job.checked)
     except RGBXError as error:
         raise RGBXError(f"Row {job.row.name!r}: {error}") from error
-
-
-def _run(jobs: "Sequence[Job]", test_options: Sequence[str]) -> dict[str, str]:
-    """Run all jobs; what failed, and why."""
-    from rgbx.jobs.ablation.run import run_job
-
-    failed: dict[str, str] = {}
-    for number, job in enumerate(jobs, 1):
-        title = f"{job.row.name}, seed {job.seed}"
-        state, _ = job.folder.state(job.settings)
-        print(f"[{number}/{len(jobs)}] {title}: {'done before' if state == 'done' else 'running'}")
-        reason = run_job(job, title, test_options)
-        if reason:
-            failed[title] = reason
-            print(f"[{number}/{len(jobs)}] {title}: FAILED, {reason}", flush=True)
-    return failed

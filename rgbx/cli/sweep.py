@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shlex
 import sys
@@ -170,6 +169,8 @@ def _settings(
 @contextlib.contextmanager
 def _alone(storage: Path) -> Iterator[None]:
     """Hold a study: two sweeps on one would not know of each other's workers."""
+    from rgbx.jobs.folder import try_lock
+
     lock = storage.with_name(f"{storage.name}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -177,14 +178,12 @@ def _alone(storage: Path) -> Iterator[None]:
     except OSError as error:
         raise RGBXError(f"{lock} cannot be written: {error.strerror}.") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(file.fileno()):
             file.seek(0)
             raise RGBXError(
                 f"Another `rgbx sweep` (process {file.read().strip()}) is at work on {storage}: "
                 "for more trials at a time stop it and start it with --workers."
-            ) from error
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

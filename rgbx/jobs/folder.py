@@ -1,12 +1,9 @@
 """What is on disk of a job: where it stands, with which settings, and who runs it."""
 
-import contextlib
 import csv
 import fcntl
 import json
-import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,31 +113,6 @@ class JobFolder:
         return target
 
     # ------------------------------------------------------------------ one process at a time
-    @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[int]:
-        """Hold the row, waiting for another process that holds it.
-
-        The lock is handed on to the processes that train: a training that outlives a killed
-        `rgbx ablate` keeps it, and a second one does not write into the same run.
-
-        Yields:
-            The file descriptor that a child process must inherit.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a+", encoding="utf-8") as file:
-            if not try_lock(file.fileno()):
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
-                print(
-                    f"{name}: another process (id {owner}) is at work on it in {self.path}; "
-                    "waiting for it to end. Stop that process to go on at once.",
-                    flush=True,
-                )
-                while not try_lock(file.fileno()):
-                    time.sleep(0.5)
-            self.note_owner(os.getpid())
-            yield file.fileno()
-
     @property
     def busy(self) -> bool:
         """Whether a process, perhaps of a command that was killed, is at work on it."""

@@ -15,9 +15,12 @@ import yaml
 
 import rgbx.models
 from rgbx.cli.config.parsed import parse_fit
+from rgbx.jobs.ablation import run as ablation_run
 from rgbx.jobs.ablation.file import AblationRow, read_ablation, slug
 from rgbx.jobs.ablation.job import Job, logger_overlay
 from rgbx.jobs.folder import JobFolder
+from rgbx.jobs.runner import Bar
+from rgbx.jobs.settings import flat
 from rgbx.results import load_published, tables_named
 from tests.cli.conftest import CONFIGS, tiny
 
@@ -77,7 +80,7 @@ def test_rows_are_those_that_the_paper_prints(file):
             continue
         assert names == set(printed)
         for row in ablation.rows:
-            for name, value in printed[row.published or row.name].settings.items():
+            for name, value in flat(printed[row.published or row.name].settings).items():
                 changed = {**ablation.base, **row.overrides}
                 if f"model.{name}" in changed:
                     assert changed[f"model.{name}"] == value, (row.name, name)
@@ -340,33 +343,63 @@ def _kill_what_hangs(flag: Path) -> None:
     os.kill(int(flag.read_text()), signal.SIGKILL)
 
 
-def test_a_row_that_another_process_holds_is_waited_for(rgbx, tmp_path, monkeypatch):
-    folder, gate = JobFolder(tmp_path / "row"), tmp_path / "gate"
+def test_a_row_that_another_process_holds_is_waited_for(tmp_path, monkeypatch):
+    """The other process finishes it, so that nothing is started."""
+    job = jobs_of(FILES[0], tmp_path)[0]
+    gate, folder = tmp_path / "gate", job.folder.path
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps(job.settings, default=str))
     code = (
-        "import sys, time; from pathlib import Path\n"
+        "import fcntl, json, os, sys, time; from pathlib import Path\n"
         "from rgbx.jobs.folder import JobFolder\n"
-        "with JobFolder(Path(sys.argv[1])).lock('r'):\n"
-        "    print('held', flush=True)\n"
-        "    while not Path(sys.argv[2]).exists(): time.sleep(0.02)\n"
-        "    Path(sys.argv[1], 'ended').touch()\n"
+        "folder = JobFolder(Path(sys.argv[1]))\n"
+        "lock = (folder.path / '.lock').open('w')\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "folder.note_owner(os.getpid())\n"
+        "print('held', flush=True)\n"
+        "while not Path(sys.argv[2]).exists(): time.sleep(0.02)\n"
+        "(folder.run / 'test_best').mkdir(parents=True)\n"
+        "(folder.run / 'test_best/test.json').touch()\n"
+        "folder.write('done', json.loads((folder.path / 'settings.json').read_text()))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder.path), str(gate)],
+        [sys.executable, "-c", code, str(folder), str(gate)],
         env=environment,
         stdout=subprocess.PIPE,
     )
     assert holder.stdout.readline() == b"held\n"
     said = []
 
-    def heard(text, **options):  # the other one ends only once it is waited for
+    def heard(_, text):  # the other one ends only once it is waited for
         said.append(text)
-        gate.touch()
+        if "waiting" in text:
+            gate.touch()
 
-    monkeypatch.setattr("builtins.print", heard)
-    with folder.lock("SAM, seed 0"):
-        assert (folder.path / "ended").exists()
-        assert (folder.path / ".lock").read_text() == str(os.getpid())
+    monkeypatch.setattr(Bar, "say", heard)
+    monkeypatch.setattr(ablation_run, "start", pytest.fail)
+    assert ablation_run.run_rows([job]) == {}
     assert holder.wait() == 0
-    (text,) = said
-    assert text.startswith(f"SAM, seed 0: another process (id {holder.pid}) is at work on it")
+    (text,) = [text for text in said if "waiting" in text]
+    assert text.startswith(f"{job.title}: another process (id {holder.pid}) is at work on it")
+
+
+def test_two_workers_run_rows_side_by_side(rgbx, ablation, tmp_path, capfd):
+    """Both seeds are trained before one is tested, without a word on the terminal."""
+    argv = [*ablation, "--row", "SAM+VA", "--seeds", "0", "1", "--workers", "2"]
+    assert rgbx("ablate", *argv) == 0
+    out = capfd.readouterr().out
+    order = [
+        out.index(f"SAM+VA, seed {s}: {word}") for s in (0, 1) for word in ("running", "testing")
+    ]
+    assert max(order[0], order[2]) < min(order[1], order[3])  # both began before one was tested
+    assert "Epoch" not in out
+    for seed in (0, 1):
+        folder = JobFolder(Path(f"out/sam_va/seed_{seed}"))
+        assert json.loads(folder.test.read_text())["seed"] == seed
+    assert "rgbx, 2 seeds" in out or "±" in out
+
+
+def test_fewer_than_one_worker_is_refused(rgbx, ablation, capsys):
+    assert rgbx("ablate", *ablation, "--workers", "0") != 0
+    assert "--workers is 0" in capsys.readouterr().err

@@ -5,13 +5,15 @@ import shlex
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from rgbx.cli import ablate
 from rgbx.cli.sweep_child import run_child
-from rgbx.jobs.ablation import run as ablation_run
+from rgbx.jobs import process as job_process
+from rgbx.jobs.folder import JobFolder
 from tests.cli.conftest import tiny
 
 pytestmark = pytest.mark.slow
@@ -65,8 +67,8 @@ def test_a_trial_that_sigterm_stopped_has_not_ended(mfnet_root, tmp_path, monkey
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_row_whose_training_was_stopped_is_not_trained(number, tmp_path):
-    reason = ablation_run._reason(128 + number, tmp_path / "none.log", 0)
-    assert number.name in reason
+    ended = SimpleNamespace(returncode=128 + number, pid=0)
+    assert number.name in job_process.Process(JobFolder(tmp_path), ended).reason
 
 
 def test_sigterm_ends_an_ablation_and_what_it_started(tmp_path, monkeypatch, mfnet_root, capsys):
@@ -82,19 +84,21 @@ def test_sigterm_ends_an_ablation_and_what_it_started(tmp_path, monkeypatch, mfn
             children.append(self)
 
         def poll(self):
-            signal.raise_signal(signal.SIGTERM)
-
-        def terminate(self):
-            self.heard.append("SIGTERM")
-
-        def wait(self, timeout=None):
+            if not self.heard:
+                signal.raise_signal(signal.SIGTERM)
             self.heard.append("waited for")
+            return -signal.SIGTERM
 
-    monkeypatch.setattr(ablation_run.subprocess, "Popen", Child)
+    def killpg(group, number):
+        assert group == Child.pid
+        children[-1].heard.append(signal.Signals(number).name)
+
+    monkeypatch.setattr(job_process.subprocess, "Popen", Child)
+    monkeypatch.setattr(job_process.os, "killpg", killpg)
     file = Path(__file__).resolve().parents[2] / "configs/ablations/taseg_table3.yaml"
     options = tiny("tasseg_mfnet.yaml", mfnet_root)[2:]
     assert ablate.main([str(file), "--output", "out", "--", *options]) == 143
-    assert [child.heard for child in children] == [["SIGTERM", "waited for"]]
+    assert children[-1].heard == ["SIGTERM", "waited for"]
     assert json.loads(next(Path("out").rglob("state.json")).read_text())["status"] == "running"
 
 

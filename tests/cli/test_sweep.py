@@ -18,8 +18,8 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from rgbx.cli.config.parsed import parse_fit
 from rgbx.cli.config.sweep_check import check_sweep, devices_of
 from rgbx.errors import RGBXError
+from rgbx.jobs import process as job_process
 from rgbx.jobs.sweep import read_command, read_sweep
-from rgbx.jobs.sweep import trial as sweep_trial
 from tests.cli.conftest import CONFIGS, tiny
 
 pytestmark = pytest.mark.slow
@@ -332,7 +332,7 @@ def ranking(folder: Path) -> list[dict[str, str]]:
 def test_drawn_parameters_train_and_are_ranked(
     method, sweep_file, rgbx, mfnet_root, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(sweep_trial.subprocess, "Popen", Forked)
+    monkeypatch.setattr(job_process.subprocess, "Popen", Forked)
     lr = {"distribution": "log_uniform_values", "min": 1.0e-4, "max": 1.0e-2}
     file = sweep_file(
         {"model.optimizer.lr": lr, "model.fusion": {"values": ["dffm", "concat"]}}, method=method
@@ -372,7 +372,7 @@ def test_a_grid_notes_the_trial_that_fails(
     def popen(argv, **more):  # one trial as users have it, in a process of its own
         return (started if "trial_0000" in argv[3] else Forked)(argv, **more)
 
-    monkeypatch.setattr(sweep_trial.subprocess, "Popen", popen)
+    monkeypatch.setattr(job_process.subprocess, "Popen", popen)
     sizes = [[64, 96], [60, 96]]
     file = sweep_file({"data.size": {"values": sizes}})
     output = tmp_path / "out"

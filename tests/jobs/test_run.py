@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import rgbx.jobs.sweep.trial
+import rgbx.jobs.sweep.run
 from rgbx.errors import RGBXError
-from rgbx.jobs.sweep.trial import TrialFolder
+from rgbx.jobs.folder import JobFolder
+from rgbx.jobs.process import Process, start
 from tests.jobs.fake_sweep import FAKE, fake_sweep
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ def processes(monkeypatch):
     """Trials without torch, in processes that find rgbx and these tests."""
     root = Path(__file__).resolve().parents[2]
     monkeypatch.setenv("PYTHONPATH", str(root))
-    monkeypatch.setattr(rgbx.jobs.sweep.trial, "PROGRAM", FAKE)
+    monkeypatch.setattr(rgbx.jobs.sweep.run, "PROGRAM", FAKE)
 
 
 def starts(output: Path) -> dict[int, list[int]]:
@@ -101,17 +102,16 @@ def test_two_workers_work_at_the_same_time(write, tmp_path):
     waits = (f"--gate={gate}", "--gate_above=0", "--epochs=2")
     file = write({"score": {"values": [0.1, 0.2, 0.3, 0.4]}}, waits)
     seen = []
-    begin = TrialFolder.start
 
-    def watched(self, *more):
-        begun = (tmp_path / "out").glob("trial_*")
-        seen.append(sum(not (folder / "state.json").is_file() for folder in begun))
+    def watched(folder, *more):
+        begun = set((tmp_path / "out").glob("trial_*")) - {folder.path}
+        seen.append(sum(not (other / "state.json").is_file() for other in begun))
         if len(seen) == 2:
             gate.touch()
-        return begin(self, *more)
+        return start(folder, *more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrialFolder, "start", watched)
+        patch.setattr(rgbx.jobs.sweep.run, "start", watched)
         study = fake_sweep(file, tmp_path / "out", count=4, workers=2)
     assert max(seen) == 1  # one other was at work when a trial began, never two
     assert states(study) == ["done"] * 4
@@ -165,13 +165,12 @@ def heeds_ctrl_c() -> None:
 
 def open_when_adopted(gate: Path, monkeypatch) -> None:
     """Trials of an earlier sweep wait at the gate until the present one has them."""
-    adopt = TrialFolder.adopt
 
-    def adopted(self):
+    def adopted(folder):
         gate.touch()
-        return adopt(self)
+        return Process(folder)
 
-    monkeypatch.setattr(TrialFolder, "adopt", adopted)
+    monkeypatch.setattr(rgbx.jobs.sweep.run, "Process", adopted)
 
 
 @pytest.mark.parametrize("orphan", ["works on", "is killed too", "is stopped with it"])
@@ -190,7 +189,7 @@ def test_a_killed_sweep_goes_on_without_repeating_anything(
     stopped = orphan == "is stopped with it"
     parent.send_signal(signal.SIGINT if stopped else signal.SIGKILL)
     parent.wait()
-    folders = [TrialFolder(output / f"trial_000{n}") for n in (2, 3)]
+    folders = [JobFolder(output / f"trial_000{n}") for n in (2, 3)]
     assert [folder.exit_status for folder in folders] == [None, None]
     if orphan == "is killed too":
         for folder in folders:

@@ -37,6 +37,11 @@ class Job:
     loggers: Any
 
     @property
+    def title(self) -> str:
+        """Its name on the terminal."""
+        return f"{self.row.name}, seed {self.seed}"
+
+    @property
     def options(self) -> list[str]:
         """Options of ``rgbx fit`` and ``rgbx test``."""
         files = (*self.configs, str(self.folder.path / "overlay.yaml"))

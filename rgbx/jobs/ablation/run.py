@@ -1,153 +1,143 @@
-"""Training and testing one row of an ablation, each in a process of its own."""
+"""Training and testing the rows of an ablation, each command in a process of its own."""
 
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import yaml
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from rgbx.disk import write_text
 from rgbx.jobs.ablation.job import Job, logger_overlay
-from rgbx.jobs.children import Terminated, child_environment, last_words
-from rgbx.jobs.folder import JobFolder
+from rgbx.jobs.process import Process, start
+from rgbx.jobs.runner import Bar, run_jobs
 
-__all__ = ["run_job"]
+__all__ = ["run_rows"]
 
 
-def run_job(job: Job, title: str, test_options: Sequence[str] = ()) -> str:
-    """Train (or go on) and test, unless that is done.
+def run_rows(
+    jobs: Sequence[Job],
+    test_options: Sequence[str] = (),
+    workers: int = 1,
+    devices: Sequence[str] = (),
+) -> dict[str, str]:
+    """Train (or go on) and test every job, unless that is done.
 
     Args:
-        job: What to do.
-        title: Its name on the terminal.
+        jobs: What to do, in order.
         test_options: Further options of ``rgbx test``.
+        workers: Jobs at a time; of one alone the training is seen on the terminal.
+        devices: One of these is seen by each worker; empty to leave it to the job.
 
     Returns:
-        Why it failed; empty if the scores are there.
+        Title of each job that failed -> why.
+
+    Raises:
+        KeyboardInterrupt: After the processes were ended; another time they go on.
     """
-    folder = job.folder
-    with folder.lock(title) as lock:
-        state, _ = folder.state(job.settings)  # another process may have been at work
+    with Bar("rows", len(jobs), shown=workers > 1) as bar:
+        rows = _Rows(jobs, test_options, bar, screen=workers == 1)
+        run_jobs(rows, workers, {}, devices)
+    return rows.failed
+
+
+class _Rows:
+    """The jobs of an ablation: each a training, then a test."""
+
+    def __init__(
+        self, jobs: Sequence[Job], test_options: Sequence[str], bar: Bar, screen: bool
+    ) -> None:
+        self.failed: dict[str, str] = {}
+        self._jobs, self._test_options, self._bar, self._screen = jobs, test_options, bar, screen
+        self._begun = 0
+        self._ended = 0
+        self._shown: dict[str, int] = {}  # of the logs that are shown: how far
+
+    def next(self, held: Sequence[Job]) -> Job | None:
+        """The next job in order; those that are done are passed by."""
+        while self._begun < len(self._jobs):
+            job = self._jobs[self._begun]
+            self._begun += 1
+            if job.folder.busy or job.folder.state(job.settings)[0] != "done":
+                self._say(job, "running")
+                return job
+            self._over(job)
+            self._say(job, "done before")
+        return None
+
+    def start(self, job: Job, environment: Mapping[str, str]) -> Process | None:
+        """Train, go on, or test; wait for a process of another command that does."""
+        folder = job.folder
+        if folder.busy:
+            self._bar.say(
+                f"{job.title}: another process (id {folder.owner or 'unknown'}) is at work on it "
+                f"in {folder.path}; waiting for it to end. Stop that process to go on at once."
+            )
+            return Process(folder)
+        state, _ = folder.state(job.settings)
         if state == "done":
-            return ""
-        _write_overlay(job)
-        if state != "trained":
-            reason = _fit(job, lock)
-            if reason:
-                return reason
-        checkpoint = folder.chosen
-        if checkpoint is None:
-            reason = "training left no checkpoint (--trainer.fast_dev_run writes none)"
-            folder.write("failed", job.settings, reason=reason)
-            return reason
-        output = folder.run / f"test_{checkpoint.stem}"
+            self._over(job)
+            return None
+        if state == "trained":
+            return self._test(job, environment)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(logger_overlay(job.loggers, folder.path), sort_keys=False)
+        write_text(folder.path / "overlay.yaml", text)
+        folder.write("running", job.settings)
+        argv = ["fit", *job.options]
+        if folder.last:
+            folder.keep_metrics()
+            argv += ["--ckpt_path", str(folder.last)]
+        return start(folder, argv, "fit.log", environment=environment, screen=self._screen)
+
+    def _test(self, job: Job, environment: Mapping[str, str]) -> Process:
+        checkpoint = job.folder.chosen
+        assert checkpoint is not None  # as it is trained
+        output = job.folder.run / f"test_{checkpoint.stem}"
         argv = ["test", *job.options, "--ckpt_path", str(checkpoint), "--output", str(output)]
-        reason = _process([*argv, *test_options], folder, lock, quiet=True)
-        status = "trained" if reason else "done"
-        folder.write(status, job.settings, **({"reason": reason} if reason else {}))
-        return reason
+        self._bar.say(f"{job.title}: testing; log: {job.folder.path / 'test.log'}")
+        argv += self._test_options
+        return start(job.folder, argv, "test.log", environment=environment)
+
+    def look(self, job: Job, process: Process, running: bool) -> None:
+        """Show what a training complains of, if it is the only one."""
+        log = process.log
+        if not self._screen or log is None or log.name != "fit.log":
+            return
+        with log.open("rb") as file:
+            file.seek(self._shown.get(str(log), process.begin))
+            text = file.read()
+            self._shown[str(log)] = file.tell()
+        if text:
+            sys.stderr.write(text.decode("utf-8", "replace"))
+            sys.stderr.flush()
+
+    def ended(self, job: Job, process: Process) -> bool:
+        """Note how a training or a test ended; after a training comes the test."""
+        folder, reason = job.folder, process.reason
+        if process.adopted:
+            return True  # whatever it was: what is left to do follows from what is there
+        if process.log is not None and process.log.name == "test.log":
+            folder.write("trained" if reason else "done", job.settings, **_because(reason))
+            self._over(job, reason)
+            return False
+        folder.join_metrics()
+        if not reason and folder.chosen is None:
+            reason = "training left no checkpoint (--trainer.fast_dev_run writes none)"
+        folder.write("failed" if reason else "trained", job.settings, **_because(reason))
+        if reason:
+            self._over(job, reason)
+        return not reason
+
+    def _over(self, job: Job, reason: str = "") -> None:
+        self._ended += 1
+        self._bar.done(self._ended)
+        if reason:
+            self.failed[job.title] = reason
+            self._say(job, f"FAILED, {reason}")
+
+    def _say(self, job: Job, text: str) -> None:
+        number = self._jobs.index(job) + 1
+        self._bar.say(f"[{number}/{len(self._jobs)}] {job.title}: {text}")
 
 
-def _write_overlay(job: Job) -> None:
-    """Write the configuration that leads a job's logs into its folder."""
-    job.folder.path.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(logger_overlay(job.loggers, job.folder.path), sort_keys=False)
-    write_text(job.folder.path / "overlay.yaml", text)
-
-
-def _fit(job: Job, lock: int) -> str:
-    folder = job.folder
-    folder.write("running", job.settings)
-    argv = ["fit", *job.options]
-    if folder.last:
-        folder.keep_metrics()
-        argv += ["--ckpt_path", str(folder.last)]
-    reason = _process(argv, folder, lock)
-    folder.join_metrics()
-    status = "failed" if reason else "trained"
-    folder.write(status, job.settings, **({"reason": reason} if reason else {}))
-    return reason
-
-
-def _process(argv: Sequence[str], folder: JobFolder, lock: int, quiet: bool = False) -> str:
-    """Run one ``rgbx`` command; what it complains of is shown, and kept in a log next to the run.
-
-    Args:
-        argv: The command.
-        folder: Gets the log.
-        lock: File descriptor that the process inherits.
-        quiet: Keep all that it says in the log.
-
-    Returns:
-        Why it failed, or an empty text.
-    """
-    log = folder.path / f"{argv[0]}.log"
-    with log.open("ab") as file:
-        start = file.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rgbx", *argv],
-            stdout=file if quiet else None,
-            stderr=file,  # a file, not a pipe: it outlives this process
-            env=child_environment(),
-            pass_fds=(lock,),
-        )
-    folder.note_owner(process.pid)
-    try:
-        if quiet:
-            _wait(process, f"testing; log: {log}")
-        else:
-            _follow(process, log, start)
-    except KeyboardInterrupt as stop:
-        if isinstance(stop, Terminated):
-            process.terminate()
-        _stop(process)
-        raise
-    return _reason(process.returncode, log, start)
-
-
-def _follow(process: subprocess.Popen[bytes], log: Path, start: int) -> None:
-    """Show what a process writes into its log until it ends."""
-    with log.open("rb") as file:
-        file.seek(start)
-        ended = False
-        while not ended:
-            ended = process.poll() is not None
-            if text := file.read():
-                sys.stderr.write(text.decode("utf-8", "replace"))
-                sys.stderr.flush()
-            if not ended:
-                time.sleep(0.1)
-
-
-def _wait(process: subprocess.Popen[bytes], text: str) -> None:
-    """Wait with a line that shows for how long."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as progress:
-        progress.add_task(text, total=None)
-        process.wait()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let a process that got the same signal end by itself, then end it."""
-    try:
-        process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _reason(status: int, log: Path, start: int) -> str:
-    """Why a process failed, in one clause."""
-    if status == 0:
-        return ""
-    if status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-        return f"it was stopped by {signal.Signals(status - 128).name}"
-    if status < 0:
-        name = signal.Signals(-status).name
-        hint = " (memory may have run out)" if -status == signal.SIGKILL else ""
-        return f"it was killed by {name}{hint}"
-    return last_words(log, start) or f"exit status {status}"
+def _because(reason: str) -> dict[str, str]:
+    return {"reason": reason} if reason else {}

@@ -1,25 +1,21 @@
-"""The loop of a local sweep: keeps its workers busy, watches what they log, and notes the end."""
+"""The trials of a local sweep: which comes next, what it logged, how it ended."""
 
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+import yaml
 
+from rgbx.disk import write_text
 from rgbx.errors import RGBXError
+from rgbx.jobs.children import last_words
+from rgbx.jobs.folder import STATE, JobFolder
+from rgbx.jobs.process import Process, start
+from rgbx.jobs.runner import Bar, run_jobs
 from rgbx.jobs.sweep import Command, SweepFile
 from rgbx.jobs.sweep.record import TrialRecord
 from rgbx.jobs.sweep.study import SweepStudy
-from rgbx.jobs.sweep.trial import Process, TrialFolder
 from rgbx.jobs.sweep.watch import logged_names, logged_values
 
 __all__ = ["Plan", "run_sweep"]
@@ -29,7 +25,8 @@ INITIAL_FAILURES = 5
 #: a process that was ended from outside is started once more
 _CUTS = 2
 WITH_SWEEP = "with the sweep"
-_PAUSE = 0.2  # seconds between looks at the trials
+#: what runs a trial; its folder and the command follow
+PROGRAM = (sys.executable, "-m", "rgbx.cli.sweep_child")
 
 
 @dataclass(frozen=True)
@@ -56,24 +53,22 @@ class Plan:
 
 
 @dataclass
-class _Slot:
-    """A worker's place, and the trial at work there."""
+class _Seen:
+    """What was read of a running trial: values, size of its log, whether it is to end early."""
 
-    environment: Mapping[str, str]
-    number: int = -1
-    process: Process | None = None
-    seen: int = 0
+    values: int = 0
     size: int = -1
     stopped: bool = False
 
 
 @dataclass
-class _Sweep:
+class _Trials:
+    """The trials of a sweep, as the runner sees them."""
+
     plan: Plan
     study: SweepStudy
-    progress: Progress
-    task: TaskID
-    slots: list[_Slot] = field(default_factory=list)
+    bar: Bar
+    seen: dict[int, _Seen] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ starting
     def take_up(self) -> None:
@@ -81,24 +76,18 @@ class _Sweep:
         for record in self.study.records():
             if record.state != "running" or not record.folder:
                 continue
-            folder = TrialFolder(Path(record.folder))
+            folder = JobFolder(Path(record.folder))
             if folder.busy:
-                self.say(f"trial {record.number} is still at work since an earlier start")
+                self.bar.say(f"trial {record.number} is still at work since an earlier start")
             elif folder.exit_status is None:
                 self.study.cut_off(record, WITH_SWEEP)
-                self.say(f"trial {record.number} was cut off with the sweep; it goes on")
+                self.bar.say(f"trial {record.number} was cut off with the sweep; it goes on")
 
-    def fill(self) -> None:
-        """Put a trial into every free slot, while there is one to run."""
-        for slot in self.slots:
-            if slot.process is None and (record := self._next()) is not None:
-                self._start(slot, record)
-
-    def _next(self) -> TrialRecord | None:
-        records = self.study.records()
-        held = {slot.number for slot in self.slots if slot.process is not None}
-        left = [r for r in records if r.state == "running" and r.number not in held]
-        for record in left:  # begun by a sweep that was stopped
+    def next(self, held: Sequence[TrialRecord]) -> TrialRecord | None:
+        """A trial that was begun by a sweep that was stopped, or a new one while there is need."""
+        records, numbers = self.study.records(), {record.number for record in held}
+        left = [r for r in records if r.state == "running" and r.number not in numbers]
+        for record in left:
             if record.begun:
                 return record
             self.study.void(record.number)
@@ -117,65 +106,67 @@ class _Sweep:
         found = [record.best(metric.maximize) for record in ended]
         return any(v is not None and not metric.better(metric.target, v) for v in found)
 
-    def _start(self, slot: _Slot, record: TrialRecord) -> None:
-        folder = TrialFolder(Path(record.folder) if record.folder else self._place(record.number))
-        slot.number, slot.seen = record.number, len(record.values)
-        slot.size, slot.stopped = -1, False
+    def start(self, job: TrialRecord, environment: Mapping[str, str]) -> Process:
+        """Begin a trial, go on with it, or take over its process."""
+        folder = JobFolder(Path(job.folder) if job.folder else self._place(job.number))
+        self.seen[job.number] = _Seen(values=len(job.values))
         # busy is asked first: a process notes its end before it lets go
-        if record.folder and (folder.busy or folder.exit_status is not None):
-            slot.process = folder.adopt()
-            return
-        if not record.folder and folder.path.exists():  # of a study that is gone
+        if job.folder and (folder.busy or folder.exit_status is not None):
+            return Process(folder)
+        if not job.folder and folder.path.exists():  # of a study that is gone
             folder.set_aside()
-        self.study.begin(record.number, folder.path)
-        values = self.plan.file.values(record.drawn)
-        options = self.plan.command.options(values, self.plan.extra)
-        slot.process = folder.start(options, slot.environment)
+        self.study.begin(job.number, folder.path)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        (folder.path / STATE).unlink(missing_ok=True)
+        write_text(folder.path / "overlay.yaml", _overlay(folder.path))
+        options = self.plan.command.options(self.plan.file.values(job.drawn), self.plan.extra)
+        argv = ["fit", *options, "--config", str(folder.path / "overlay.yaml")]
+        if folder.last:
+            folder.keep_metrics()
+            argv += ["--ckpt_path", str(folder.last)]
+        program = (*PROGRAM, str(folder.path))
+        return start(folder, argv, "fit.log", program, environment)
 
     def _place(self, number: int) -> Path:
         return self.plan.output.resolve() / f"trial_{number:04d}"
 
     # ------------------------------------------------------------------ watching
-    def watch(self, slot: _Slot) -> None:
-        """Note what a trial logged, and whether it ended."""
-        assert slot.process is not None
-        running = slot.process.running  # before the last look, so that nothing is missed
-        self._report(slot, running)
-        if not running:
-            self._settle(slot, slot.process)
-
-    def _report(self, slot: _Slot, running: bool) -> None:
-        assert slot.process is not None
-        metrics = slot.process.folder.run / "metrics.csv"
+    def look(self, job: TrialRecord, process: Process, running: bool) -> None:
+        """Report what a trial logged, and stop it if others are better."""
+        seen, folder = self.seen[job.number], process.folder
+        metrics = folder.run / "metrics.csv"
         size = metrics.stat().st_size if metrics.is_file() else -1
-        if slot.stopped or size == slot.size:
+        if seen.stopped or size == seen.size:
             return
-        slot.size = size
-        values = logged_values(slot.process.folder.run, self.plan.file.metric.name)
-        for step, value in enumerate(values[slot.seen :], slot.seen + 1):
-            slot.seen = step
-            if self.study.report(slot.number, step, value) and running:
+        seen.size = size
+        values = logged_values(folder.run, self.plan.file.metric.name)
+        for step, value in enumerate(values[seen.values :], seen.values + 1):
+            seen.values = step
+            if self.study.report(job.number, step, value) and running:
                 # noted first: should this process be killed now, the trial is not taken up again
-                self.study.finish(slot.number, "stopped early")
-                slot.stopped = True
-                slot.process.stop()
+                self.study.finish(job.number, "stopped early")
+                seen.stopped = True
+                process.stop()
                 return
 
-    def _settle(self, slot: _Slot, process: Process) -> None:
-        folder, slot.process = process.folder, None
-        record = next(r for r in self.study.records() if r.number == slot.number)
+    def ended(self, job: TrialRecord, process: Process) -> bool:
+        """Note how a trial ended; one that was cut off is taken up by `next`."""
+        folder, stopped = process.folder, self.seen[job.number].stopped
+        record = next(r for r in self.study.records() if r.number == job.number)
         status = folder.exit_status
-        if status is None and not slot.stopped:
+        if status is None and not stopped:
             self._cut_off(record, process.killed_by or "its process ended")
-            return
+            return False
         folder.join_metrics()  # of a trial that was cut off: one file of all its epochs
-        if not slot.stopped:
+        if not stopped:
             self._finish(record, folder, status)
         self._tell(record.number)
+        return False
 
-    def _finish(self, record: TrialRecord, folder: TrialFolder, status: int | None) -> None:
+    def _finish(self, record: TrialRecord, folder: JobFolder, status: int | None) -> None:
         if status != 0:
-            self.study.finish(record.number, "failed", folder.reason())
+            reason = last_words(folder.path / "fit.log") or "it said nothing"
+            self.study.finish(record.number, "failed", reason)
         elif record.best(self.plan.file.metric.maximize) is None:
             self._without_metric(record, folder)
         else:
@@ -185,13 +176,15 @@ class _Sweep:
         """Start a trial again whose process was killed, the second time give it up."""
         self.study.cut_off(record, how)
         if sum(cut != WITH_SWEEP for cut in record.cuts) + 1 < _CUTS:
-            self.say(f"trial {record.number} was cut off ({how}); it goes on from its last epoch")
+            self.bar.say(
+                f"trial {record.number} was cut off ({how}); it goes on from its last epoch"
+            )
             return
         reason = f"it was cut off {_CUTS} times ({how}; memory may have run out)"
         self.study.finish(record.number, "failed", reason)
         self._tell(record.number)
 
-    def _without_metric(self, record: TrialRecord, folder: TrialFolder) -> None:
+    def _without_metric(self, record: TrialRecord, folder: JobFolder) -> None:
         name = self.plan.file.metric.name
         if record.values:
             self.study.finish(record.number, "failed", f"{name} was never a finite number")
@@ -215,23 +208,11 @@ class _Sweep:
         if record.state == "failed":
             words = f"FAILED, {record.reason}"
         ended = sum(r.ended for r in records)
-        self.progress.update(self.task, completed=ended)
-        self.say(f"[{ended}/{self.plan.count}] trial {number}: {words}")
+        self.bar.done(ended)
+        self.bar.say(f"[{ended}/{self.plan.count}] trial {number}: {words}")
 
     def _score(self, value: float) -> str:
         return f"{self.plan.file.metric.name} {value:.4g}"
-
-    def say(self, text: str) -> None:
-        """Print a line above the progress bar, as it is."""
-        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def stop(self) -> None:
-        """End all processes; their trials can go on another time."""
-        for slot in self.slots:
-            if slot.process is not None:
-                slot.process.stop()
-        while any(slot.process is not None and slot.process.running for slot in self.slots):
-            time.sleep(_PAUSE)
 
 
 def run_sweep(plan: Plan, study: SweepStudy) -> None:
@@ -244,32 +225,18 @@ def run_sweep(plan: Plan, study: SweepStudy) -> None:
         RGBXError: The first trial ended without the metric.
         KeyboardInterrupt: After the trials were ended; they go on with the next sweep.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console()
-    with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        done = sum(record.ended for record in study.records())
-        task = progress.add_task("trials", total=plan.count, completed=min(done, plan.count))
-        sweep = _Sweep(plan, study, progress, task)
-        for index in range(plan.workers):
-            environment = dict(plan.command.environment)
-            if plan.devices:
-                environment["CUDA_VISIBLE_DEVICES"] = plan.devices[index % len(plan.devices)]
-            sweep.slots.append(_Slot(environment))
-        try:
-            sweep.take_up()
-            while True:
-                sweep.fill()
-                busy = [slot for slot in sweep.slots if slot.process is not None]
-                if not busy:
-                    return
-                for slot in busy:
-                    sweep.watch(slot)
-                time.sleep(_PAUSE)
-        finally:
-            sweep.stop()
+    with Bar("trials", plan.count) as bar:
+        bar.done(sum(record.ended for record in study.records()))
+        trials = _Trials(plan, study, bar)
+        trials.take_up()
+        run_jobs(trials, plan.workers, plan.command.environment, plan.devices)
+
+
+def _overlay(folder: Path) -> str:
+    """The configuration that leads logs and checkpoints into a trial's folder, line by line."""
+    where = {"save_dir": str(folder.parent), "name": folder.name, "version": 0}
+    loggers = [
+        {"class_path": "CSVLogger", "init_args": {**where, "flush_logs_every_n_steps": 1}},
+        {"class_path": "TensorBoardLogger", "init_args": where},
+    ]
+    return yaml.safe_dump({"trainer": {"logger": loggers}}, sort_keys=False)
