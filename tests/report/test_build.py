@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,16 @@ def test_the_number_of_images_can_be_limited(tmp_path):
     assert "2 of 6 images" in notes[0]
     text, reader, _ = page(tmp_path, tmp_path / "r", images=0)
     assert "gallery" not in reader.ids
+
+
+def test_the_style_knows_every_class_that_the_script_gives():
+    assets = resources.files("rgbx") / "report/assets"
+    script, style = ((assets / name).read_text() for name in ("page.js", "page.css"))
+    given = {
+        name for text in re.findall(r'element\("\w+", "([\w ]+)"', script) for name in text.split()
+    }
+    assert {"entry", "images", "missing"} <= given
+    assert given <= set(re.findall(r"\.([a-z]\w*)", style))
 
 
 def test_names_cannot_break_the_page(tmp_path):

@@ -109,7 +109,7 @@ function startGallery(data) {
   let shown = 0;
   let open = 0;
 
-  function image(number) {
+  function address(number) {
     const place = Math.floor(number / data.chunk);
     if (!read.has(place)) read.set(place, JSON.parse(chunks[place].textContent));
     return `data:image/webp;base64,${read.get(place)[number % data.chunk]}`;
@@ -130,7 +130,7 @@ function startGallery(data) {
       const image = element("img");
       image.alt = alt;
       image.decoding = "async";
-      image.src = image(number);
+      image.src = address(number);
       made.append(image);
     }
     made.append(element("figcaption", "", caption));
@@ -160,7 +160,7 @@ function startGallery(data) {
     what.append(element("div", "rest", tags.join(" · ")));
     const rest = data.scores.map((score, i) => [score, i]).filter(([, i]) => i !== chosen && scores[i] !== null);
     what.append(element("div", "rest", rest.map(([score, i]) => `${score} ${scoreText(i, scores[i], prompt)}`).join(", ")));
-    const row = element("div", "panels");
+    const row = element("div", "images");
     row.style.setProperty("--n", Math.max(4, images.length));
     for (const [caption, number] of images) {
       row.append(figure(data.captions[caption], number, `${data.captions[caption]} of ${name}`));
@@ -208,7 +208,7 @@ function startGallery(data) {
     );
     found.sort(sorter());
     const all = data.entries.length;
-    const unit = data.prompt.some(Boolean) ? "results" : "panels"; // an image has one per prompt
+    const unit = data.prompt.some(Boolean) ? "results" : "images"; // an image has one per prompt
     const shownPart = found.length === all ? "" : `${found.length.toLocaleString("en")} of `;
     document.getElementById("count").textContent = `${shownPart}${all.toLocaleString("en")} ${unit}`;
     list.replaceChildren();
