@@ -202,7 +202,7 @@ def _check_command(job: "Job") -> None:
     from rgbx.cli.config.parsed import parse_fit
 
     try:
-        parse_fit(job.checked)
+        parse_fit(job.checked, typed=False)
     except RGBXError as error:
         raise RGBXError(f"Row {job.row.name!r}: {error}") from error
 
