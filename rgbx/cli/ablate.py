@@ -214,6 +214,6 @@ def _check_command(job: "Job") -> Any:
     from rgbx.cli.config.parsed import parse_fit
 
     try:
-        return parse_fit(job.checked)
+        return parse_fit(job.checked, typed=False)
     except RGBXError as error:
         raise RGBXError(f"Row {job.row.name!r}: {error}") from error

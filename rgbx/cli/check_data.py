@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         RGBXError: the arguments name no data set.
     """
     arguments, rest = _parser().parse_known_args(argv)
-    data = _instantiate([*_from_configs(arguments.config), *rest])
+    data = _instantiate([*_from_configs(arguments.config), *rest], argv or ())
     from rgbx.data.checks.check import check, contact_sheet
 
     report = check(data, statistics=arguments.statistics, alike=arguments.near_duplicates)
@@ -122,15 +122,13 @@ def _as_option(part: Any) -> str:
     return part if isinstance(part, str) else json.dumps(part)
 
 
-def _instantiate(arguments: list[str]) -> "RGBXDataModule":
-    from rgbx.cli.config.config_parser import RGBXParser
-    from rgbx.cli.config.constructed import own_sentences
+def _instantiate(arguments: Sequence[str], argv: Sequence[str]) -> "RGBXDataModule":
+    from rgbx.cli.config.config_parser import build_one
+    from rgbx.cli.config.errors import source_of_values
     from rgbx.data import RGBXDataModule
 
-    parser = RGBXParser()
-    parser.add_subclass_arguments(RGBXDataModule, "data", required=True)
-    with own_sentences():
-        data: RGBXDataModule = parser.instantiate(parser.parse_args(arguments)).data
+    with source_of_values(argv):
+        data: RGBXDataModule = build_one(RGBXDataModule, "data", arguments)
     return data
 
 

@@ -94,10 +94,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, rest = _parser().parse_known_args(argv)
     _check(arguments)
-    from rgbx.cli.config.messages import quieten
+    from rgbx.cli.config.quiet import quieten
 
     quieten()
     from rgbx.cli.config.config_file import read_configs
+    from rgbx.cli.config.errors import source_of_values
     from rgbx.cli.config.promptable import build, data_inputs
     from rgbx.tasks.coco import evaluate
 
@@ -106,7 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     side, colours = data_inputs(configs, trained_on.get("inputs"))
     arguments.size = arguments.size or side or _SIZE
     name, sets = _sets(arguments)
-    model = build(configs, rest, checkpoint, arguments.device, arguments.override)
+    with source_of_values(argv or ()):
+        model = build(configs, rest, checkpoint, arguments.device, arguments.override)
     if checkpoint is not None:
         _compare_input(trained_on, arguments.size, colours)
     ranges = arguments.iou or _RANGES

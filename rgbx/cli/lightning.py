@@ -34,22 +34,25 @@ from rgbx.checkpoints.load import weights_follow
 from rgbx.checkpoints.trained import AtomicCheckpointIO
 from rgbx.class_path import class_at
 from rgbx.cli.config.adjust import (
-    LINKED,
-    classes_from_checkpoint,
+    Given,
+    given_options,
     input_from_checkpoint,
     one_device_no_logs,
+    whole_numbers_first,
+    without_python,
+)
+from rgbx.cli.config.checks import (
+    LINKED,
     refuse_absent_devices,
+    refuse_trainer_values,
     refuse_without_attention,
     warn_about_linked_values,
-    whole_numbers_first,
 )
 from rgbx.cli.config.config_parser import RGBXParser
-from rgbx.cli.config.constructed import own_sentences
-from rgbx.cli.config.given import Given, given_options
-from rgbx.cli.config.messages import quieten
-from rgbx.cli.config.python_values import without_python
-from rgbx.cli.config.trainer_values import lightning_checks, refuse_trainer_values
+from rgbx.cli.config.errors import constructor_errors, lightning_errors, source_of_values
+from rgbx.cli.config.quiet import quieten
 from rgbx.data.base import RGBXDataModule
+from rgbx.data.inputs import class_options
 from rgbx.disk import remove_drafts
 from rgbx.jobs.settings import run_settings
 from rgbx.tasks.base import RGBXModule
@@ -61,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one Lightning command; returns the exit status."""
     quieten()
     try:
-        with own_run_folder(), own_wandb_run(), lightning_checks():
+        with own_run_folder(), own_wandb_run(), source_of_values(argv), lightning_errors():
             RGBXCLI(list(argv))
     except Stopped as stopped:
         return stopped.status
@@ -70,6 +73,8 @@ def main(argv: Sequence[str]) -> int:
 
 class RGBXCLI(LightningCLI):
     """LightningCLI whose configuration beats checkpoints and whose ``test`` leaves runs intact."""
+
+    typed = True  # whether a person wrote the options, as errors say where a value is from
 
     def __init__(self, args: list[str]) -> None:
         self.argv = args
@@ -97,9 +102,10 @@ class RGBXCLI(LightningCLI):
         assert isinstance(args, list)
         plain = [without_python(argument) for argument in args]
         plain = wandb_beside(plain)
-        self.config = parser.parse_args(plain)
-        command = self.config.subcommand
-        refuse_trainer_values(self.config[command], training=command == "fit")
+        with source_of_values(plain, self.typed):
+            self.config = parser.parse_args(plain)
+            command = self.config.subcommand
+            refuse_trainer_values(self.config[command], training=command == "fit")
         given = parser.parse_args(plain, defaults=False)
         self.given = given_options(given[given.subcommand], plain)
 
@@ -176,8 +182,11 @@ class RGBXCLI(LightningCLI):
     def take_classes(self, checkpoint: Path) -> None:
         """Look up what the checkpoint's training saw; the model is built for its classes."""
         self.trained_on = read_checkpoint(checkpoint, mmap=True)["rgbx"].get("data", {})
-        data = self.config[self.subcommand].data
-        classes_from_checkpoint(data, self.trained_on, self.given.anywhere)
+        arguments = self.config[self.subcommand].data.init_args
+        # a folder of images has no classes of its own
+        taken = class_options(self.trained_on, dict(arguments), self.given.anywhere)
+        for name, value in taken.items():
+            arguments[name] = value
 
     def instantiate_classes(self) -> None:
         """As the base; a sentence of a constructor is not buried in the parser's attempts.
@@ -185,7 +194,7 @@ class RGBXCLI(LightningCLI):
         Data that are not trained on come to the network as in its training.
         """
         follow = weights_follow if self.config[self.subcommand].get("ckpt_path") else nullcontext
-        with own_sentences(), follow():
+        with constructor_errors(), follow():
             super().instantiate_classes()
         self.model.refuse_data(self.datamodule)
         given = self.given

@@ -66,6 +66,94 @@ def test_an_option_that_cannot_be(option, named):
     assert named in refusal(option)
 
 
+@pytest.mark.parametrize(
+    ("option", "named", "near"),
+    [
+        ("--trainer.max_epoch=1", "trainer.max_epoch", "trainer.max_epochs"),
+        ("--trainer.limit_train=1", "trainer.limit_train", "trainer.limit_train_batches"),
+        ("--seed=1", "seed", "seed_everything"),
+        ("--ckpt=x", "ckpt", "ckpt_path"),
+        ("--mod=TASeg", "mod", "model"),
+        ("--model.enc=tiny", "enc", "encoder"),
+    ],
+)
+def test_the_beginning_of_a_name_is_no_name(option, named, near):
+    assert f"`{named}`; did you mean `{near}`?" in refusal(option)
+    assert f"`{named}`; did you mean `{near}`?" in refusal(*option.split("="))
+
+
+TYPED = "(on the command line)"
+
+
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ("--trainer.max_epochs=many", "trainer.max_epochs"),
+        ("--trainer.devices=-7", "trainer.devices"),
+        ("--trainer.callbacks=[{class_path: Timer, init_args: {interval: 3}}]", "interval"),
+        ("--seed_everything=-1", "seed_everything"),
+        ("--model=Nothing", "model"),
+        ("--model.class_path=Nothing", "model"),
+        ("--model={class_path: TASeg, init_args: {fusion: sum}}", "model.fusion"),
+        ("--model.init_args.fusion=sum", "model.fusion"),
+        ("--model.encoder=null", "model.encoder"),
+        ("--data.sizes=3", "sizes"),
+    ],
+    ids=lambda value: value if value.startswith("--") else "",
+)
+def test_what_was_typed_is_not_said_to_be_in_a_file(option, key):
+    for options in ([option], option.split("=", 1)):
+        message = refusal(*options)
+        assert key in message and message.endswith(TYPED) and "configuration" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("trainer: {max_epochs: many}", "trainer.max_epochs"),
+        ("trainer: {max_epoch: 1}", "trainer.max_epoch"),
+        ("trainer: {devices: -7}", "trainer.devices"),
+        ("trainer: {callbacks: [{class_path: Timer, init_args: {interval: 3}}]}", "interval"),
+        ("seed_everything: -1", "seed_everything"),
+        ("model: Nothing", "model"),
+        ("model: {class_path: TASeg, init_args: {fusion: sum}}", "model.fusion"),
+        ("model: {class_path: TASeg, init_args: {encoder: null}}", "model.encoder"),
+        ("data: {class_path: MFNet, init_args: {sizes: 3}}", "sizes"),
+    ],
+    ids=lambda value: value if ":" in value else "",
+)
+def test_what_is_in_a_file_names_it_once(content, key, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    message = refusal("--config", str(path), "--data.root=x")
+    assert key in message and message.count(f"(in the configuration {path})") == 1
+    assert message.count("configuration") == 1 + str(path).count("configuration")
+    other = tmp_path / "other.yaml"
+    other.write_text("trainer: {precision: 16-true}")
+    assert f"(in the configuration {path})" in refusal(f"--config={path}", f"--config={other}")
+
+
+def test_the_last_value_of_a_key_is_the_one_that_is_wrong(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("trainer: {devices: -7}")
+    assert refusal("--config", str(path), "--trainer.devices=0").endswith(TYPED)
+
+
+def test_a_wrong_value_that_is_replaced_names_its_own_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("trainer: {max_epochs: many}")
+    message = refusal("--config", str(path), "--trainer.max_epochs=3")
+    assert message.endswith(f"(in the configuration {path})")
+
+
+def test_check_data_says_where_a_value_is_from(rgbx, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("data: {class_path: MFNet, init_args: {size: [1, 2, 3]}}\n")
+    assert rgbx("check-data", "--config", "mine.yaml") == 1
+    assert "(in the configuration mine.yaml)" in capsys.readouterr().err
+    assert rgbx("check-data", "--data=MFNet", "--data.size=[1,2,3]") == 1
+    assert TYPED in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "named"),

@@ -153,8 +153,8 @@ RANK = {"model.lora.rank": {"values": [2, 4]}}
     [
         (
             {"parameters": {"model.lora.rnk": {"values": [2, 4]}}},
-            r"Parameter model\.lora\.rnk = 2 of .* cannot be used: TASeg has no option `lora.rnk`; "
-            r"did you mean `lora.rank`\?$",
+            r"Parameter model\.lora\.rnk = 2 of .* cannot be used: There is no option "
+            r"`model\.lora\.rnk`; did you mean `model\.lora\.rank`\?$",
         ),
         (
             {"parameters": {"model.lora.rank": {"values": [2, "many"]}}},

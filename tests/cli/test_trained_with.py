@@ -14,8 +14,8 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from rgbx.cli import run
+from rgbx.cli.config.adjust import given_options
 from rgbx.cli.config.built import Built
-from rgbx.cli.config.given import given_options
 from rgbx.data import COD, PST900, VT5000, FolderRGBX
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import WeightsError

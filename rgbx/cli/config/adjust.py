@@ -1,34 +1,26 @@
-"""What of a configuration is refused or changed before anything is built."""
+"""What of a command line and a configuration is read or changed in a way of our own."""
 
-import inspect
-import os
+import ast
+import json
+import re
 from argparse import ArgumentParser
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
-import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from rgbx.class_path import class_at
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.inputs import class_options
-from rgbx.errors import RGBXError
 
 __all__ = [
-    "LINKED",
-    "classes_from_checkpoint",
+    "Given",
+    "given_options",
     "input_from_checkpoint",
     "one_device_no_logs",
-    "refuse_absent_devices",
-    "refuse_without_attention",
-    "warn_about_linked_values",
     "whole_numbers_first",
+    "without_python",
 ]
-
-#: values that the data module decides; a value in the configuration would be replaced in silence
-LINKED = ("num_classes", "class_names")
 
 
 def whole_numbers_first(parser: ArgumentParser) -> None:
@@ -46,58 +38,48 @@ def whole_numbers_first(parser: ArgumentParser) -> None:
             action._typehint = reduce(or_, ordered)  # a union of its own, which nobody caches
 
 
-def warn_about_linked_values(config: Any) -> None:
-    """Say so when a value is given that the data module will replace."""
-    model = config.model
-    defaults = inspect.signature(class_at(model.class_path)).parameters
-    for name in LINKED:
-        if name not in defaults:
-            continue
-        value, default = model.init_args.get(name), defaults[name].default
-        if value != (list(default) if isinstance(default, tuple) else default):
-            rank_zero_warn(
-                f"model.{name} is decided by the data module; the value {value!r} of the "
-                "configuration is replaced."
-            )
+def without_python(argument: str) -> str:
+    """``--key=None`` as ``--key=null``, and lists and dicts of Python in YAML's notation.
 
-
-def refuse_without_attention(model: type) -> None:
-    """Draw attention of models that have a plug-in alone.
-
-    Raises:
-        RGBXError: the model has none.
+    Everything else, YAML's own notation too, stays as it is.
     """
-    if not getattr(model, "shows_attention", False):
-        raise RGBXError(
-            f"{model.__name__} has no plug-in whose attention could be shown: leave out "
-            "--visualize_attention, or use StableSAM."
-        )
+    match = re.fullmatch(r"(--[\w.+]+)=(None|[\[{].*[\]}])", argument, re.DOTALL)
+    if match is None:
+        return argument
+    try:
+        return f"{match[1]}={json.dumps(ast.literal_eval(match[2]))}"
+    except (ValueError, SyntaxError, TypeError):  # YAML, or a dict whose keys JSON does not have
+        return argument
 
 
-def refuse_absent_devices(trainer: Any) -> None:
-    """Ask for no more devices than there are; on a CPU Lightning would start them all the same.
+class Given(NamedTuple):
+    """Options of the data and their values.
 
-    Raises:
-        RGBXError: there is no GPU, or there are fewer devices.
+    Attributes:
+        anywhere: set by files or on the command line. A null in a file leaves the option to the
+            data set, as the configuration of a run does; on the command line it is meant.
+        here: of these, what was said of the data in use. ``--data CLASS`` on the command line turns
+            to other data: what files say was said of the training's.
     """
-    devices, accelerator = trainer.get("devices"), trainer.get("accelerator") or "auto"
-    wants_gpu = accelerator in ("gpu", "cuda")
-    gpus = torch.cuda.device_count() if wants_gpu or accelerator == "auto" else 0
-    if wants_gpu and not gpus and not torch.backends.mps.is_available():
-        raise RGBXError(
-            f"trainer.accelerator is {accelerator}, but this machine has no GPU that torch can "
-            "use: set it to cpu, or install a torch that fits the GPU's driver."
-        )
-    if isinstance(devices, str) and devices.isdigit():
-        devices = int(devices)
-    if not isinstance(devices, int) or devices < 1:
-        return
-    there = gpus or (os.cpu_count() or 1)
-    if devices > there:
-        raise RGBXError(
-            f"trainer.devices is {devices}, but this machine has {there} "
-            f"{'GPUs' if gpus else 'CPU cores'}: lower it, or leave it out."
-        )
+
+    anywhere: dict[str, Any]
+    here: dict[str, Any]
+
+
+def given_options(config: Any, argv: Sequence[str]) -> Given:
+    """The options of the data that are no defaults.
+
+    Args:
+        config: parsed without defaults.
+        argv: the command line.
+    """
+    names = [token.partition("=")[0] for token in argv]
+    typed = {name.rpartition(".")[2] for name in names if name.startswith("--data.")}
+    found = dict(config.get("data", {}).get("init_args") or {})
+    anywhere = {k: v for k, v in found.items() if v is not None or k in typed}
+    if "--data" in names or "--data.class_path" in names:
+        return Given(anywhere, {k: v for k, v in anywhere.items() if k in typed})
+    return Given(anywhere, anywhere)
 
 
 def one_device_no_logs(trainer: Any) -> None:
@@ -108,18 +90,6 @@ def one_device_no_logs(trainer: Any) -> None:
     trainer.logger = False
     trainer.callbacks = None
     trainer.enable_checkpointing = False
-
-
-def classes_from_checkpoint(data: Any, info: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """A folder of images has no classes of its own: take the checkpoint's.
-
-    Args:
-        data: ``data`` of the configuration.
-        info: what the checkpoint remembers of its data.
-        given: options that a person gave.
-    """
-    for name, value in class_options(info, dict(data.init_args), given).items():
-        data.init_args[name] = value
 
 
 def input_from_checkpoint(

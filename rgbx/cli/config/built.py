@@ -3,9 +3,8 @@
 Nothing is read from the data set, and nothing is written.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from lightning.pytorch.cli import LightningCLI
 from rgbx.checkpoints.load import load_checkpoint, weights_follow
 from rgbx.checkpoints.trained_with import weight_arguments
 from rgbx.class_path import class_at
-from rgbx.cli.config.messages import quieten
-from rgbx.cli.config.trainer_values import lightning_checks
+from rgbx.cli.config.errors import lightning_errors
+from rgbx.cli.config.quiet import quieten, without_device_messages
 from rgbx.cli.lightning import RGBXCLI
 
 __all__ = ["Built"]
@@ -65,7 +64,7 @@ class Built(RGBXCLI):
         self._checkpoint = checkpoint
         quieten()
         silent = weights_follow() if checkpoint or not weights else nullcontext()
-        with silent, _quiet_trainer(), torch.device(device):
+        with silent, without_device_messages(), torch.device(device):
             super().__init__(["fit", *options])
         self.model.override = override
         self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]
@@ -91,7 +90,7 @@ class Built(RGBXCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer alone; the data set, which need not be there, is not asked anything."""
-        with torch.device("cpu"), lightning_checks():
+        with torch.device("cpu"), lightning_errors():
             return LightningCLI.instantiate_trainer(self, **kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -102,15 +101,3 @@ class Built(RGBXCLI):
         """(height, width) of the network's input."""
         height, width = self.datamodule.size
         return int(height), int(width)
-
-
-@contextmanager
-def _quiet_trainer() -> Iterator[None]:
-    """Silence what the trainer says of the device."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -1,14 +1,14 @@
 """Configuration files, read and checked in the same way by every command."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rgbx.errors import RGBXError
 from rgbx.yaml_file import parse_yaml, read_text
 
-__all__ = ["KEYS", "ConfigError", "read_config", "read_configs"]
+__all__ = ["KEYS", "ConfigError", "hint", "read_config", "read_configs"]
 
 #: of a configuration: those of `rgbx fit`, and those that `test` and `predict` have besides
 KEYS = (
@@ -28,7 +28,23 @@ _WHAT = "configuration"
 
 
 class ConfigError(RGBXError):
-    """A configuration file or an option on the command line is wrong."""
+    """A configuration file or an option on the command line is wrong.
+
+    Attributes:
+        key: dotted name of the one value that is wrong, or empty.
+    """
+
+    def __init__(self, sentence: str, key: str = "") -> None:
+        super().__init__(sentence)
+        self.key = key
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as the end of a sentence, or all of them."""
+    names = list(known)
+    near = [other for other in names if name and other.startswith(name)]
+    near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(names)}."
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -72,9 +88,8 @@ def read_configs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
 
 def _check(path: str | Path, key: Any, value: Any) -> None:
     if key not in KEYS:
-        near = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(KEYS)}."
-        raise ConfigError(f"There is no key `{key}`; {hint} (in the configuration {path})")
+        near = hint(str(key), KEYS)
+        raise ConfigError(f"There is no key `{key}`{near} (in the configuration {path})")
     if key not in ("model", "data", "trainer"):
         return
     if isinstance(value, str) and key != "trainer":

@@ -1,7 +1,6 @@
 """The parser of options and configuration files, whose errors are sentences."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -9,13 +8,13 @@ from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_warn
 
+from rgbx.cli.config.checks import refuse_null
 from rgbx.cli.config.config_file import ConfigError, read_config
-from rgbx.cli.config.constructed import refuse_null
-from rgbx.cli.config.messages import explain
-from rgbx.cli.config.renamed import new_argument, with_new_names
+from rgbx.cli.config.errors import constructor_errors, explain
+from rgbx.cli.config.renamed import model_of, new_argument, with_new_names
 from rgbx.disk import whole_file
 
-__all__ = ["RGBXParser"]
+__all__ = ["RGBXParser", "build_one"]
 
 
 class _ConfigFile(ActionConfigFile):
@@ -40,8 +39,12 @@ class RGBXParser(LightningArgumentParser):
     """Lightning's parser, whose errors are sentences and exceptions rather than a usage page.
 
     What stands on the command line is the value itself, never the name of a file that holds it:
-    what lies in the working directory must not change what ``--data MFNet`` means.
+    what lies in the working directory must not change what ``--data MFNet`` means. Options are
+    written out: the beginning of a name is no name.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
         """As the base, with a configuration file that names itself."""
@@ -60,12 +63,9 @@ class RGBXParser(LightningArgumentParser):
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """As the base, which takes null for any option, whatever its type."""
         if args and isinstance(args[0], list):
-            model = _model_of(args[0])
+            model = model_of(args[0])
             args = ([new_argument(word, model) for word in args[0]], *args[1:])
-        try:
-            found = super().parse_args(*args, **kwargs)
-        except ConfigError as error:
-            raise ConfigError(_with_source(str(error), args[0] if args else ())) from error
+        found = super().parse_args(*args, **kwargs)
         command = found.get("subcommand")
         refuse_null(found[command] if command else found)
         return found
@@ -74,50 +74,16 @@ class RGBXParser(LightningArgumentParser):
         """Raise what the message means; inner parsers, which make one of several tries, do not."""
         if not self.exit_on_error:
             super().error(message, ex)
-        raise ConfigError(explain(message)) from ex
+        raise explain(message) from ex
 
 
-def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
-    """What stands behind an option, each time that it is given."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return [
-        word.partition("=")[2] or following
-        for word, following in pairs
-        if word == option or word.startswith(f"{option}=")
-    ]
+def build_one(kind: type, key: str, arguments: Sequence[str]) -> Any:
+    """The object that ``--KEY CLASS --KEY.OPTION VALUE ...`` describes.
 
-
-def _model_of(arguments: Sequence[str]) -> str:
-    """Name of the model's class, of which the command line has the last word; empty if unknown."""
-    named = [
-        _value(read_config(f), ["model", "class_path"]) for f in _values_of("--config", arguments)
-    ]
-    for option in ("--model", "--model.class_path"):
-        named += _values_of(option, arguments)
-    known = [name for name in named if name and not name.startswith("{")]
-    return known[-1].rpartition(".")[2] if known else ""
-
-
-def _with_source(sentence: str, arguments: Sequence[str]) -> str:
-    """A sentence about a key, and the configuration that the key's value is from."""
-    key = re.search(r"`([\w.]+)`", sentence)
-    if key is None or "(in the configuration" in sentence:
-        return sentence
-    given = [word.replace(".init_args.", ".") for word in arguments]
-    if any(word.partition("=")[0].rstrip("+") == f"--{key[1]}" for word in given):
-        return sentence
-    files = _values_of("--config", arguments)
-    values = {file: _value(read_config(file), key[1].split(".")) for file in reversed(files)}
-    # a value that a later file replaces is looked at all the same
-    source = next((file for file, value in values.items() if value and value in sentence), None)
-    return sentence if source is None else f"{sentence} (in the configuration {source})"
-
-
-def _value(content: Any, keys: Sequence[str]) -> str:
-    """What nested mappings hold under a key, as text; lists are not looked into."""
-    if not keys or isinstance(content, list):
-        return str(content)
-    if not isinstance(content, Mapping):
-        return ""
-    below = {**content, **(content.get("init_args") or {})}
-    return _value(below[keys[0]], keys[1:]) if keys[0] in below else ""
+    Raises:
+        RGBXError: what is wrong with the arguments.
+    """
+    parser = RGBXParser()
+    parser.add_subclass_arguments(kind, key, required=True)
+    with constructor_errors():
+        return parser.instantiate(parser.parse_args(list(arguments)))[key]

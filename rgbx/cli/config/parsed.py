@@ -11,6 +11,10 @@ __all__ = ["parse_fit"]
 class _ParseOnly(RGBXCLI):
     """The command line interface up to the parsed configuration."""
 
+    def __init__(self, args: list[str], typed: bool) -> None:
+        self.typed = typed
+        super().__init__(args)
+
     def _set_seed(self) -> None:
         """Nothing: only a run seeds the process."""
 
@@ -24,11 +28,12 @@ class _ParseOnly(RGBXCLI):
         """Nothing is run."""
 
 
-def parse_fit(options: Sequence[str]) -> Any:
+def parse_fit(options: Sequence[str], typed: bool = True) -> Any:
     """Parse options of ``rgbx fit`` as the command itself would.
 
     Args:
         options: What would stand behind ``rgbx fit``.
+        typed: Whether a person wrote them on the command line, rather than rgbx from a file.
 
     Returns:
         The parsed configuration: a namespace with ``model``, ``data``, ``trainer``, ...
@@ -36,4 +41,4 @@ def parse_fit(options: Sequence[str]) -> Any:
     Raises:
         RGBXError: what the command itself would complain of.
     """
-    return _ParseOnly(["fit", *options]).config["fit"]
+    return _ParseOnly(["fit", *options], typed).config["fit"]

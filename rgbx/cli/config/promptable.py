@@ -10,8 +10,7 @@ import torch
 
 from rgbx.checkpoints.load import load_checkpoint, weights_follow
 from rgbx.cli.config.config_file import ConfigError
-from rgbx.cli.config.config_parser import RGBXParser
-from rgbx.cli.config.constructed import own_sentences
+from rgbx.cli.config.config_parser import build_one
 from rgbx.cli.config.renamed import with_new_names
 from rgbx.data.options import as_triple
 from rgbx.data.source import Source
@@ -87,15 +86,12 @@ def build(
             device does not exist.
         WeightsError: the checkpoint is another model's.
     """
-    parser = RGBXParser()
-    parser.add_subclass_arguments(RGBXModule, "model", required=True)
     texts: list[str] = []
     named = (with_new_names(config)[0] for config in configs)
     for model in filter(None, (config.get("model") for config in named)):
         texts += ["--model", model if isinstance(model, str) else json.dumps(model)]
-    with own_sentences(), weights_follow() if checkpoint else nullcontext():
-        built = parser.instantiate(parser.parse_args([*texts, *options])).model
-    model = promptable(built)
+    with weights_follow() if checkpoint else nullcontext():
+        model = promptable(build_one(RGBXModule, "model", [*texts, *options]))
     if checkpoint is None:
         print("no --ckpt_path: the model is as its configuration makes it")
     else:

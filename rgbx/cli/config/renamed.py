@@ -1,9 +1,11 @@
 """Options of models under the names that they had before they were put into groups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["new_argument", "with_new_names"]
+from rgbx.cli.config.config_file import read_config
+
+__all__ = ["model_of", "new_argument", "with_new_names"]
 
 _CONTRAST = (
     "token_weight",
@@ -116,3 +118,23 @@ def new_argument(argument: str, model: str = "") -> str:
         return argument
     ((group, own),) = found
     return f"{prefix}{group}.{own}{equals}{value}"
+
+
+def model_of(arguments: Sequence[str]) -> str:
+    """Name of the model's class, of which the command line has the last word; empty if unknown."""
+    models = [read_config(file).get("model") for file in _values_of("--config", arguments)]
+    named = [str(m.get("class_path", "")) for m in models if isinstance(m, Mapping)]
+    for option in ("--model", "--model.class_path"):
+        named += _values_of(option, arguments)
+    known = [name for name in named if name and not name.startswith("{")]
+    return known[-1].rpartition(".")[2] if known else ""
+
+
+def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
+    """What stands behind an option, each time that it is given."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return [
+        word.partition("=")[2] or following
+        for word, following in pairs
+        if word == option or word.startswith(f"{option}=")
+    ]

@@ -34,8 +34,8 @@ def check_sweep(file: SweepFile, command: Command, extra: Sequence[str]) -> Any:
     """
     first, last = ({p.path: p.ends[end] for p in file.parameters} for end in (0, 1))
     try:
-        config = parse_fit(command.options(first, extra))
-        parse_fit(command.options(last, extra))
+        config = parse_fit(command.options(first, extra), typed=False)
+        parse_fit(command.options(last, extra), typed=False)
     except RGBXError as error:
         _blame(file, command, extra, error)
     _check_metric(file, config)
@@ -67,7 +67,7 @@ def _try(
     command: Command, values: Mapping[tuple[str, ...], Any], extra: Sequence[str], what: str
 ) -> None:
     try:
-        parse_fit(command.options(values, extra))
+        parse_fit(command.options(values, extra), typed=False)
     except RGBXError as error:
         raise RGBXError(f"{what}: {error}") from error
 
