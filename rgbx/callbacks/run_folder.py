@@ -13,7 +13,13 @@ from rgbx.errors import RGBXError
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-__all__ = ["VERSION_VARIABLE", "folders_of_runs", "own_run_folder", "reserve_version"]
+__all__ = [
+    "VERSION_VARIABLE",
+    "folder_beside",
+    "folders_of_runs",
+    "own_run_folder",
+    "reserve_version",
+]
 
 #: set by rank 0, inherited by the ranks that it starts
 VERSION_VARIABLE = "RGBX_RUN_VERSION"
@@ -90,3 +96,10 @@ def own_run_folder() -> Iterator[None]:
             with contextlib.suppress(OSError):  # it is not empty, as it should be
                 folder.rmdir()
         _made.clear()
+
+
+def folder_beside(checkpoint: Path, name: str) -> Path:
+    """``NAME_CHECKPOINT`` in the run that a checkpoint belongs to."""
+    folder = checkpoint.parent
+    run = folder.parent if folder.name == "checkpoints" else folder
+    return run / f"{name}_{checkpoint.stem}"

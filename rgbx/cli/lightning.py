@@ -17,7 +17,7 @@ from rgbx.callbacks.interrupted import Stopped, how_to_go_on
 from rgbx.callbacks.per_image import ImageRecorder
 from rgbx.callbacks.predictions import PredictionWriter
 from rgbx.callbacks.resume import CheckedResume, refuse_checkpoint, restoring
-from rgbx.callbacks.run_folder import folders_of_runs, own_run_folder
+from rgbx.callbacks.run_folder import folder_beside, folders_of_runs, own_run_folder
 from rgbx.callbacks.run_loggers import (
     RunConfig,
     arrange_loggers,
@@ -206,29 +206,25 @@ class RGBXCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, saving checkpoints atomically; ``test`` writes into no training run."""
         config = self.config_init[self.subcommand]
-        plugins = config.trainer.get("plugins") or []
-        plugins = list(plugins) if isinstance(plugins, list | tuple) else [plugins]
+        plugins = _listed(config.trainer.get("plugins"))
         if not any(isinstance(p, CheckpointIO) for p in plugins):
             plugins.append(AtomicCheckpointIO())
         if self.subcommand != "fit":
             self.save_config_callback = None
         elif not self.datamodule.has_val:
-            given = config.trainer.get("callbacks") or []
-            given = list(given) if isinstance(given, list | tuple) else [given]
+            given = _listed(config.trainer.get("callbacks"))
             keep_last_epochs(given, type(self.datamodule).__name__)
         trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         self.signals = HeedSignals(self.job)
         callbacks.append(self.signals)
-        if self.subcommand == "fit" and ValidationImages.can_be_logged(trainer):
-            callbacks.append(ValidationImages())
         if self.subcommand == "fit":
+            callbacks += [ValidationImages()] * ValidationImages.can_be_logged(trainer)
             callbacks.append(CheckedResume())
         if self.subcommand == "predict" or config.get("save_predictions"):
             callbacks.append(PredictionWriter(self.output_folder))
         if self.subcommand == "test":
-            saved = bool(config.save_predictions)
-            callbacks.append(ImageRecorder(self.output_folder, saved))
+            callbacks.append(ImageRecorder(self.output_folder, bool(config.save_predictions)))
         if config.get("visualize_attention"):
             callbacks.append(AttentionWriter(self.output_folder))
         return trainer
@@ -239,11 +235,8 @@ class RGBXCLI(LightningCLI):
         config = self.config[self.subcommand]
         if config.output:
             return Path(config.output)
-        checkpoint = Path(config.ckpt_path)
-        run = checkpoint.parent
-        if run.name == "checkpoints":
-            run = run.parent
-        return run / f"{self.subcommand}_{type(self.datamodule).__name__}_{checkpoint.stem}"
+        name = type(self.datamodule).__name__
+        return folder_beside(Path(config.ckpt_path), f"{self.subcommand}_{name}")
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """As the base; a job that SLURM requeued goes on, and from nothing but its own."""
@@ -307,3 +300,8 @@ class RGBXCLI(LightningCLI):
         """Say where the images are."""
         contents = self.model.prediction_files(self.output_folder).contents
         print(f"{contents}: {self.output_folder}")
+
+
+def _listed(given: Any) -> list[Any]:
+    """One or several of something, or None, as a list."""
+    return list(given) if isinstance(given, list | tuple) else [given] if given else []
