@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.config.experiment import add_experiment, fit_options
-from rgbx.cli.config.parser import CommandParser, command_parser
+from rgbx.cli.config.parser import CommandParser, add_experiment, command_parser, fit_options
 from rgbx.errors import RGBXError
 
 if TYPE_CHECKING:

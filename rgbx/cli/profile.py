@@ -6,8 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgbx.cli.config.experiment import add_experiment, fit_options, whole_number
-from rgbx.cli.config.parser import CommandParser, command_parser
+from rgbx.cli.config.parser import (
+    CommandParser,
+    add_experiment,
+    command_parser,
+    fit_options,
+    whole_number,
+)
 from rgbx.errors import RGBXError
 from rgbx.results.render.output import FORMATS, format_tables, print_tables
 

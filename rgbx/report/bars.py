@@ -1,17 +1,19 @@
 """Tables whose numbers are bars: classes, day and night, kinds of prompts."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rgbx.metrics.catalogue import metric_info
 from rgbx.results import MEAN, Run, Unit, has_prompts, kind_label, unit_of
 from rgbx.results.protocols import Place, by_protocol
 
-__all__ = ["BarTable", "class_bars", "prompt_bars", "subset_bars"]
+__all__ = ["BarTable", "class_bars", "prompt_bars", "subset_bars", "titled"]
 
-_OF_SUBSETS = (("miou", "miou_image"), ("S", "maxF", "MAE"), ("mDice", "mIoU"), ("BER",))
+_OF_SUBSETS = ("miou", "miou_image", "S", "maxF", "MAE", "mDice", "mIoU", "BER")
 _OF_PROMPTS = ("mSF", "mIoU", "mBIoU")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,103 +39,112 @@ class BarTable:
 
 def class_bars(runs: Sequence[Run]) -> list[BarTable]:
     """IoU of every class, for each data set and split."""
+    note = "IoU in percent; behind each class its share of the labelled pixels."
     tables = []
-    for dataset, split, own in _places(runs):
-        own = [run for run in own if run.result.classes.get(split, {}).get("all")]
-        for group, title in _groups(own, dataset, split, ("miou",)):
-            scores = [
-                {score.name: score for score in run.result.classes[split]["all"]} for run in group
-            ]
-            pixels = sum(score.support for score in scores[0].values())
-            rows = tuple(
-                (
-                    name,
-                    f"{100 * score.support / pixels:.2g} %" if pixels else "",
-                    tuple(one[name].iou if name in one else math.nan for one in scores),
-                )
-                for name, score in scores[0].items()
-            )
-            columns = tuple((run.name, "") for run in group)
-            note = "IoU in percent; behind each class its share of the labelled pixels."
-            tables.append(BarTable(title, "Class", columns, rows, note))
+    for place, own in _places(runs):
+        scored = [run for run in own if run.result.classes.get(place[1], {}).get("all")]
+        for title, group in _groups(scored, place, ("miou",)):
+            scores = [run.result.classes[place[1]]["all"] for run in group]
+            pixels = sum(score.support for score in scores[0])
+            labels = {
+                score.name: f"{100 * score.support / pixels:.2g} %" if pixels else ""
+                for score in scores[0]
+            }
+            columns = {
+                (run.name, ""): {score.name: score.iou for score in own}
+                for run, own in zip(group, scores, strict=True)
+            }
+            tables.append(_table(title, "Class", labels, columns, note))
     return tables
 
 
 def subset_bars(runs: Sequence[Run]) -> list[BarTable]:
     """Day, night and all, for each data set, split and headline score."""
     tables = []
-    for dataset, split, own in _places(runs):
+    for place, own in _places(runs):
+        split = place[1]
         own = [run for run in own if len(run.result.numbers[split]) > 1]
-        metrics = _metrics(own, split)
-        for metric in metrics:
-            for group, title in _groups(own, dataset, split, (metric,)):
-                numbers = [run.result.numbers[split] for run in group]
-                names = dict.fromkeys(name for one in numbers for name in one)
-                rows = tuple(
-                    (name, "", tuple(one.get(name, {}).get(metric, math.nan) for one in numbers))
-                    for name in sorted(names, key=lambda name: name != "all")
-                )
-                columns = tuple((run.name, "") for run in group)
-                unit, less = unit_of(metric), not metric_info(metric).higher_is_better
-                note = f"{metric}{' in percent' * (unit == 'percent')}{'; less is better' * less}."
-                title_of = f"{title}: {metric}"
-                tables.append(BarTable(title_of, "Subset", columns, rows, note, unit))
+        known = {n for run in own for scores in run.result.numbers[split].values() for n in scores}
+        for metric in (name for name in _OF_SUBSETS if name in known):
+            unit, less = unit_of(metric), not metric_info(metric).higher_is_better
+            note = f"{metric}{' in percent' * (unit == 'percent')}{'; less is better' * less}."
+            for title, group in _groups(own, place, (metric,)):
+                columns = {
+                    (run.name, ""): {
+                        subset: scores.get(metric, math.nan)
+                        for subset, scores in run.result.numbers[split].items()
+                    }
+                    for run in group
+                }
+                names = dict.fromkeys(name for rates in columns.values() for name in rates)
+                subsets = dict.fromkeys(sorted(names, key=lambda name: name != "all"), "")
+                title = f"{title}: {metric}"
+                tables.append(_table(title, "Subset", subsets, columns, note, unit))
     return tables
 
 
 def prompt_bars(runs: Sequence[Run]) -> list[BarTable]:
     """Stability and IoU by kind of prompt, for the mean of the splits or for each."""
+    note = (
+        "Percent. mSF: how much the masks of one object agree, whatever the prompt of a kind; one "
+        "prompt (a tight box) has none."
+    )
     tables = []
-    for dataset, split, own in _places([run for run in runs if has_prompts(run.result)]):
+    for place, own in _places([run for run in runs if has_prompts(run.result)]):
+        split = place[1]
         if split != MEAN and any(MEAN in run.result.numbers for run in own):
             continue
-        names = dict.fromkeys(n for run in own for n in run.result.numbers[split].get("all", {}))
+        numbers = {run.name: run.result.numbers[split].get("all", {}) for run in own}
+        names = dict.fromkeys(name for scores in numbers.values() for name in scores)
         kinds = dict.fromkeys(name.rpartition("/")[0] for name in names if "/" in name)
-        for group, title in _groups(own, dataset, split, tuple(names)):
-            numbers = [run.result.numbers[split]["all"] for run in group]
-            shown = [s for s in _OF_PROMPTS if any(f"{kind}/{s}" in names for kind in kinds)]
-            rows = tuple(
-                (
-                    kind_label(kind),
-                    "",
-                    tuple(one.get(f"{kind}/{s}", math.nan) for one in numbers for s in shown),
-                )
-                for kind in kinds
-            )
-            columns = tuple((run.name, score) for run in group for score in shown)
-            note = (
-                "Percent. mSF: how much the masks of one object agree, whatever the prompt of a "
-                "kind; one prompt (a tight box) has none."
-            )
-            tables.append(BarTable(title, "Prompt", columns, rows, note))
+        shown = [s for s in _OF_PROMPTS if any(f"{kind}/{s}" in names for kind in kinds)]
+        for title, group in _groups(own, place, tuple(names)):
+            columns = {
+                (run.name, score): {
+                    kind_label(kind): numbers[run.name].get(f"{kind}/{score}", math.nan)
+                    for kind in kinds
+                }
+                for run in group
+                for score in shown
+            }
+            labels = {kind_label(kind): "" for kind in kinds}
+            tables.append(_table(title, "Prompt", labels, columns, note))
     return tables
 
 
-def _places(runs: Sequence[Run]) -> Iterator[tuple[str, str, list[Run]]]:
-    """Data set, split, and the runs that were tested there."""
-    places = dict.fromkeys(
-        (run.result.data.dataset, split) for run in runs for split in run.result.numbers
-    )
-    for dataset, split in places:
-        own = [run for run in runs if run.result.data.dataset == dataset]
-        yield dataset, split, [run for run in own if split in run.result.numbers]
+def titled(where: tuple[str, str], groups: Sequence[T]) -> Iterator[tuple[str, T]]:
+    """What to call groups of one data set and split, each of a protocol of its own."""
+    place = where[0] if where[1] == "test" else ", ".join(where)
+    for number, group in enumerate(groups, 1):
+        yield place + (f", protocol {number} of {len(groups)}" * (len(groups) > 1)), group
+
+
+def _places(runs: Sequence[Run]) -> Iterator[tuple[tuple[str, str], list[Run]]]:
+    """Data set and split, and the runs that were tested there."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        for split in run.result.numbers:
+            found.setdefault((run.result.data.dataset, split), []).append(run)
+    yield from found.items()
 
 
 def _groups(
-    runs: Sequence[Run], dataset: str, split: str, metrics: Sequence[str]
-) -> Iterator[tuple[list[Run], str]]:
+    runs: Sequence[Run], where: tuple[str, str], metrics: Sequence[str]
+) -> Iterator[tuple[str, list[Run]]]:
     """Runs of one protocol, and what to call them: others may not stand next to them."""
-    if not runs:
-        return
-    place = dataset if split == "test" else f"{dataset}, {split}"
-    groups = by_protocol(runs, {Place(dataset, split, metric) for metric in metrics})
-    for number, group in enumerate(groups, 1):
-        suffix = f", protocol {number} of {len(groups)}" if len(groups) > 1 else ""
-        yield list(group), f"{place}{suffix}"
+    return titled(where, by_protocol(runs, {Place(*where, metric) for metric in metrics}))
 
 
-def _metrics(runs: Sequence[Run], split: str) -> list[str]:
-    names = {
-        name for run in runs for scores in run.result.numbers[split].values() for name in scores
-    }
-    return [name for family in _OF_SUBSETS for name in family if name in names]
+def _table(
+    title: str,
+    heading: str,
+    labels: Mapping[str, str],
+    columns: Mapping[tuple[str, str], Mapping[str, float]],
+    note: str,
+    unit: Unit = "percent",
+) -> BarTable:
+    rows = tuple(
+        (label, aside, tuple(rates.get(label, math.nan) for rates in columns.values()))
+        for label, aside in labels.items()
+    )
+    return BarTable(title, heading, tuple(columns), rows, note, unit)

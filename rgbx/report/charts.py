@@ -3,12 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from rgbx.report.bars import titled
 from rgbx.report.find import Tested
-from rgbx.report.lines import cut_off, read_lines
 from rgbx.report.svg import line_chart
-from rgbx.report.training import Log
+from rgbx.report.training import Line, Log, read_curves
 from rgbx.results.protocols import Place, by_protocol
 from rgbx.visualization.curves import Panel
 
@@ -16,21 +15,12 @@ __all__ = ["Charts", "surgery_charts", "threshold_charts", "training_charts"]
 
 #: scores of validation that decide which checkpoint is best come first
 _FIRST = ("miou", "maxF", "mIoU", "mDice", "BER", "meanF", "mSF", "mBIoU")
-
 _WINDOWS = 60  # points per line of a noisy quantity; each is the mean over one stretch of the run
-
-Line = tuple[list[float], list[float]]
 
 
 @dataclass(frozen=True)
 class Charts:
-    """Some charts under a heading of their own.
-
-    Attributes:
-        title: The heading; empty for none.
-        charts: As HTML.
-        more: Further ones, folded away.
-    """
+    """Some charts, as HTML, under a heading of their own (empty for none); more are folded away."""
 
     title: str
     charts: tuple[str, ...]
@@ -49,20 +39,17 @@ def training_charts(logs: Mapping[str, Log], styles: Mapping[str, int]) -> list[
     names = dict.fromkeys(name for log in logs.values() for name in log.lines)
     wanted = [name for name in names if not name.startswith("surgery/")]
     first = [name for name in wanted if name == "train/loss"]
-    scores = [name for name in wanted if name.startswith("val/")]
     for headline in _FIRST:
-        first += [name for name in scores if name.rpartition("/")[2] == headline]
+        first += [n for n in wanted if n.startswith("val/") and n.rpartition("/")[2] == headline]
         if len(first) > 5:
             break
-    first = list(dict.fromkeys(first))[:6] or wanted[:3]
-    drawn = {name: _training_chart(name, logs, styles) for name in wanted}
+    first = first[:6] or wanted[:3]
+    drawn = {}
+    for name in wanted:
+        lines = {run: log.lines[name] for run, log in logs.items() if name in log.lines}
+        drawn[name] = line_chart(Panel(name, "step", name, lines), styles)
     rest = tuple(chart for name, chart in drawn.items() if name not in first)
     return [Charts("", tuple(drawn[name] for name in first), rest)] if drawn else []
-
-
-def _training_chart(name: str, logs: Mapping[str, Log], styles: Mapping[str, int]) -> str:
-    lines = {run: log.lines[name] for run, log in logs.items() if name in log.lines}
-    return line_chart(Panel(name, "step", name, lines), styles)
 
 
 def threshold_charts(
@@ -70,76 +57,47 @@ def threshold_charts(
 ) -> tuple[list[Charts], list[str]]:
     """Precision over recall, and F and E over the threshold, from ``curves.csv``.
 
-    Tests of one data set and split are drawn over each other if they follow one protocol.
+    Tests of one data set and split are drawn over each other if they follow one protocol; those
+    without ``test.json`` stand alone.
 
     Returns:
         The charts, and what could not be read, as sentences.
     """
-    found: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = {}
+    found: dict[tuple[str, str], dict[str, Mapping[str, Line]]] = {}
     notes = []
     for test in tests:
-        path = test.folder / "curves.csv"
-        if not path.is_file():
+        if not (test.folder / "curves.csv").is_file():
             continue
-        splits, problems = _read_curves(path)
+        splits, problems = read_curves(test.folder / "curves.csv")
         notes += [f"{test.name}: {problem}." for problem in problems]
         dataset = test.run.result.data.dataset if test.run else test.name
-        for split, columns in splits.items():
-            found.setdefault((dataset, split), {})[test.name] = columns
+        for split, log in splits.items():
+            found.setdefault((dataset, split), {})[test.name] = log.lines
     charts = []
-    for (dataset, split), named in found.items():
-        groups = _comparable(tests, named, dataset, split)
-        for number, group in enumerate(groups, 1):
+    for where, named in found.items():
+        runs = [test.run for test in tests if test.name in named and test.run]
+        shown = {Place(*where, metric) for metric in ("maxF", "maxE", "S")}
+        groups = [[run.name for run in group] for group in by_protocol(runs, shown)]
+        known = {name for group in groups for name in group}
+        groups += [[name] for name in named if name not in known]
+        for title, group in titled(where, groups):
             panels = _threshold_panels({name: named[name] for name in group})
-            title = dataset if split == "test" else f"{dataset}, {split}"
-            title += f", protocol {number} of {len(groups)}" if len(groups) > 1 else ""
             charts.append(Charts(title, tuple(line_chart(panel, styles) for panel in panels)))
     return charts, notes
 
 
-def _comparable(
-    tests: Sequence[Tested], named: Mapping[str, object], dataset: str, split: str
-) -> list[list[str]]:
-    """Names of the tests in groups of one protocol; those without ``test.json`` stand alone."""
-    runs = [test.run for test in tests if test.name in named and test.run]
-    places = {Place(dataset, split, metric) for metric in ("maxF", "maxE", "S")}
-    groups = [[run.name for run in group] for group in by_protocol(runs, places)] if runs else []
-    known = {name for group in groups for name in group}
-    return groups + [[name] for name in named if name not in known]
-
-
-def _read_curves(path: Path) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
-    """Split -> column -> values, and what was wrong."""
-    heading, rows, notes = read_lines(path)
-    if heading and not {"split", "threshold"} <= set(heading):
-        return {}, [f"{path} is no curves.csv of `rgbx test`"]
-    found: dict[str, dict[str, list[float]]] = {}
-    damaged = 0
-    for row in rows:
-        split = row.pop("split")
-        try:
-            numbers = {name: float(text) for name, text in row.items()}
-        except ValueError:
-            damaged += 1
-            continue
-        columns = found.setdefault(split, {name: [] for name in numbers})
-        for name, value in numbers.items():
-            columns[name].append(value)
-    return found, notes + ([cut_off(path, damaged)] if damaged else [])
-
-
-def _threshold_panels(named: Mapping[str, Mapping[str, list[float]]]) -> list[Panel]:
-    columns = {name for lines in named.values() for name in lines}
-    panels = []
-    if {"precision", "recall"} <= columns:
-        pairs = {n: (c["recall"], c["precision"]) for n, c in named.items() if "recall" in c}
-        panels.append(Panel("Precision and recall", "recall", "precision", pairs, (0, 1), (0, 1)))
+def _threshold_panels(named: Mapping[str, Mapping[str, Line]]) -> list[Panel]:
+    whole = (0, 1)
+    pairs = {
+        name: (lines["recall"][1], lines["precision"][1])
+        for name, lines in named.items()
+        if {"recall", "precision"} <= set(lines)
+    }
+    panels = [Panel("Precision and recall", "recall", "precision", pairs, whole, whole)]
     for score in ("F", "E"):
-        lines = {n: (c["threshold"], c[score]) for n, c in named.items() if score in c}
-        if lines:
-            title = f"{score} by threshold"
-            panels.append(Panel(title, "threshold", score, lines, (0, 1), (0, 1)))
-    return panels
+        lines = {name: lines[score] for name, lines in named.items() if score in lines}
+        panels.append(Panel(f"{score} by threshold", "threshold", score, lines, whole, whole))
+    return [panel for panel in panels if panel.lines]
 
 
 def surgery_charts(logs: Mapping[str, Log]) -> list[Charts]:
@@ -150,30 +108,28 @@ def surgery_charts(logs: Mapping[str, Log]) -> list[Charts]:
     """
     charts = []
     for run, log in logs.items():
-        panels = _surgery_panels(log.lines)
-        drawn = tuple(
+        drawn = [
             line_chart(panel, {name: i for i, name in enumerate(panel.lines)}, True, _WINDOWS)
-            for panel in panels
-        )
-        if drawn:
-            charts.append(Charts(run, drawn))
+            for panel in _surgery_panels(log.lines)
+        ]
+        charts += [Charts(run, tuple(drawn))] if drawn else []
     return charts
 
 
 def _surgery_panels(lines: Mapping[str, Line]) -> list[Panel]:
-    panels = []
-    for group in dict.fromkeys(name.partition("/")[0] for name in lines if "/cos_" in name):
-        cosines = {
-            name.partition("/cos_")[2].replace("_", " / "): line
-            for name, line in lines.items()
-            if name.startswith(f"{group}/cos_")
-        }
-        title = f"{group}: cosine between gradients"
-        panels.append(Panel(title, "step", "cosine", cosines, (-1, 1)))
+    cosines: dict[str, dict[str, Line]] = {}
+    for name, line in lines.items():
+        group, is_cosine, pair = name.partition("/cos_")
+        if is_cosine:
+            cosines.setdefault(group, {})[pair.replace("_", " / ")] = line
+    panels = [
+        Panel(f"{group}: cosine between gradients", "step", "cosine", own, (-1, 1))
+        for group, own in cosines.items()
+    ]
     shares = {n.partition("/")[0]: line for n, line in lines.items() if n.endswith("/conflict")}
     if shares:
         panels.append(Panel("Share of conflicting pairs", "step", "share", shares, (0, 1)))
-    if any(not math.isnan(value) for value in lines.get("ratio", ([], []))[1]):
+    if not all(map(math.isnan, lines.get("ratio", ([], []))[1])):
         title = "Gradient norms, first modality to second"
         panels.append(Panel(title, "step", "ratio", {"ratio": lines["ratio"]}))
     return panels

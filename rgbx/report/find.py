@@ -3,7 +3,6 @@
 import dataclasses
 import glob
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from pathlib import Path
 from rgbx.disk import sha256_of
 from rgbx.errors import RGBXError
 from rgbx.results import Run, read_result
+from rgbx.results.find import named_place
 
 __all__ = ["Tested", "Trained", "find_sources"]
 
-_NAMED = re.compile(r"(?P<name>[^=/\\]+)=(?P<place>.+)", re.DOTALL)
 _OF_RUNS = ("metrics.csv", "config.yaml", "hparams.yaml", "checkpoints")
 _OF_TESTS = ("test.json", "images.csv")
 #: what lies in such folders are images and weights, thousands of them
@@ -70,18 +69,14 @@ def find_sources(places: Sequence[str]) -> tuple[list[Trained], list[Tested]]:
     runs: dict[Path, str] = {}
     tests: dict[Path, str] = {}
     for place in places:
-        name, where = _split(place)
-        before = len(runs) + len(tests)
-        known = 0
+        name, where = named_place(place)
+        known = False
         for folder in _folders(where):
-            key = folder.resolve()
-            is_run, is_test = _is_run(folder), _is_test(folder)
-            known += is_run or is_test
-            if is_run:
-                runs.setdefault(key, name)
-            if is_test:
-                tests.setdefault(key, name)
-        if not known and before == len(runs) + len(tests):
+            for found, is_one in ((runs, _is_run), (tests, _is_test)):
+                if is_one(folder):
+                    found.setdefault(folder.resolve(), name)
+                    known = True
+        if not known:
             raise RGBXError(
                 f"There is nothing to report in {where}: neither a run of `rgbx fit` (metrics.csv, "
                 "config.yaml) nor a test of `rgbx test` (test.json) lies there or below."
@@ -90,23 +85,12 @@ def find_sources(places: Sequence[str]) -> tuple[list[Trained], list[Tested]]:
     owners = _owners(runs, read)
     names = _names(runs, {owners[folder]: name for folder, name in tests.items()})
     tested = []
-    for folder, found in read.items():
+    for folder, (run, problem) in read.items():
         owner = owners[folder]
-        name, given = names[owner], tests[folder] or runs.get(owner, "")
-        if isinstance(found, str):
-            tested.append(Tested(name, folder, None, found, given))
-        else:
-            run = dataclasses.replace(found, name=name)
-            tested.append(Tested(name, folder, run, given=given))
+        run = None if run is None else dataclasses.replace(run, name=names[owner])
+        given = tests[folder] or runs.get(owner, "")
+        tested.append(Tested(names[owner], folder, run, problem, given))
     return [Trained(names[folder], folder) for folder in runs], tested
-
-
-def _split(place: str) -> tuple[str, str]:
-    """Name and place; an existing file whose name holds "=" is a place."""
-    match = _NAMED.fullmatch(place)
-    if match is None or os.path.lexists(place):
-        return "", place
-    return match["name"].strip(), match["place"]
 
 
 def _folders(where: str) -> Iterator[Path]:
@@ -142,39 +126,39 @@ def _is_test(folder: Path) -> bool:
     return begun and folder.name.startswith("test_")
 
 
-def _read(folder: Path) -> Run | str:
-    """The result of a test, or why there is none."""
+def _read(folder: Path) -> tuple[Run | None, str]:
+    """The result of a test, and why there is none."""
     file = folder / "test.json"
     if not file.is_file():
-        return f"no test.json in {folder}: the test was cut off"
+        return None, f"no test.json in {folder}: the test was cut off"
     try:
-        return Run(file, read_result(file))
+        return Run(file, read_result(file)), ""
     except RGBXError as error:
-        return str(error).removesuffix(".")
+        return None, str(error).removesuffix(".")
 
 
-def _owners(runs: Iterable[Path], tests: Mapping[Path, Run | str]) -> dict[Path, Path]:
+def _owners(runs: Iterable[Path], tests: Mapping[Path, tuple[Run | None, str]]) -> dict[Path, Path]:
     """The run whose only test a test is; else the test itself.
 
     A test belongs to the run it lies in, or to the one that holds the very checkpoint.
     """
-    origin: dict[Path, Path] = {}
-    for folder, found in tests.items():
-        origin[folder] = folder
+    origin = {folder: folder for folder in tests}
+    for folder, (test, _) in tests.items():
         if folder.parent in runs:
             origin[folder] = folder.parent
-        elif not isinstance(found, str):
-            record = found.result.checkpoint
-            files = {run: run / "checkpoints" / record.file for run in runs}
-            same = [run for run, f in files.items() if f.is_file() and _sha256(f) == record.sha256]
-            origin[folder] = same[0] if same else folder
+        elif test is not None:
+            record = test.result.checkpoint
+            for run in runs:
+                if _sha256(run / "checkpoints" / record.file) == record.sha256:
+                    origin[folder] = run
+                    break
     counts = Counter(origin.values())
     return {test: run if counts[run] == 1 else test for test, run in origin.items()}
 
 
 def _sha256(path: Path) -> str:
     try:
-        return sha256_of(path)
+        return sha256_of(path) if path.is_file() else ""
     except OSError:
         return ""
 

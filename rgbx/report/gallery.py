@@ -2,16 +2,17 @@
 
 import base64
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
 
 from rgbx.report.images import ImageRow
-from rgbx.report.panels import Size, encode, error_map, photo, second, shown
+from rgbx.report.panels import encode, error_map, photo, second, shown
 
 __all__ = ["CAPTIONS", "Gallery", "make_gallery", "worst"]
 
@@ -19,15 +20,14 @@ CAPTIONS = ("input", "X", "prediction", "ground truth", "errors")
 MISSING = -1  # in place of an image's number: its file is missing or damaged
 LEFT_OUT = -2  # the budget was used up
 
-_SIZES = tuple(
-    Size(*size)
-    for size in ((320, 70), (256, 62), (208, 55), (176, 48), (144, 40), (112, 32), (80, 25))
-)
+#: longer side in pixels and quality of the coding
+_SIZES = ((320, 70), (256, 62), (208, 55), (176, 48), (144, 40), (112, 32), (80, 25))
 _PILOT = 16  # images that tell how large all will be
 _STEP = 64  # images made at one size
 _IN_TEXT = 4 / 3  # bytes of base64 for a byte
 
-Panels = list[tuple[int, bytes | None]]  # caption, the coded image or None
+#: caption, files of one image -> the coded image, or None if a file is missing or damaged
+Panels = dict[tuple[int, tuple[Path, ...]], bytes | None]
 
 
 @dataclass
@@ -36,10 +36,11 @@ class Gallery:
 
     Attributes:
         rows: The images.
-        images: For each of them (place in :data:`CAPTIONS`, number of the image).
+        panels: For each of them (place in :data:`CAPTIONS`, number of the image).
         data: The images, coded as text, each once.
         missing: Files that are missing or damaged.
         left_out: Number of images whose images the budget did not allow.
+        used: Bytes that the images take on the page.
     """
 
     rows: list[ImageRow]
@@ -47,6 +48,32 @@ class Gallery:
     data: list[str] = field(default_factory=list)
     missing: dict[Path, None] = field(default_factory=dict)
     left_out: int = 0
+    used: int = 0
+    _known: dict[bytes, int] = field(default_factory=dict)
+
+    def add(self, panels: Panels, budget: int) -> None:
+        """Add the panels of the next row, or none of them if they do not fit."""
+        new = {code for code in panels.values() if code is not None and code not in self._known}
+        needed = sum(len(base64.b64encode(code)) + 3 for code in new)
+        if self.used + needed > budget:
+            self.leave_out([caption for caption, _ in panels])
+            return
+        self.used += needed
+        numbers = []
+        for (caption, files), code in panels.items():
+            if code is None:
+                absent = [path for path in files if not path.is_file()]
+                self.missing.update(dict.fromkeys(absent or files[:1]))
+            elif code not in self._known:
+                self._known[code] = len(self.data)
+                self.data.append(base64.b64encode(code).decode())
+            numbers.append((caption, MISSING if code is None else self._known[code]))
+        self.panels.append(numbers)
+
+    def leave_out(self, captions: Sequence[int]) -> None:
+        """Add no panels of the next row."""
+        self.panels.append([(caption, LEFT_OUT) for caption in captions])
+        self.left_out += 1
 
 
 def worst(rows: Sequence[ImageRow], limit: int) -> list[ImageRow]:
@@ -76,122 +103,68 @@ def make_gallery(rows: Sequence[ImageRow], budget: int, progress: bool = True) -
         progress: Whether to show a bar.
     """
     gallery = Gallery(list(rows))
-    store = _Store(gallery)
-    workers = min(4, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
+    made: list[Panels] = [{} for _ in _SIZES]  # an image that several rows share is made once
+    bar = tqdm(
+        total=len(rows),
+        desc="panels",
+        disable=not progress or not rows,
+        leave=False,
+        mininterval=1,
+    )
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, bar:
         place = _first_size(pool, rows, budget)
-        makers = [_Maker(size) for size in _SIZES]
-        bar = tqdm(
-            total=len(rows),
-            desc="panels",
-            disable=not progress or not rows,
-            leave=False,
-            mininterval=1,
-        )
         for start in range(0, len(rows), _STEP):
             part = rows[start : start + _STEP]
-            if store.bytes >= budget:
-                gallery.panels += [_none(row) for row in part]
-                gallery.left_out += len(part)
+            if gallery.used >= budget:
+                for row in part:
+                    gallery.leave_out([caption for caption, _, _ in _sources(row)])
                 continue
-            made = pool.map(makers[place], part)
-            for row, panels in zip(part, made, strict=True):
-                store.add(row, panels, budget)
+            for panels in pool.map(partial(_made, _SIZES[place], made[place]), part):
+                gallery.add(panels, budget)
                 bar.update()
-            done = min(start + _STEP, len(rows))
-            ahead = store.bytes / done * len(rows)
+            ahead = gallery.used / min(start + _STEP, len(rows)) * len(rows)
             place = min(place + (ahead > budget), len(_SIZES) - 1)
-        bar.close()
     return gallery
 
 
-class _Store:
-    """Takes images in, equal ones once."""
-
-    def __init__(self, gallery: Gallery) -> None:
-        self.bytes = 0
-        self._gallery = gallery
-        self._known: dict[bytes, int] = {}
-
-    def add(self, row: ImageRow, panels: Panels, budget: int) -> None:
-        """Add the panels of one image, or none of them if they do not fit."""
-        new = {code for _, code in panels if code is not None and code not in self._known}
-        needed = sum(len(base64.b64encode(code)) + 3 for code in new)
-        if self.bytes + needed > budget:
-            self._gallery.panels.append(_none(row))
-            self._gallery.left_out += 1
-            return
-        self.bytes += needed
-        files = _files(row)
-        found = []
-        for caption, code in panels:
-            if code is None:
-                self._gallery.missing.update(dict.fromkeys(_absent(files[caption])))
-                found.append((caption, MISSING))
-                continue
-            if code not in self._known:
-                self._known[code] = len(self._gallery.data)
-                self._gallery.data.append(base64.b64encode(code).decode())
-            found.append((caption, self._known[code]))
-        self._gallery.panels.append(found)
+def _sources(
+    row: ImageRow,
+) -> list[tuple[int, tuple[Path, ...], Callable[[int], Image.Image | None]]]:
+    """Caption and files of every image of a row, and what makes it with a given longer side."""
+    found: list[tuple[int, tuple[Path, ...], Callable[[int], Image.Image | None]]] = []
+    if row.rgb:
+        found.append((0, (row.rgb,), partial(photo, row.rgb)))
+    if row.x:
+        found.append((1, (row.x,), partial(second, row.x, row.rgb)))
+    if row.prediction:
+        found.append((2, (row.prediction,), partial(shown, row.prediction)))
+    if row.truth:
+        found.append((3, (row.truth,), partial(shown, row.truth)))
+    if row.prediction and row.truth:
+        pair = (row.prediction, row.truth)
+        found.append((4, pair, partial(error_map, *pair)))
+    return found
 
 
-def _files(row: ImageRow) -> list[tuple[Path | None, ...]]:
-    """The files that each image is made of; all None where there is no such image."""
-    both = (row.prediction, row.truth) if row.prediction and row.truth else (None,)
-    return [(row.rgb,), (row.x,), (row.prediction,), (row.truth,), both]
-
-
-def _absent(files: Iterable[Path | None]) -> list[Path]:
-    """Files to blame for an image that could not be made; the first if all are there."""
-    known = [path for path in files if path is not None]
-    return [path for path in known if not path.is_file()] or known[:1]
-
-
-def _none(row: ImageRow) -> list[tuple[int, int]]:
-    return [(i, LEFT_OUT) for i, files in enumerate(_files(row)) if files[0] is not None]
-
-
-class _Maker:
-    """Makes the images of images; one that several share is made once."""
-
-    def __init__(self, size: Size) -> None:
-        self._size = size
-        self._made: dict[tuple[int, tuple[Path | None, ...]], bytes | None] = {}
-
-    def __call__(self, row: ImageRow) -> Panels:
-        found: Panels = []
-        for caption, files in enumerate(_files(row)):
-            if files[0] is None:
-                continue
-            key = (caption, files)
-            if key not in self._made:
-                panel = self._panel(caption, row)
-                code = None if panel is None else encode(panel, self._size.quality)
-                self._made[key] = code
-            found.append((caption, self._made[key]))
-        return found
-
-    def _panel(self, caption: int, row: ImageRow) -> Image.Image | None:
-        side = self._size.side
-        if caption == 0 and row.rgb:
-            return photo(row.rgb, side)
-        if caption == 1 and row.x:
-            return second(row.x, row.rgb, side)
-        if caption == 4 and row.prediction and row.truth:
-            return error_map(row.prediction, row.truth, side)
-        path = row.prediction if caption == 2 else row.truth
-        return shown(path, side) if path else None
+def _made(size: tuple[int, int], before: Panels, row: ImageRow) -> Panels:
+    """The images of a row, taken from those made before where they are there."""
+    side, quality = size
+    found: Panels = {}
+    for caption, files, make in _sources(row):
+        key = (caption, files)
+        if key not in before:
+            panel = make(side)
+            before[key] = None if panel is None else encode(panel, quality)
+        found[key] = before[key]
+    return found
 
 
 def _first_size(pool: ThreadPoolExecutor, rows: Sequence[ImageRow], budget: int) -> int:
     """The largest size at which a sample of the images says that all will fit."""
     sample = list(rows[:: max(1, len(rows) // _PILOT)])[:_PILOT]
-    if not sample:
-        return 0
     for place, size in enumerate(_SIZES):
-        made = list(pool.map(_Maker(size), sample))
-        used = sum(len(code) for panels in made for _, code in panels if code is not None)
-        if used * _IN_TEXT / len(sample) * len(rows) <= 0.9 * budget:
+        made = pool.map(partial(_made, size, {}), sample)
+        used = sum(len(code) for panels in made for code in panels.values() if code is not None)
+        if used * _IN_TEXT * len(rows) <= 0.9 * budget * len(sample):
             return place
     return len(_SIZES) - 1

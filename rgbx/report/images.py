@@ -1,6 +1,7 @@
 """Reading ``images.csv``: the images of a test, their files and their scores."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from rgbx.report.lines import read_lines
 __all__ = ["ImageRow", "headline_of", "read_images"]
 
 _FIXED = ("split", "subset", "name", "rgb", "x", "mask", "truth")
-_PREDICTION = "prediction"
 #: what images are sorted by, the first of these that they have
 _ORDER = [m.name for m in sorted(CATALOGUE, key=lambda m: m.rank) if m.scope == "image"]
 
@@ -52,7 +52,7 @@ class ImageRow:
         return score if metric_info(name).higher_is_better else -score
 
 
-def headline_of(names: "dict[str, float]") -> str:
+def headline_of(names: Iterable[str]) -> str:
     """The score that images are sorted by; empty if there is none."""
     known = [name for name in names if name in _ORDER]
     return min(known, key=_ORDER.index) if known else next(iter(names), "")
@@ -63,9 +63,7 @@ def read_images(test: Tested) -> tuple[list[ImageRow], list[str]]:
     path = test.folder / "images.csv"
     if not path.is_file():
         return [], [f"no images.csv in {test.folder}: test again to have its images here"]
-    heading, lines, notes = read_lines(path)
-    if heading and not {"split", "name", "rgb"} <= set(heading):
-        return [], [f"{path} is no images.csv of `rgbx test`"]
+    lines, notes = read_lines(path, "split", "name", "rgb")
     rows = [row for values in lines for row in _rows(test, values)]
     if rows and all(row.prediction is None for row in rows):
         notes.append("predictions were not saved; `rgbx test --save_predictions true` does it")
@@ -74,58 +72,41 @@ def read_images(test: Tested) -> tuple[list[ImageRow], list[str]]:
 
 def _rows(test: Tested, values: dict[str, str]) -> list[ImageRow]:
     """An image as one row, or as one for each kind of prompt."""
-    scores = _scores(values)
+    predictions, scores = {}, {}
+    for name, text in values.items():
+        if name.partition("/")[0] == "prediction":
+            predictions[name.partition("/")[2]] = text
+        elif name not in _FIXED and math.isfinite(score := _number(text)):
+            scores[name] = score
     kinds = dict.fromkeys(name.rpartition("/")[0] for name in scores if "/" in name)
-    kinds.update(
-        dict.fromkeys(
-            name.removeprefix(f"{_PREDICTION}/")
-            for name in values
-            if name.startswith("prediction/")
-        )
-    )
-    if not kinds:
-        return [_row(test, values, "", values.get(_PREDICTION, ""), scores)]
+    kinds.update(dict.fromkeys(kind for kind in predictions if kind))
     return [
-        _row(
-            test,
-            values,
+        ImageRow(
+            test.name,
+            values["split"],
+            values.get("subset", ""),
+            values["name"],
             kind,
-            values.get(f"{_PREDICTION}/{kind}", ""),
-            {n.rpartition("/")[2]: v for n, v in scores.items() if n.rpartition("/")[0] == kind},
+            rgb=_path(values["rgb"]),
+            x=_path(values.get("x", "")),
+            prediction=_path(predictions.get(kind, ""), test.folder),
+            truth=_path(values.get("truth", ""), test.folder),
+            scores={
+                name.rpartition("/")[2]: score
+                for name, score in scores.items()
+                if name.rpartition("/")[0] == kind
+            },
         )
-        for kind in kinds
+        for kind in kinds or [""]
     ]
-
-
-def _row(
-    test: Tested, values: dict[str, str], kind: str, prediction: str, scores: dict[str, float]
-) -> ImageRow:
-    return ImageRow(
-        test.name,
-        values["split"],
-        values.get("subset", ""),
-        values["name"],
-        kind,
-        rgb=_path(values["rgb"]),
-        x=_path(values.get("x", "")),
-        prediction=_path(prediction, test.folder),
-        truth=_path(values.get("truth", ""), test.folder),
-        scores=scores,
-    )
 
 
 def _path(text: str, folder: Path = Path()) -> Path | None:
     return folder / text if text else None
 
 
-def _scores(values: dict[str, str]) -> dict[str, float]:
-    found = {}
-    for name, text in values.items():
-        if text and name not in _FIXED and not name.startswith(_PREDICTION):
-            try:
-                score = float(text)
-            except ValueError:
-                continue
-            if math.isfinite(score):
-                found[name] = score
-    return found
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -7,17 +7,17 @@ from pathlib import Path
 __all__ = ["cut_off", "read_lines"]
 
 
-def read_lines(path: Path) -> tuple[list[str], list[dict[str, str]], list[str]]:
+def read_lines(path: Path, *needed: str) -> tuple[list[dict[str, str]], list[str]]:
     """Read a CSV file with a heading.
 
     A last line without an end may have lost digits of its last number, so it does not count.
 
     Args:
         path: The file.
+        needed: Columns without which it is another file.
 
     Returns:
-        The heading; a mapping for every whole line; what is wrong, as sentences without their full
-        stop.
+        A mapping for every whole line; what is wrong, as sentences without their full stop.
     """
     try:
         # names are bytes to the file system: those that are no text must survive
@@ -25,16 +25,21 @@ def read_lines(path: Path) -> tuple[list[str], list[dict[str, str]], list[str]]:
             text = file.read().replace("\0", "")
         whole = text[: text.rfind("\n") + 1]
         heading, *lines = list(csv.reader(io.StringIO(whole, newline=""))) or [[]]
+    except FileNotFoundError:
+        return [], [f"no {path.name}"]
     except (OSError, csv.Error) as error:
-        return [], [], [f"{path.name} cannot be read ({error})"]
+        return [], [f"{path.name} cannot be read ({error})"]
     if not heading:
-        return [], [], [f"{path.name} is empty"]
+        return [], [f"{path.name} is empty"]
+    for column in needed:
+        if column not in heading:
+            writer = "rgbx fit" if column == "step" else "rgbx test"
+            return [], [f"{path} is no {path.name} of `{writer}`: it has no column `{column}`"]
     rows = [dict(zip(heading, line, strict=True)) for line in lines if len(line) == len(heading)]
-    damaged = len(lines) - len(rows) + (len(whole) < len(text))
-    return heading, rows, [cut_off(path, damaged)] if damaged else []
+    return rows, cut_off(path, len(lines) - len(rows) + (len(whole) < len(text)))
 
 
-def cut_off(path: Path, count: int) -> str:
-    """The sentence for lines that are left out."""
+def cut_off(path: Path, count: int) -> list[str]:
+    """The sentence for lines that are left out, if there are any."""
     lines = "a line" if count == 1 else f"{count} lines"
-    return f"{lines} of {path.name} cut off or damaged, left out"
+    return [f"{lines} of {path.name} cut off or damaged, left out"] if count else []

@@ -3,8 +3,8 @@
 import datetime
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -17,71 +17,46 @@ from rgbx.report.charts import Charts
 from rgbx.report.gallery import CAPTIONS, Gallery
 from rgbx.report.images import headline_of
 from rgbx.report.panels import ERRORS
-from rgbx.results import HTML_STYLE, Table, kind_label, to_html, unit_of
+from rgbx.results import HTML_STYLE, Unit, kind_label, unit_of
 
-__all__ = ["Page", "RunCard", "render_page"]
+__all__ = ["Section", "render_page"]
 
 _CHUNK = 128  # images that the browser reads at a time
 
 
 @dataclass(frozen=True)
-class RunCard:
-    """One run or test at the top of the page.
+class Section:
+    """A part of the page with a heading of its own; left out if it has neither charts nor bars.
 
     Attributes:
-        name: What it is called everywhere.
-        style: Number of its colour.
-        facts: (what, value) pairs.
-        notes: What is missing, as sentences.
+        id: Where its address leads.
+        link: What leads there.
+        title: Its heading.
+        charts: Lines.
+        bars: Tables whose numbers are bars.
+        note: Above them.
     """
 
-    name: str
-    style: int
-    facts: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-
-
-@dataclass
-class Page:
-    """Everything on the page, section by section.
-
-    Attributes:
-        title: Of the page.
-        cards: The runs.
-        tables: Results next to published rows.
-        table_notes: What could not be joined.
-        training: Training curves.
-        thresholds: Curves by threshold.
-        classes: Bars of the classes.
-        subsets: Bars of day, night, ...
-        prompts: Bars of the kinds of prompts.
-        surgery: Curves of gradient surgery.
-        gallery: The images.
-        gallery_notes: What the gallery lacks.
-        styles: Name of a run -> number of its colour.
-        legends: Name of a data set -> (class, its colour in predictions) pairs.
-    """
-
+    id: str
+    link: str
     title: str
-    cards: list[RunCard] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    table_notes: list[str] = field(default_factory=list)
-    training: list[Charts] = field(default_factory=list)
-    thresholds: list[Charts] = field(default_factory=list)
-    classes: list[BarTable] = field(default_factory=list)
-    subsets: list[BarTable] = field(default_factory=list)
-    prompts: list[BarTable] = field(default_factory=list)
-    surgery: list[Charts] = field(default_factory=list)
-    gallery: Gallery = field(default_factory=lambda: Gallery([]))
-    gallery_notes: list[str] = field(default_factory=list)
-    styles: dict[str, int] = field(default_factory=dict)
-    legends: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    charts: Sequence[Charts] = ()
+    bars: Sequence[BarTable] = ()
+    note: str = ""
 
 
-def render_page(page: Page) -> str:
-    """The page as HTML: no address in it, everything it shows is in it."""
+def render_page(
+    sections: Sequence[Section], gallery: Gallery, styles: Mapping[str, int], **content: Any
+) -> bytes:
+    """The page as HTML: no address in it, everything it shows is in it.
+
+    Args:
+        sections: Charts and bars.
+        gallery: The images.
+        styles: Name of a run -> number of its colour.
+        content: What else ``page.html`` shows.
+    """
     assets = resources.files("rgbx") / "report" / "assets"
-    texts = {name: (assets / name).read_text("utf-8") for name in ("page.css", "page.js")}
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (assets / name).read_text("utf-8")),
         autoescape=True,
@@ -89,59 +64,50 @@ def render_page(page: Page) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["percent"] = lambda rate: f"{100 * rate:.1f}"
-    environment.filters["shown"] = lambda rate, unit: (
-        f"{100 * rate:.1f}" if unit == "percent" else f"{rate:.3f}"
-    )
+    environment.filters["shown"] = _shown
     environment.tests["number"] = lambda rate: not math.isnan(rate)
+    chunks = range(0, len(gallery.data), _CHUNK)
     text = environment.get_template("page.html").render(
-        page=page,
-        style=HTML_STYLE + texts["page.css"],
-        script=texts["page.js"],
-        tables=[to_html(table) for table in page.tables],
-        subsets_title=_subsets_title(page.subsets),
-        entries=_json(_entries(page)),
-        chunks=[
-            _json(page.gallery.data[start : start + _CHUNK])
-            for start in range(0, len(page.gallery.data), _CHUNK)
-        ],
+        content,
+        sections=[section for section in sections if section.charts or section.bars],
+        gallery=gallery,
+        styles=styles,
+        style=HTML_STYLE + (assets / "page.css").read_text("utf-8"),
+        script=(assets / "page.js").read_text("utf-8"),
+        entries=_json(_entries(gallery, styles)),
+        chunks=[_json(gallery.data[start : start + _CHUNK]) for start in chunks],
         errors=[(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in ERRORS.items()],
         date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
     )
-    # names of files may hold bytes that are no text
-    return text.strip().encode("utf-8", "replace").decode("utf-8")
+    return text.strip().encode("utf-8", "replace")  # names of files may hold bytes that are no text
 
 
-def _subsets_title(tables: Sequence[BarTable]) -> str:
-    names = {label for table in tables for label, _, _ in table.rows}
-    return "Day and night" if names <= {"all", "day", "night"} else "Subsets"
+def _shown(rate: float, unit: Unit) -> str:
+    return f"{100 * rate:.1f}" if unit == "percent" else f"{rate:.3f}"
 
 
-def _entries(page: Page) -> dict[str, Any]:
+def _entries(gallery: Gallery, styles: Mapping[str, int]) -> dict[str, Any]:
     """What the script sorts and filters, with names replaced by numbers."""
-    gallery = page.gallery
     scores = list(dict.fromkeys(name for row in gallery.rows for name in row.scores))
+    fields = {"run": "test", "split": "split", "subset": "subset", "prompt": "kind"}
     lists = {
-        "run": list(dict.fromkeys(row.test for row in gallery.rows)),
-        "split": list(dict.fromkeys(row.split for row in gallery.rows)),
-        "subset": list(dict.fromkeys(row.subset for row in gallery.rows)),
-        "prompt": list(dict.fromkeys(row.kind for row in gallery.rows)),
+        key: list(dict.fromkeys(getattr(row, field) for row in gallery.rows))
+        for key, field in fields.items()
     }
-    places = {key: {name: i for i, name in enumerate(names)} for key, names in lists.items()}
-    entries = [
-        [
-            row.name,
-            places["run"][row.test],
-            places["split"][row.split],
-            places["subset"][row.subset],
-            places["prompt"][row.kind],
-            scores.index(name) if (name := headline_of(row.scores)) else -1,
-            [_rounded(row.scores.get(score)) for score in scores],
-            panels,
-        ]
-        for row, panels in zip(gallery.rows, gallery.panels, strict=True)
-    ]
+    entries = []
+    for row, panels in zip(gallery.rows, gallery.panels, strict=True):
+        headline = headline_of(row.scores)
+        numbers = [row.scores.get(score) for score in scores]
+        entries.append(
+            [
+                row.name,
+                *(lists[key].index(getattr(row, field)) for key, field in fields.items()),
+                scores.index(headline) if headline else -1,
+                [None if number is None else round(number, 4) for number in numbers],
+                panels,
+            ]
+        )
     return {
         "chunk": _CHUNK,
         "captions": CAPTIONS,
@@ -150,13 +116,9 @@ def _entries(page: Page) -> dict[str, Any]:
         "fraction": [unit_of(score) == "fraction" for score in scores],
         **lists,
         "promptLabel": [kind_label(kind) if kind else "" for kind in lists["prompt"]],
-        "style": [page.styles.get(name, 0) % 8 for name in lists["run"]],
+        "style": [styles.get(name, 0) % 8 for name in lists["run"]],
         "entries": entries,
     }
-
-
-def _rounded(score: float | None) -> float | None:
-    return None if score is None else round(score, 4)
 
 
 def _json(value: Any) -> str:

@@ -4,14 +4,13 @@ import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-__all__ = ["ERRORS", "Size", "encode", "error_map", "palette", "photo", "second", "shown"]
+__all__ = ["ERRORS", "encode", "error_map", "palette", "photo", "second", "shown"]
 
 Pixels = NDArray[np.uint8]
 
@@ -29,14 +28,6 @@ _IGNORE_COLOUR = (211, 211, 211)
 _LARGEST = 1024  # errors are found at no more pixels than this on the longer side
 #: what PIL raises on missing, damaged and enormous files
 _BAD = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large images of the gallery are: longer side in pixels, and quality of the coding."""
-
-    side: int
-    quality: int
 
 
 @contextmanager

@@ -1,16 +1,15 @@
-"""Reading what a run logged: ``metrics.csv`` and ``surgery.csv``, whole or cut off."""
+"""Numbers by step or threshold: ``metrics.csv``, ``surgery.csv`` and ``curves.csv``."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from rgbx.report.lines import cut_off, read_lines
 
-__all__ = ["Log", "read_log", "read_training"]
+__all__ = ["Log", "read_curves", "read_log", "read_training"]
 
 Line = tuple[list[float], list[float]]
 
@@ -31,6 +30,24 @@ class Log:
     epochs: int = 0
     steps: int = 0
 
+    def add(self, row: Mapping[str, str], key: str) -> bool:
+        """Take one line of a file over; False if it is none."""
+        try:
+            numbers = {name: float(text) for name, text in row.items() if text}
+        except ValueError:
+            return False
+        step, epoch = numbers.pop(key, math.nan), numbers.pop("epoch", math.nan)
+        if not math.isfinite(step):
+            return False
+        self.steps = max(self.steps, int(step) + 1)
+        if math.isfinite(epoch):
+            self.epochs = max(self.epochs, int(epoch) + 1)
+        for name, value in numbers.items():
+            steps, values = self.lines.setdefault(name, ([], []))
+            steps.append(step)
+            values.append(value if math.isfinite(value) else math.nan)
+        return True
+
 
 def read_log(path: Path) -> Log:
     """Read a CSV file whose lines have a ``step``; lines that cannot be read are left out.
@@ -38,48 +55,33 @@ def read_log(path: Path) -> Log:
     Args:
         path: The file; a missing one gives an empty log with a note.
     """
-    log = Log()
-    if not path.is_file():
-        log.notes.append(f"no {path.name}")
-        return log
-    heading, rows, log.notes = read_lines(path)
-    if heading and "step" not in heading:
-        log.notes = [f"{path.name} has no column `step`"]
-        return log
-    damaged = sum(not _add(log, row) for row in rows)
-    if damaged:
-        log.notes.append(cut_off(path, damaged))
-    if heading and not log.lines:
+    rows, notes = read_lines(path, "step")
+    log = Log(notes=notes)
+    log.notes += cut_off(path, sum(not log.add(row, "step") for row in rows))
+    if not log.lines and not log.notes:
         log.notes.append(f"{path.name} has no numbers")
     return log
 
 
-def _add(log: Log, row: Mapping[str, str]) -> bool:
-    """Take one line over; False if it is none."""
-    try:
-        numbers = {name: float(text) for name, text in row.items() if text}
-    except ValueError:
-        return False
-    step = numbers.pop("step", math.nan)
-    epoch = numbers.pop("epoch", math.nan)
-    if not math.isfinite(step):
-        return False
-    log.steps = max(log.steps, int(step) + 1)
-    if math.isfinite(epoch):
-        log.epochs = max(log.epochs, int(epoch) + 1)
-    for name, value in numbers.items():
-        steps, values = log.lines.setdefault(name, ([], []))
-        steps.append(step)
-        values.append(value if math.isfinite(value) else math.nan)
-    return True
+def read_curves(path: Path) -> tuple[dict[str, Log], list[str]]:
+    """Split -> scores by threshold of a ``curves.csv``, and what is wrong with it."""
+    rows, notes = read_lines(path, "split", "threshold")
+    logs: dict[str, Log] = {}
+    damaged = 0
+    for row in rows:
+        log = logs.setdefault(row.pop("split"), Log())
+        damaged += "" in row.values() or not log.add(row, "threshold")
+    return logs, notes + cut_off(path, damaged)
 
 
 def read_training(folder: Path) -> Log:
     """``metrics.csv`` of a run folder, with a note where the run ended before its last epoch."""
     log = read_log(folder / "metrics.csv")
-    trainer = _settings(folder / "config.yaml").get("trainer")
-    trainer = trainer if isinstance(trainer, dict) else {}
-    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
+    try:
+        trainer = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["trainer"]
+        epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        epochs = steps = None  # missing or damaged
     if log.epochs and isinstance(epochs, int) and log.epochs < epochs:
         log.notes.append(f"metrics.csv ends in epoch {log.epochs} of {epochs}")
     elif log.steps and isinstance(steps, int) and log.steps < steps and not epochs:
@@ -87,12 +89,3 @@ def read_training(folder: Path) -> Log:
     if not any((folder / "checkpoints").glob("*.ckpt")):
         log.notes.append("no checkpoint")
     return log
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    """A configuration file; empty if it is missing or damaged."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from rgbx.errors import RGBXError
 from rgbx.results.records import TestResult, read_result
 
-__all__ = ["Run", "find_runs"]
+__all__ = ["Run", "find_runs", "named_place"]
 
 _NAMED = re.compile(r"(?P<name>[^=/\\]+)=(?P<place>.+)", re.DOTALL)
 
@@ -42,7 +42,7 @@ def find_runs(places: Sequence[str]) -> list[Run]:
     """
     found: dict[Path, Run] = {}
     for place in places:
-        name, where = _split(place)
+        name, where = named_place(place)
         for path in _files(where):
             found.setdefault(path.resolve(), Run(path, read_result(path), name))
     if not found:
@@ -50,8 +50,8 @@ def find_runs(places: Sequence[str]) -> list[Run]:
     return list(found.values())
 
 
-def _split(place: str) -> tuple[str, str]:
-    """Name and place; an existing file whose name holds "=" is a place."""
+def named_place(place: str) -> tuple[str, str]:
+    """Name (or empty) and place of ``NAME=PLACE``; an existing file with "=" in it is a place."""
     match = _NAMED.fullmatch(place)
     if match is None or os.path.lexists(place):
         return "", place

@@ -139,6 +139,8 @@ def test_what_cannot_be_is_one_sentence(rgbx, tmp_path, capsys, extra, text):
     [
         (("--config", CONFIGS / "demo/tasseg_mfnet.yaml"), "TASeg takes no prompts; give a model"),
         (("--model.encodr", "tiny"), "encodr"),
+        (("--model.encoder", "null"), "`model.encoder` is null, which it cannot be"),
+        (("--model.encoder", "null"), "(on the command line)"),
         (("--device", "cuda:99"), "--device cuda:99 cannot be used: "),
         (("--model.encoder", "vit_x"), "There is no SAM encoder 'vit_x'"),
     ],
