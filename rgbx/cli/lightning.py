@@ -50,6 +50,7 @@ from rgbx.cli.config.checks import (
 )
 from rgbx.cli.config.config_parser import RGBXParser
 from rgbx.cli.config.errors import constructor_errors, lightning_errors, source_of_values
+from rgbx.cli.config.own_options import add_own_options
 from rgbx.cli.config.quiet import quieten
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.inputs import class_options
@@ -119,35 +120,7 @@ class RGBXCLI(LightningCLI):
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        if subcommand in ("test", "predict"):
-            parser.add_argument(
-                "--output",
-                type=str | None,
-                default=None,
-                help="folder for what the command writes (default: next to the run's checkpoints)",
-            )
-            parser.add_argument(
-                "--visualize_attention",
-                type=bool,
-                default=False,
-                help="also draw where a model with prompts looks in the first 16 images",
-            )
-        if subcommand != "fit":
-            parser.add_argument(
-                "--override",
-                type=bool,
-                nargs="?",
-                const=True,
-                default=False,
-                help="use options that change what the model computes and differ from training",
-            )
-        if subcommand == "test":
-            parser.add_argument(
-                "--save_predictions",
-                type=bool,
-                default=False,
-                help="also write what was predicted for every test image, and a sheet of some",
-            )
+        add_own_options(parser, subcommand)
         return parser
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
