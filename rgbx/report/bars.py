@@ -41,45 +41,39 @@ def class_bars(runs: Sequence[Run]) -> list[BarTable]:
     """IoU of every class, for each data set and split."""
     note = "IoU in percent; behind each class its share of the labelled pixels."
     tables = []
-    for place, own in _places(runs):
-        scored = [run for run in own if run.result.classes.get(place[1], {}).get("all")]
-        for title, group in _groups(scored, place, ("miou",)):
-            scores = [run.result.classes[place[1]]["all"] for run in group]
-            pixels = sum(score.support for score in scores[0])
-            labels = {
-                score.name: f"{100 * score.support / pixels:.2g} %" if pixels else ""
-                for score in scores[0]
-            }
-            columns = {
-                (run.name, ""): {score.name: score.iou for score in own}
-                for run, own in zip(group, scores, strict=True)
-            }
-            tables.append(_table(title, "Class", labels, columns, note))
+    for where, own in _places(runs):
+        scored = [run for run in own if run.result.classes.get(where[1], {}).get("all")]
+        for title, group in _groups(scored, where, ("miou",)):
+            scores = {run.name: run.result.classes[where[1]]["all"] for run in group}
+            first = scores[group[0].name]
+            pixels = sum(one.support for one in first)
+            shares = {s.name: f"{100 * s.support / pixels:.2g} %" if pixels else "" for s in first}
+            columns = {(n, ""): {one.name: one.iou for one in s} for n, s in scores.items()}
+            tables.append(_table(title, "Class", shares, columns, note))
     return tables
 
 
 def subset_bars(runs: Sequence[Run]) -> list[BarTable]:
     """Day, night and all, for each data set, split and headline score."""
     tables = []
-    for place, own in _places(runs):
-        split = place[1]
-        own = [run for run in own if len(run.result.numbers[split]) > 1]
-        known = {n for run in own for scores in run.result.numbers[split].values() for n in scores}
+    for where, own in _places(runs):
+        numbers = {run.name: run.result.numbers[where[1]] for run in own}
+        own = [run for run in own if len(numbers[run.name]) > 1]
+        known = {n for run in own for scores in numbers[run.name].values() for n in scores}
         for metric in (name for name in _OF_SUBSETS if name in known):
             unit, less = unit_of(metric), not metric_info(metric).higher_is_better
             note = f"{metric}{' in percent' * (unit == 'percent')}{'; less is better' * less}."
-            for title, group in _groups(own, place, (metric,)):
+            for title, group in _groups(own, where, (metric,)):
                 columns = {
                     (run.name, ""): {
                         subset: scores.get(metric, math.nan)
-                        for subset, scores in run.result.numbers[split].items()
+                        for subset, scores in numbers[run.name].items()
                     }
                     for run in group
                 }
-                names = dict.fromkeys(name for rates in columns.values() for name in rates)
-                subsets = dict.fromkeys(sorted(names, key=lambda name: name != "all"), "")
-                title = f"{title}: {metric}"
-                tables.append(_table(title, "Subset", subsets, columns, note, unit))
+                names = {subset: "" for rates in columns.values() for subset in rates}
+                subsets = dict(sorted(names.items(), key=lambda item: item[0] != "all"))
+                tables.append(_table(f"{title}: {metric}", "Subset", subsets, columns, note, unit))
     return tables
 
 
@@ -90,24 +84,23 @@ def prompt_bars(runs: Sequence[Run]) -> list[BarTable]:
         "prompt (a tight box) has none."
     )
     tables = []
-    for place, own in _places([run for run in runs if has_prompts(run.result)]):
-        split = place[1]
-        if split != MEAN and any(MEAN in run.result.numbers for run in own):
+    for where, own in _places([run for run in runs if has_prompts(run.result)]):
+        if where[1] != MEAN and any(MEAN in run.result.numbers for run in own):
             continue
-        numbers = {run.name: run.result.numbers[split].get("all", {}) for run in own}
+        numbers = {run.name: run.result.numbers[where[1]].get("all", {}) for run in own}
         names = dict.fromkeys(name for scores in numbers.values() for name in scores)
-        kinds = dict.fromkeys(name.rpartition("/")[0] for name in names if "/" in name)
+        kinds = {n.rpartition("/")[0]: kind_label(n.rpartition("/")[0]) for n in names if "/" in n}
         shown = [s for s in _OF_PROMPTS if any(f"{kind}/{s}" in names for kind in kinds)]
-        for title, group in _groups(own, place, tuple(names)):
+        for title, group in _groups(own, where, tuple(names)):
             columns = {
                 (run.name, score): {
-                    kind_label(kind): numbers[run.name].get(f"{kind}/{score}", math.nan)
-                    for kind in kinds
+                    label: numbers[run.name].get(f"{kind}/{score}", math.nan)
+                    for kind, label in kinds.items()
                 }
                 for run in group
                 for score in shown
             }
-            labels = {kind_label(kind): "" for kind in kinds}
+            labels = dict.fromkeys(kinds.values(), "")
             tables.append(_table(title, "Prompt", labels, columns, note))
     return tables
 

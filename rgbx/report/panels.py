@@ -163,11 +163,9 @@ def _map_errors(found: Pixels, wanted: Pixels) -> Pixels:
 def _small(file: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
     """The raw values at the given size, or at one that is not too large."""
     panel = file if file.mode in ("P", "L") else file.convert("L")
-    factor = min(1.0, _LARGEST / max(panel.size))
-    wanted = size or (max(1, round(file.width * factor)), max(1, round(file.height * factor)))
-    if panel.size == wanted:
-        return panel.copy()
-    return panel.resize(wanted, Image.Resampling.NEAREST)
+    if size is None:
+        return _fitted(panel, _LARGEST, smooth=False)
+    return panel.resize(size, Image.Resampling.NEAREST)
 
 
 def _fitted(panel: Image.Image, side: int, smooth: bool = True) -> Image.Image:
