@@ -1,18 +1,13 @@
 """Outlines of animals for generated scenes of camouflage."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ImageDraw
 
-from rgbx.data.synthetic.textures import blob, draw
+from rgbx.data.synthetic.textures import Plane, Point, Rng, Size, blob, draw
 
 __all__ = ["ANIMALS", "draw_animal"]
-
-Rng = np.random.Generator
-Point = tuple[float, float]
 
 
 class _Pose(NamedTuple):
@@ -77,23 +72,12 @@ def _snake(pose: _Pose, rng: Rng) -> None:
     pose.line(0.36, (1.28, end), (1.36, end))
 
 
-_SHAPES: dict[str, Callable[[_Pose, Rng], None]] = {
-    "fish": _fish,
-    "frog": _frog,
-    "moth": _moth,
-    "snake": _snake,
-}
+_SHAPES = {"fish": _fish, "frog": _frog, "moth": _moth, "snake": _snake}
 ANIMALS = tuple(_SHAPES)
 
 
-def draw_animal(size: tuple[int, int], rng: Rng, kind: str) -> NDArray[np.float32]:
-    """Share of an animal in each pixel, (H, W) in [0, 1]; somewhere, in any direction.
-
-    Args:
-        size: (height, width) in pixels.
-        rng: decides everything random.
-        kind: one of `ANIMALS`.
-    """
+def draw_animal(size: Size, rng: Rng, kind: str) -> Plane:
+    """Share of one of `ANIMALS` in each pixel, (H, W) in [0, 1]; somewhere, in any direction."""
     x, y = (float(v) for v in rng.uniform(0.32, 0.68, 2))
     turn, half = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.22, 0.36))
 

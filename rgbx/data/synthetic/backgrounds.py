@@ -3,17 +3,18 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from rgbx.data.synthetic.textures import Colour, Rng, Size
+
 __all__ = ["SHARP", "Canvas", "nearness", "shade", "street", "tunnel", "yard"]
 
-Rng = np.random.Generator
-Colour = tuple[int, int, int]
+Box = tuple[float, float, float, float]  # left, top, right, bottom in [0, 1]
 SHARP = 2  # images are painted at twice their size, for smooth edges
 
 
 class Canvas:
     """RGB, thermal and ids, painted together at `SHARP` times their size."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: Size) -> None:
         self.height, self.width = size[0] * SHARP, size[1] * SHARP
         shape = (self.width, self.height)
         self.rgb = Image.new("RGB", shape)
@@ -21,7 +22,7 @@ class Canvas:
         self.ids = Image.new("L", shape)
         self.draw_rgb = ImageDraw.Draw(self.rgb)
         self.draw_x = ImageDraw.Draw(self.x)
-        self._taken: list[tuple[float, float, float, float]] = []
+        self._taken: list[Box] = []
 
     def claim(self, left: float, top: float, right: float, bottom: float) -> bool:
         """Reserve a rectangle (in [0, 1]); False if it meets one that is taken.
@@ -35,12 +36,19 @@ class Canvas:
         self._taken.append((left, top, right, bottom))
         return True
 
-    def box(self, place: tuple[float, float, float, float], colour: Colour, heat: int) -> None:
-        """Paint an unlabelled rectangle; `place` is left, top, right, bottom in [0, 1]."""
+    def box(self, place: Box, colour: Colour, heat: int) -> None:
+        """Paint an unlabelled rectangle."""
+        self.draw_rgb.rectangle(self._pixels(place), colour)
+        self.draw_x.rectangle(self._pixels(place), heat)
+
+    def oval(self, place: Box, colour: Colour, heat: int) -> None:
+        """Paint an unlabelled ellipse."""
+        self.draw_rgb.ellipse(self._pixels(place), colour)
+        self.draw_x.ellipse(self._pixels(place), heat)
+
+    def _pixels(self, place: Box) -> Box:
         left, top, right, bottom = place
-        area = (left * self.width, top * self.height, right * self.width, bottom * self.height)
-        self.draw_rgb.rectangle(area, colour)
-        self.draw_x.rectangle(area, heat)
+        return left * self.width, top * self.height, right * self.width, bottom * self.height
 
 
 def shade(colour: Colour, factor: float) -> Colour:
@@ -86,9 +94,7 @@ def street(canvas: Canvas, rng: Rng, night: bool) -> float:
     return horizon
 
 
-def _windows(
-    canvas: Canvas, rng: Rng, house: tuple[float, float, float, float], night: bool
-) -> None:
+def _windows(canvas: Canvas, rng: Rng, house: Box, night: bool) -> None:
     left, top, right, bottom = house
     for x in np.arange(left + 0.02, right - 0.03, 0.05):
         for y in np.arange(top + 0.03, bottom - 0.05, 0.08):
@@ -121,14 +127,7 @@ def tunnel(canvas: Canvas, rng: Rng, night: bool) -> float:
         x, y = float(rng.uniform(0, 1)), float(rng.uniform(0, 1))
         w, h = float(rng.uniform(0.01, 0.05)), float(rng.uniform(0.01, 0.04))
         rock = shade((112, 100, 86), float(rng.uniform(0.6, 1.25)))
-        area = (
-            x * canvas.width,
-            y * canvas.height,
-            (x + w) * canvas.width,
-            (y + h) * canvas.height,
-        )
-        canvas.draw_rgb.ellipse(area, rock)
-        canvas.draw_x.ellipse(area, int(rng.integers(78, 98)))
+        canvas.oval((x, y, x + w, y + h), rock, int(rng.integers(78, 98)))
     for y in rng.uniform(0.04, horizon - 0.08, 2):
         canvas.box((0, float(y), 1, float(y) + 0.02), (140, 110, 84), int(rng.integers(84, 120)))
     return horizon

@@ -3,15 +3,23 @@
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageDraw
 
 from rgbx.data.synthetic.animals import ANIMALS, draw_animal
-from rgbx.data.synthetic.textures import blend, blob, clouds, draw, grain, paint, to_bytes
+from rgbx.data.synthetic.textures import (
+    Colour,
+    Plane,
+    Rng,
+    Size,
+    blend,
+    clouds,
+    grain,
+    paint,
+    patch,
+    to_bytes,
+)
 
 __all__ = ["make_camouflage"]
 
-Rng = np.random.Generator
-Size = tuple[int, int]
 _GROUNDS = (
     ((46, 38, 26), (104, 82, 52), (142, 122, 78), (92, 104, 54)),  # forest floor
     ((128, 104, 74), (182, 156, 116), (206, 186, 148), (226, 212, 180)),  # sand
@@ -27,10 +35,6 @@ def make_camouflage(size: Size, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np
     The animal has the palette and the kind of grain of its surroundings, but its grain runs in
     another direction and is finer, its brightness differs a little, and it throws a faint shadow.
     What stands out (pale stones, bright leaves) carries no label.
-
-    Args:
-        size: (height, width) in pixels.
-        rng: decides everything random.
 
     Returns:
         rgb (H, W, 3) and mask (H, W) of 0 and 255, both uint8.
@@ -57,14 +61,14 @@ def make_camouflage(size: Size, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _surface(
-    size: Size, rng: Rng, palette: tuple[tuple[int, int, int], ...], angle: float, fibre: float
+    size: Size, rng: Rng, palette: tuple[Colour, ...], angle: float, fibre: float
 ) -> NDArray[np.float32]:
     coarse = clouds(size, rng, (4, 7, 11))
     fine = grain(size, rng, angle, fibre, fibre / 4)
     return paint(0.45 * coarse + 0.75 * fine, palette)
 
 
-def _shadowed(rgb: NDArray[np.float32], body: NDArray[np.float32]) -> NDArray[np.float32]:
+def _shadowed(rgb: NDArray[np.float32], body: Plane) -> NDArray[np.float32]:
     """Darken the ground around the body a little, more below it."""
     reach = max(1.0, 0.012 * min(body.shape))
     below = np.roll(body, round(1.5 * reach), axis=0)
@@ -74,17 +78,9 @@ def _shadowed(rgb: NDArray[np.float32], body: NDArray[np.float32]) -> NDArray[np
 
 def _eye_catcher(rgb: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
     """A pale stone or a bright leaf, which nobody asks for."""
-    height, width = rgb.shape[:2]
+    size = (rgb.shape[0], rgb.shape[1])
     x, y, turn = (float(rng.uniform(0, high)) for high in (1, 1, np.pi))
     long = float(rng.uniform(0.04, 0.1))
     colour = ((214, 206, 190), (206, 176, 52), (176, 84, 40))[rng.integers(3)]
-
-    def strokes(pen: ImageDraw.ImageDraw, w: float, h: float) -> None:
-        side = min(w, h)
-        outline = blob(rng, (x * w, y * h), (long * side, 0.55 * long * side), 0.1, turn)
-        pen.polygon(outline, 255)
-
-    flat = np.empty_like(rgb)
-    flat[:] = colour
-    flat += 8 * clouds((height, width), rng, (9, 17))[..., None]
-    return blend(rgb, flat, draw((height, width), strokes))
+    flat = np.full_like(rgb, colour) + 8 * clouds(size, rng, (9, 17))[..., None]
+    return blend(rgb, flat, patch(size, rng, (x, y), (long, 0.55 * long), 0.1, turn))

@@ -1,10 +1,16 @@
 """Generated data sets, written in the real ones' layouts: for demos and tests, without a download.
 
 The scenes are described in `rgbx.data.synthetic.scenes`. Every second one is at night. What is
-written depends on the counts, the size and the seed only.
+written depends on the counts, the size and the seed only. All `WRITERS` take the same arguments:
+
+* ``root``: folder to write to;
+* ``counts``: number of scenes (images) of "train", "val" and "test";
+* ``size``: (height, width) in pixels;
+* ``seed``: of everything random;
+* ``progress``: show a progress bar.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +25,10 @@ from rgbx.data.synthetic.saliency import (
     write_vt5000_scribble,
 )
 from rgbx.data.synthetic.scenes import STREET, TUNNEL, Scene, Theme, make_scene
+from rgbx.data.synthetic.textures import Size
 from rgbx.data.synthetic.two_class import write_cod, write_istd, write_kvasir
-from rgbx.disk import write_image, write_text
+from rgbx.data.synthetic.writing import Counts, save
+from rgbx.disk import write_text
 
 __all__ = ["FOLDER_CLASSES", "WRITERS", "write_folder", "write_mfnet", "write_pst900"]
 
@@ -30,105 +38,60 @@ FOLDER_CLASSES = ("background", "car", "person", "bike", "color_cone")
 class _Item(NamedTuple):
     split: str
     number: int
-    night: bool
+    time: str
     scene: Scene
 
 
-def _scenes(
-    theme: Theme, counts: Mapping[str, int], size: tuple[int, int], seed: int, progress: bool
-) -> Iterator[_Item]:
+def _scenes(theme: Theme, counts: Counts, size: Size, seed: int, progress: bool) -> Iterator[_Item]:
     """Generate all scenes; number n of a seed is the same whatever the counts before it."""
     splits = [split for split, count in counts.items() for _ in range(count)]
     for i, split in enumerate(tqdm(splits, "scenes", disable=not progress)):
-        night = i % 2 == 1
-        scene = make_scene(theme, size, np.random.default_rng([seed, i]), night)
-        yield _Item(split, i + 1, night, scene)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    write_image(array, path)
+        scene = make_scene(theme, size, np.random.default_rng([seed, i]), i % 2 == 1)
+        yield _Item(split, i + 1, "night" if i % 2 else "day", scene)
 
 
 def write_mfnet(
-    root: Path,
-    counts: Mapping[str, int],
-    size: tuple[int, int] = (480, 640),
-    seed: int = 0,
-    progress: bool = False,
+    root: Path, counts: Counts, size: Size = (480, 640), seed: int = 0, progress: bool = False
 ) -> None:
-    """Write street scenes as MFNet's layout B: 4-channel PNGs, ids, lists with day and night.
-
-    Args:
-        root: folder to write to.
-        counts: number of scenes of "train", "val" and "test".
-        size: (height, width); the real set has 480 x 640.
-        seed: of the scenes.
-        progress: show a progress bar.
-    """
+    """Write street scenes as MFNet's layout B: 4-channel PNGs, ids, lists with day and night."""
     lists: dict[str, list[str]] = {f"{s}{d}": [] for s in counts for d in ("", "_day", "_night")}
-    for split, number, night, scene in _scenes(STREET, counts, size, seed, progress):
-        stem = f"{number:05d}{'N' if night else 'D'}"
-        _save(root / "images" / f"{stem}.png", np.dstack([scene.rgb, scene.x]))
-        _save(root / "labels" / f"{stem}.png", scene.ids)
+    for split, number, time, scene in _scenes(STREET, counts, size, seed, progress):
+        stem = f"{number:05d}{time[0].upper()}"
+        save(root / "images" / f"{stem}.png", np.dstack([scene.rgb, scene.x]))
+        save(root / "labels" / f"{stem}.png", scene.ids)
         lists[split].append(stem)
-        lists[f"{split}_{'night' if night else 'day'}"].append(stem)
+        lists[f"{split}_{time}"].append(stem)
     for name in [*counts, "test_day", "test_night"]:
-        text = "".join(f"{stem}\n" for stem in lists.get(name, []))
-        write_text(root / f"{name}.txt", text)
+        write_text(root / f"{name}.txt", "".join(f"{stem}\n" for stem in lists.get(name, [])))
 
 
 def write_pst900(
-    root: Path,
-    counts: Mapping[str, int],
-    size: tuple[int, int] = (720, 1280),
-    seed: int = 0,
-    progress: bool = False,
+    root: Path, counts: Counts, size: Size = (720, 1280), seed: int = 0, progress: bool = False
 ) -> None:
     """Write tunnel scenes as PST900's layout, with thermal_raw (uint16) and without depth.
 
     PST900 has no validation folder: scenes of "val" go to train, from which the data module cuts
     a validation set.
-
-    Args:
-        root: folder to write to.
-        counts: number of scenes of "train", "val" and "test".
-        size: (height, width); the real set has 720 x 1280.
-        seed: of the scenes.
-        progress: show a progress bar.
     """
     for split, number, _, scene in _scenes(TUNNEL, counts, size, seed, progress):
         folder = root / ("test" if split == "test" else "train")
         name = f"{number:02d}_bag{number % 9}_rect_rgb_frame{number:010d}.png"
-        _save(folder / "rgb" / name, scene.rgb)
-        _save(folder / "thermal" / name, scene.x)
-        _save(folder / "thermal_raw" / name, scene.x.astype(np.uint16) * 9 + 21000)
-        _save(folder / "labels" / name, scene.ids)
+        save(folder / "rgb" / name, scene.rgb)
+        save(folder / "thermal" / name, scene.x)
+        save(folder / "thermal_raw" / name, scene.x.astype(np.uint16) * 9 + 21000)
+        save(folder / "labels" / name, scene.ids)
 
 
 def write_folder(
-    root: Path,
-    counts: Mapping[str, int],
-    size: tuple[int, int] = (480, 640),
-    seed: int = 0,
-    progress: bool = False,
+    root: Path, counts: Counts, size: Size = (480, 640), seed: int = 0, progress: bool = False
 ) -> None:
-    """Write street scenes as ``{train,val,test}/{rgb,x,mask}``, classes `FOLDER_CLASSES`.
-
-    Args:
-        root: folder to write to.
-        counts: number of scenes per split.
-        size: (height, width).
-        seed: of the scenes.
-        progress: show a progress bar.
-    """
+    """Write street scenes as ``{train,val,test}/{rgb,x,mask}``, classes `FOLDER_CLASSES`."""
     table = np.zeros(256, dtype=np.uint8)
     for name, value in STREET.objects.items():
         table[value] = FOLDER_CLASSES.index(name)
-    for split, number, night, scene in _scenes(STREET, counts, size, seed, progress):
-        stem = f"scene_{number:05d}_{'night' if night else 'day'}.png"
-        _save(root / split / "rgb" / stem, scene.rgb)
-        _save(root / split / "x" / stem, scene.x)
-        _save(root / split / "mask" / stem, table[scene.ids])
+    for split, number, time, scene in _scenes(STREET, counts, size, seed, progress):
+        for part, image in (("rgb", scene.rgb), ("x", scene.x), ("mask", table[scene.ids])):
+            save(root / split / part / f"scene_{number:05d}_{time}.png", image)
 
 
 WRITERS = {

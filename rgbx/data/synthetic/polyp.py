@@ -5,13 +5,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw
 
-from rgbx.data.synthetic.textures import blend, blob, clouds, draw, grain, paint, to_bytes
+from rgbx.data.synthetic.textures import (
+    Colour,
+    Plane,
+    Rng,
+    Size,
+    blend,
+    blob,
+    clouds,
+    draw,
+    grain,
+    paint,
+    patch,
+    to_bytes,
+)
 
 __all__ = ["make_polyp"]
 
-Rng = np.random.Generator
-Size = tuple[int, int]
-Plane = NDArray[np.float32]
 _MUCOSA = (
     ((138, 52, 44), (188, 92, 76), (216, 130, 106)),
     ((150, 70, 52), (200, 118, 88), (228, 160, 122)),
@@ -28,10 +38,6 @@ def make_polyp(size: Size, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.uint
     at its lower border, some more, some less. Folds are dark and bright too, the lumen is darker,
     yellowish residue forms lumps as well, and reflections lie everywhere; none of them carries a
     label. The corners are black.
-
-    Args:
-        size: (height, width) in pixels.
-        rng: decides everything random.
 
     Returns:
         rgb (H, W, 3) and mask (H, W) of 0 and 255, both uint8.
@@ -51,13 +57,11 @@ def make_polyp(size: Size, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.uint
         rgb = _grow(rgb, share, rng, _mucosa(size, rng, tones, lumen=False) * tint)
     rgb = _reflect(rgb, rng)
     rgb = rgb + rng.normal(0, 3, rgb.shape).astype(np.float32)
-    frame = draw(size, lambda pen, w, h: _octagon(pen, w, h))
+    frame = draw(size, _octagon)
     rgb = rgb * frame[..., None] + 6 * (1 - frame[..., None])
     if rng.random() < 0.3:  # the position of the instrument, shown in many images
         box = draw(size, lambda pen, w, h: pen.rectangle((0, 0.72 * h, 0.26 * w, h), 255))
-        green = np.zeros_like(rgb)
-        green[:] = (40, 110, 60)
-        rgb = blend(rgb, green, box)
+        rgb = blend(rgb, np.full_like(rgb, (40, 110, 60)), box)
         whole = whole * (1 - box)
     return to_bytes(rgb), np.where(whole * frame > 0.5, 255, 0).astype(np.uint8)
 
@@ -70,9 +74,7 @@ def _octagon(pen: ImageDraw.ImageDraw, w: float, h: float) -> None:
     pen.polygon([*corners, (left, top + cut)], 255)
 
 
-def _mucosa(
-    size: Size, rng: Rng, tones: tuple[tuple[int, int, int], ...], lumen: bool
-) -> NDArray[np.float32]:
+def _mucosa(size: Size, rng: Rng, tones: tuple[Colour, ...], lumen: bool) -> NDArray[np.float32]:
     """Wet skin with vessels and with folds round the lumen, which is dark or out of sight."""
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float32) / np.float32(min(size))
@@ -94,12 +96,7 @@ def _lump(size: Size, rng: Rng, factor: float) -> Plane:
     x, y = (float(v) for v in rng.uniform(0.26, 0.74, 2))
     long = factor * float(rng.uniform(0.1, 0.26))
     wide, turn = long * float(rng.uniform(0.6, 0.95)), float(rng.uniform(0, np.pi))
-
-    def strokes(pen: ImageDraw.ImageDraw, w: float, h: float) -> None:
-        side = min(w, h)
-        pen.polygon(blob(rng, (x * w, y * h), (long * side, wide * side), 0.1, turn), 255)
-
-    return draw(size, strokes)
+    return patch(size, rng, (x, y), (long, wide), 0.1, turn)
 
 
 def _grow(

@@ -8,20 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rgbx.data.synthetic.textures import Colour, Plane, Rng, Size, to_bytes
+
 __all__ = ["make_rail"]
 
-Rng = np.random.Generator
 _KINDS = ("both", "rust", "dent")
 
 
-def make_rail(
-    size: tuple[int, int], rng: Rng
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
+def make_rail(size: Size, rng: Rng) -> tuple[NDArray[np.uint8], Plane, NDArray[np.uint8]]:
     """Generate one surface.
-
-    Args:
-        size: (height, width) in pixels.
-        rng: decides everything random.
 
     Returns:
         rgb (H, W, 3) uint8; depth (H, W) float32 in millimetres, deeper is larger; mask (H, W)
@@ -38,8 +33,7 @@ def make_rail(
         mask[blob > 0.5] = 255
         kind = _KINDS[rng.integers(3)]
         if kind != "dent":
-            colour = (126, 74, 48) if kind == "rust" else (62, 56, 54)
-            _tint(rgb, blob, colour, 0.85)
+            _tint(rgb, blob, (126, 74, 48) if kind == "rust" else (62, 56, 54), 0.85)
         if kind != "rust":
             depth += blob * np.float32(rng.uniform(1.2, 2.0))
     for sign in (0, 1):
@@ -52,10 +46,10 @@ def make_rail(
                 _tint(rgb, blob, (48, 60, 84), 0.8)
     rgb += rng.normal(0, 4, rgb.shape).astype(np.float32)
     depth += rng.normal(0, 0.04, size).astype(np.float32)
-    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8), depth, mask
+    return to_bytes(rgb), depth, mask
 
 
-def _steel(size: tuple[int, int], rng: Rng) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _steel(size: Size, rng: Rng) -> tuple[NDArray[np.float32], Plane]:
     """Ground steel with scratches along the rail, worn more in the middle."""
     height, width = size
     across = np.linspace(-1, 1, width, dtype=np.float32) - np.float32(rng.uniform(-0.2, 0.2))
@@ -68,7 +62,7 @@ def _steel(size: tuple[int, int], rng: Rng) -> tuple[NDArray[np.float32], NDArra
     return rgb, depth.astype(np.float32)
 
 
-def _blob(size: tuple[int, int], rng: Rng, radius: tuple[float, float]) -> NDArray[np.float32]:
+def _blob(size: Size, rng: Rng, radius: tuple[float, float]) -> Plane:
     """An irregular patch, 1 inside and 0 outside, with a soft border of a pixel or two."""
     height, width = size
     x, y = (float(rng.uniform(0.12, 0.88)) * side for side in (width, height))
@@ -82,12 +76,7 @@ def _blob(size: tuple[int, int], rng: Rng, radius: tuple[float, float]) -> NDArr
     return np.asarray(cv2.GaussianBlur(patch, (3, 3), 0), dtype=np.float32)
 
 
-def _tint(
-    rgb: NDArray[np.float32],
-    blob: NDArray[np.float32],
-    colour: tuple[int, int, int],
-    strength: float,
-) -> None:
+def _tint(rgb: NDArray[np.float32], blob: Plane, colour: Colour, strength: float) -> None:
     weight = (blob * np.float32(strength))[..., None]
     rgb *= 1 - weight
     rgb += weight * np.array(colour, dtype=np.float32)

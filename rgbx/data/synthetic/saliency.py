@@ -1,6 +1,10 @@
-"""Generated saliency data sets, written in the real ones' layouts with their mixture of files."""
+"""Generated saliency data sets, written in the real ones' layouts with their mixture of files.
 
-from collections.abc import Iterator, Mapping
+`rgbx.data.synthetic.layouts` says what the arguments mean. None of these sets has a validation set:
+scenes of "val" go to train.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -12,7 +16,9 @@ from tqdm import tqdm
 from rgbx.data.decoding.files import read_binary
 from rgbx.data.synthetic.rails import make_rail
 from rgbx.data.synthetic.scenes import SALIENT, SALIENT_DEPTH, Scene, Theme, make_scene
-from rgbx.disk import whole_file, write_image
+from rgbx.data.synthetic.textures import Rng, Size
+from rgbx.data.synthetic.writing import Counts, save, spread
+from rgbx.disk import whole_file
 
 __all__ = [
     "write_neu_rsdds",
@@ -22,8 +28,13 @@ __all__ = [
     "write_vt5000_scribble",
 ]
 
-Size = tuple[int, int]
-_TURNS = ("", "rot180", "fliplr", "flipud")
+# as it is, by 180 degrees, flipped in each way
+_TURNS: tuple[Callable[[NDArray[np.generic]], NDArray[np.generic]], ...] = (
+    np.asarray,
+    lambda image: np.rot90(image, 2),
+    np.fliplr,
+    np.flipud,
+)
 
 
 def _scenes(
@@ -34,105 +45,69 @@ def _scenes(
         yield folder, i + 1, make_scene(theme, size, np.random.default_rng([seed, i]), i % 4 == 3)
 
 
-def _save(path: Path, array: NDArray[np.generic]) -> None:
-    write_image(array, path, **({"quality": 95} if path.suffix == ".jpg" else {}))
-
-
-def _some(count: int) -> int:
-    """Half of the scenes of the first test set, for each of the others; one at least."""
-    return max(1, count // 2) if count else 0
-
-
 def write_vt5000(
-    root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
+    root: Path, counts: Counts, size: Size, seed: int = 0, progress: bool = False
 ) -> None:
     """Write street scenes as VT5000 with the test sets VT1000 and VT821 next to it.
 
     As in the real ones, VT5000 is nested in ``VT5000_clear``, thermal images are three-channel
     ``.jpg`` in VT5000 and ``.bmp`` in VT1000, VT821 keeps them in ``thermal/``, and the masks of
-    VT1000 and VT821 are JPEGs. There is no validation set: scenes of "val" go to train. VT1000
-    and VT821 have half as many scenes as VT5000's test set.
-
-    Args:
-        root: folder to write to.
-        counts: number of scenes of "train", "val" and "test".
-        size: (height, width); the real ones mostly have 480 x 640.
-        seed: of the scenes.
-        progress: show a progress bar.
+    VT1000 and VT821 are JPEGs. VT1000 and VT821 have half as many scenes as VT5000's test set. The
+    real images mostly have 480 x 640 pixels.
     """
-    inner, test = root / "VT5000" / "VT5000_clear", counts.get("test", 0)
-    folders = [inner / "Train"] * (counts.get("train", 0) + counts.get("val", 0))
-    folders += [inner / "Test"] * test
-    folders += [root / name for name in ("VT1000", "VT821") for _ in range(_some(test))]
+    inner = root / "VT5000" / "VT5000_clear"
+    others = [root / "VT1000", root / "VT821"]
+    folders = spread(counts, inner / "Train", inner / "Test", others)
     for folder, number, scene in _scenes(SALIENT, folders, size, seed, progress):
-        mask = np.where(scene.ids > 0, 255, 0).astype(np.uint8)
-        _save(folder / "RGB" / f"{number}.jpg", scene.rgb)
+        save(folder / "RGB" / f"{number}.jpg", scene.rgb)
         if folder.name == "VT1000":
-            _save(folder / "T" / f"{number}.bmp", scene.x)
+            save(folder / "T" / f"{number}.bmp", scene.x)
         elif folder.name == "VT821":
-            _save(folder / "thermal" / f"{number}.jpg", scene.x)
+            save(folder / "thermal" / f"{number}.jpg", scene.x)
         else:
-            _save(folder / "T" / f"{number}.jpg", np.repeat(scene.x[..., None], 3, axis=2))
-        kind = ".jpg" if folder.name in ("VT1000", "VT821") else ".png"
-        _save(folder / "GT" / f"{number}{kind}", mask)
+            save(folder / "T" / f"{number}.jpg", np.repeat(scene.x[..., None], 3, axis=2))
+        kind = ".jpg" if folder in others else ".png"
+        save(folder / "GT" / f"{number}{kind}", _white(scene.ids > 0))
 
 
 def write_rgbd(
-    root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
+    root: Path, counts: Counts, size: Size, seed: int = 0, progress: bool = False
 ) -> None:
     """Write RGB-depth scenes as NJU2K + NLPR for training; NJU2K, NLPR and STERE for test.
 
     The layout is that of the packs: ``train/{RGB,depth,GT}`` with both sets in one folder, and
     ``test/NAME/{RGB,depth,GT}``. Depth is 8 bits (``.png``; NLPR ``.bmp``), in STERE 16 bits, and
-    near is bright. Scenes of "val" go to train; NLPR and STERE have half as many test scenes.
-
-    Args:
-        root: folder to write to.
-        counts: number of scenes of "train", "val" and "test".
-        size: (height, width).
-        seed: of the scenes.
-        progress: show a progress bar.
+    near is bright. NLPR and STERE have half as many test scenes.
     """
-    test = counts.get("test", 0)
-    folders = [root / "train"] * (counts.get("train", 0) + counts.get("val", 0))
-    folders += [root / "test" / "NJU2K"] * test
-    folders += [root / "test" / name for name in ("NLPR", "STERE") for _ in range(_some(test))]
+    test = root / "test"
+    folders = spread(counts, root / "train", test / "NJU2K", [test / "NLPR", test / "STERE"])
     for folder, number, scene in _scenes(SALIENT_DEPTH, folders, size, seed, progress):
         name = folder.name
         if name == "train":
             name = "NJU2K" if number % 3 else "NLPR"
         stem = f"10_{number:02d}-02-58" if name == "NLPR" else f"{number:06d}_left"
-        _save(folder / "RGB" / f"{stem}.jpg", scene.rgb)
+        save(folder / "RGB" / f"{stem}.jpg", scene.rgb)
         depth = scene.x.astype(np.uint16) * 257 if name == "STERE" else scene.x
-        _save(folder / "depth" / f"{stem}{'.bmp' if name == 'NLPR' else '.png'}", depth)
-        _save(folder / "GT" / f"{stem}.png", np.where(scene.ids > 0, 255, 0).astype(np.uint8))
+        save(folder / "depth" / f"{stem}{'.bmp' if name == 'NLPR' else '.png'}", depth)
+        save(folder / "GT" / f"{stem}.png", _white(scene.ids > 0))
 
 
 def write_neu_rsdds(
-    root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
+    root: Path, counts: Counts, size: Size, seed: int = 0, progress: bool = False
 ) -> None:
     """Write rails with defects in the authors' layout of NEU RSDDS-AUG.
 
     As the real set, it is augmented: four training images in a row are one rail, as it is,
-    turned by 180 degrees, and flipped in each way; names do not tell. Image is ``.bmp``, Depth
-    ``.tiff`` (float; every third 16 bits), GT a 1-bit ``.png``. Scenes of "val" go to train.
-
-    Args:
-        root: folder to write to.
-        counts: number of images of "train" (siblings included), "val" and "test".
-        size: (height, width).
-        seed: of the scenes.
-        progress: show a progress bar.
+    turned by 180 degrees, and flipped in each way; they count as four, and names do not tell. Image
+    is ``.bmp``, Depth ``.tiff`` (float; every third 16 bits), GT a 1-bit ``.png``.
     """
-    splits = ["train"] * (counts.get("train", 0) + counts.get("val", 0))
-    splits += ["test"] * counts.get("test", 0)
+    splits = spread(counts, "train", "test")
     for i, split in enumerate(tqdm(splits, "scenes", disable=not progress)):
-        turn = _TURNS[i % 4] if split == "train" else ""
-        scene = i // 4 if split == "train" else i
-        rng = np.random.default_rng([seed, scene, split == "test"])
-        rgb, depth, mask = (_turned(part, turn) for part in make_rail(size, rng))
-        _save(root / f"Image_{split}" / f"{i + 1}.bmp", rgb)
-        _save(root / f"GT_{split}" / f"{i + 1}.png", mask.astype(bool))
+        scene, turn = divmod(i, 4) if split == "train" else (i, 0)
+        parts = make_rail(size, np.random.default_rng([seed, scene, split == "test"]))
+        rgb, depth, mask = (np.ascontiguousarray(_TURNS[turn](part)) for part in parts)
+        save(root / f"Image_{split}" / f"{i + 1}.bmp", rgb)
+        save(root / f"GT_{split}" / f"{i + 1}.png", mask.astype(bool))
         path = root / f"Depth_{split}" / f"{i + 1}.tiff"
         path.parent.mkdir(parents=True, exist_ok=True)
         stored = np.rint(depth * 1000).astype(np.uint16) if scene % 3 == 2 else depth
@@ -140,29 +115,12 @@ def write_neu_rsdds(
             tifffile.imwrite(draft, stored, metadata=None)
 
 
-def _turned(image: NDArray[np.generic], turn: str) -> NDArray[np.generic]:
-    if turn == "rot180":
-        image = np.rot90(image, 2)
-    elif turn == "fliplr":
-        image = np.fliplr(image)
-    elif turn == "flipud":
-        image = np.flipud(image)
-    return np.ascontiguousarray(image)
-
-
 def write_vt5000_scribble(
-    root: Path, counts: Mapping[str, int], size: Size, seed: int = 0, progress: bool = False
+    root: Path, counts: Counts, size: Size, seed: int = 0, progress: bool = False
 ) -> None:
     """Write `write_vt5000`, and scribbles of its training masks in both codings.
 
     ``scribbles/{gt,mask}`` are strokes and labelled pixels, ``scribbles_012`` one image of each.
-
-    Args:
-        root: folder to write to.
-        counts: number of scenes of "train", "val" and "test".
-        size: (height, width).
-        seed: of the scenes and the strokes.
-        progress: show a progress bar.
     """
     write_vt5000(root, counts, size, seed, progress)
     masks = root / "VT5000" / "VT5000_clear" / "Train" / "GT"
@@ -183,13 +141,17 @@ def write_scribbles(masks: Path, folder: Path, seed: int = 0, one_image: bool = 
     for i, path in enumerate(sorted(masks.glob("*.*"))):
         labels = _scribble(read_binary(path).astype(np.uint8), np.random.default_rng([seed, i]))
         if one_image:
-            _save(folder / f"{path.stem}.png", labels)
-            continue
-        for name, chosen in (("gt", labels == 1), ("mask", labels > 0)):
-            _save(folder / name / f"{path.stem}.png", np.where(chosen, 255, 0).astype(np.uint8))
+            save(folder / f"{path.stem}.png", labels)
+        else:
+            save(folder / "gt" / f"{path.stem}.png", _white(labels == 1))
+            save(folder / "mask" / f"{path.stem}.png", _white(labels > 0))
 
 
-def _scribble(mask: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _white(where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.where(where, 255, 0).astype(np.uint8)
+
+
+def _scribble(mask: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     """Labels of strokes: 1 object, 2 background, 0 nothing."""
     labels = np.zeros_like(mask)
     count, parts = cv2.connectedComponents(mask)
@@ -200,9 +162,7 @@ def _scribble(mask: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     return labels
 
 
-def _stroke(
-    labels: NDArray[np.uint8], region: NDArray[np.bool_], value: int, rng: np.random.Generator
-) -> None:
+def _stroke(labels: NDArray[np.uint8], region: NDArray[np.bool_], value: int, rng: Rng) -> None:
     """Draw a bent line between three points of a region, where it lies in the region."""
     places = np.argwhere(region)[:, ::-1]
     if not len(places):

@@ -18,11 +18,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rgbx.data.synthetic.backgrounds import SHARP, Canvas, nearness, shade, street, tunnel, yard
 from rgbx.data.synthetic.shapes import SHAPES, Shape
+from rgbx.data.synthetic.textures import Colour, Rng, Size, smooth, to_bytes
 
 __all__ = ["SALIENT", "SALIENT_DEPTH", "STREET", "TUNNEL", "Scene", "Theme", "make_scene"]
 
-Rng = np.random.Generator
-Colour = tuple[int, int, int]
 _PAINTS: dict[str, Colour] = {
     "trousers": (50, 52, 62),
     "skin": (222, 176, 148),
@@ -105,13 +104,11 @@ def _paint_object(
             for x, y in part.points
         ]
         heat = round(ambient + (hot - ambient) * part.heat) if near is None else near
-        if part.kind == "ellipse":
-            (x0, y0), (x1, y1) = points
-            corners = [(min(x0, x1), y0), (max(x0, x1), y1)]
-            for draw, value in _targets(canvas, mode, paints[part.colour], heat, label):
-                draw.ellipse(corners, value)
-        else:
-            for draw, value in _targets(canvas, mode, paints[part.colour], heat, label):
+        for draw, value in _targets(canvas, mode, paints[part.colour], heat, label):
+            if part.kind == "ellipse":
+                (x0, y0), (x1, y1) = points
+                draw.ellipse([(min(x0, x1), y0), (max(x0, x1), y1)], value)
+            else:
                 draw.polygon(points, value)
     if mode == "x":
         # Clothes in the colours of what lies behind: a faint trace is all that RGB shows.
@@ -152,9 +149,8 @@ def _distractors(canvas: Canvas, rng: Rng, theme: Theme, horizon: float) -> None
             _paint_object(canvas, rng, shape, place, "rgb", -1)
     for _ in range(int(rng.integers(1, 4))):
         x, y = float(rng.uniform(0.02, 0.9)), float(rng.uniform(horizon, 0.85))
-        heat = int(rng.integers(150, 235))
-        if theme.depth:
-            heat = nearness(y, horizon)
+        warm = int(rng.integers(150, 235))
+        heat = nearness(y, horizon) if theme.depth else warm
         if rng.random() < 0.5:
             tall = float(rng.uniform(0.15, 0.35))
             if canvas.claim(x, y - tall, x + 0.025, y):
@@ -162,22 +158,10 @@ def _distractors(canvas: Canvas, rng: Rng, theme: Theme, horizon: float) -> None
             continue
         wide = float(rng.uniform(0.06, 0.14))
         if canvas.claim(x, y, x + wide, y + wide * 0.45):
-            area = (x * canvas.width, y * canvas.height)
-            far = ((x + wide) * canvas.width, (y + wide * 0.45) * canvas.height)
-            canvas.draw_rgb.ellipse((*area, *far), (84, 84, 86))
-            canvas.draw_x.ellipse((*area, *far), heat)
+            canvas.oval((x, y, x + wide, y + wide * 0.45), (84, 84, 86), heat)
 
 
-def _clouds(size: tuple[int, int], rng: Rng, octaves: tuple[int, ...]) -> NDArray[np.float32]:
-    """Smooth noise of several scales, mean 0, std about 1, (H, W)."""
-    total = np.zeros(size, dtype=np.float32)
-    for cells in octaves:
-        grid = Image.fromarray(rng.standard_normal((cells, cells)).astype(np.float32))
-        total += np.asarray(grid.resize((size[1], size[0]), Image.Resampling.BICUBIC))
-    return total / np.float32(len(octaves) ** 0.5)
-
-
-def _expose(canvas: Canvas, size: tuple[int, int], rng: Rng, night: bool) -> Scene:
+def _expose(canvas: Canvas, size: Size, rng: Rng, night: bool) -> Scene:
     """Scale down, and give each image its camera's light, texture and noise."""
     shape = (size[1], size[0])
     rgb = np.asarray(canvas.rgb.resize(shape, Image.Resampling.BOX), dtype=np.float32)
@@ -185,28 +169,20 @@ def _expose(canvas: Canvas, size: tuple[int, int], rng: Rng, night: bool) -> Sce
     x = np.asarray(blurred.resize(shape, Image.Resampling.BOX), dtype=np.float32)
     ids = np.asarray(canvas.ids)[::SHARP, ::SHARP]
     ramp = np.linspace(-1, 1, size[1], dtype=np.float32) * np.float32(rng.uniform(-0.2, 0.2))
-    light = 1 + ramp[None] + 0.06 * _clouds(size, rng, (4, 9, 40))
+    light = 1 + ramp[None] + 0.06 * smooth(size, rng, (4, 9, 40))
     rgb *= light[..., None]
     if night:
-        glow = np.clip(0.34 + 0.1 * _clouds(size, rng, (3, 4)), 0.2, 0.6)
+        glow = np.clip(0.34 + 0.1 * smooth(size, rng, (3, 4)), 0.2, 0.6)
         rgb = rgb * glow[..., None] * np.array([0.95, 0.95, 1.1], dtype=np.float32)
     rgb += rng.normal(0, 7 if night else 4, rgb.shape)
-    x += 5 * _clouds(size, rng, (3, 6, 24)) + rng.normal(0, 3, x.shape)
-    return Scene(
-        np.clip(np.rint(rgb), 0, 255).astype(np.uint8),
-        np.clip(np.rint(x), 0, 255).astype(np.uint8),
-        np.ascontiguousarray(ids),
-    )
+    x += 5 * smooth(size, rng, (3, 6, 24)) + rng.normal(0, 3, x.shape)
+    return Scene(to_bytes(rgb), to_bytes(x), np.ascontiguousarray(ids))
 
 
-def make_scene(theme: Theme, size: tuple[int, int], rng: Rng, night: bool = False) -> Scene:
-    """Generate one scene.
+def make_scene(theme: Theme, size: Size, rng: Rng, night: bool = False) -> Scene:
+    """Generate one scene of `STREET`, `TUNNEL`, `SALIENT` or `SALIENT_DEPTH`.
 
-    Args:
-        theme: `STREET`, `TUNNEL`, `SALIENT` or `SALIENT_DEPTH`.
-        size: (height, width) in pixels.
-        rng: decides everything random.
-        night: dark and noisy RGB; most people are then visible only in thermal.
+    By `night`, RGB is dark and noisy, and most people are visible only in thermal.
     """
     canvas = Canvas(size)
     horizon = theme.background(canvas, rng, night)

@@ -5,13 +5,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw
 
-from rgbx.data.synthetic.textures import blend, blob, clouds, draw, grain, paint, to_bytes
+from rgbx.data.synthetic.textures import (
+    Rng,
+    Size,
+    blend,
+    blob,
+    clouds,
+    draw,
+    grain,
+    paint,
+    patch,
+    to_bytes,
+)
 
 __all__ = ["add_shadow", "make_ground"]
 
-Rng = np.random.Generator
-Size = tuple[int, int]
-Plane = NDArray[np.float32]
 _GROUNDS = (
     ((112, 112, 116), (138, 138, 140), (160, 160, 160)),  # asphalt
     ((150, 144, 134), (176, 170, 160), (196, 192, 182)),  # concrete
@@ -24,10 +32,6 @@ _STAINS = ((58, 46, 40), (40, 52, 84), (34, 62, 36), (96, 34, 34))
 
 def make_ground(size: Size, rng: Rng) -> NDArray[np.float32]:
     """Generate a ground in the sun, with joints, marks and dark stains that are no shadows.
-
-    Args:
-        size: (height, width) in pixels.
-        rng: decides everything random.
 
     Returns:
         (H, W, 3) float32, 0 to 255.
@@ -63,19 +67,13 @@ def _stained(rgb: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
     size = (rgb.shape[0], rgb.shape[1])
     x, y, turn = (float(rng.uniform(0, high)) for high in (1, 1, np.pi))
     long, wide = (float(v) for v in rng.uniform(0.06, 0.2, 2))
-
-    def strokes(pen: ImageDraw.ImageDraw, w: float, h: float) -> None:
-        side = min(w, h)
-        pen.polygon(blob(rng, (x * w, y * h), (long * side, wide * side), 0.2, turn), 255)
-
     if rng.random() < 0.6:
         tint = np.array([1.1, 0.97, 0.78], dtype=np.float32) * np.float32(rng.uniform(0.42, 0.65))
         flat = cv2.GaussianBlur(rgb, (0, 0), 0.06 * min(size)) * tint
     else:
-        flat = np.empty_like(rgb)
-        flat[:] = _STAINS[rng.integers(len(_STAINS))]
+        flat = np.full_like(rgb, _STAINS[rng.integers(len(_STAINS))])
     flat = flat + 4 * clouds(size, rng, (15, 25))[..., None]
-    return blend(rgb, flat, draw(size, strokes))
+    return blend(rgb, flat, patch(size, rng, (x, y), (long, wide), 0.2, turn))
 
 
 def add_shadow(
@@ -85,10 +83,6 @@ def add_shadow(
 
     Shadows darken whatever they fall on, stains and joints included, and leave it a little bluer;
     their borders are blurred.
-
-    Args:
-        ground: (H, W, 3) float32, from `make_ground`.
-        rng: decides everything random.
 
     Returns:
         rgb (H, W, 3), mask (H, W) with narrow grey borders, and rgb without the shadow, all uint8.

@@ -1,4 +1,8 @@
-"""What generated natural scenes are made of: grained surfaces, soft-edged shapes."""
+"""What generated scenes are made of: grained surfaces, soft-edged shapes.
+
+Here and in the modules that paint with it, `size` is (height, width) in pixels, and `rng` decides
+everything random.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-__all__ = ["blend", "blob", "clouds", "draw", "grain", "paint", "to_bytes"]
+__all__ = [
+    "Colour",
+    "Plane",
+    "Point",
+    "Rng",
+    "Size",
+    "blend",
+    "blob",
+    "clouds",
+    "draw",
+    "grain",
+    "paint",
+    "patch",
+    "smooth",
+    "to_bytes",
+]
 
 Rng = np.random.Generator
 Size = tuple[int, int]
@@ -26,22 +45,24 @@ def clouds(size: Size, rng: Rng, cells: Sequence[int] = (3, 6, 12)) -> Plane:
     return _standard(total)
 
 
+def smooth(size: Size, rng: Rng, cells: Sequence[int]) -> Plane:
+    """As `clouds`, but with the mean and std that come of it, and by PIL's bicubic."""
+    total = np.zeros(size, dtype=np.float32)
+    for count in cells:
+        grid = Image.fromarray(rng.standard_normal((count, count)).astype(np.float32))
+        total += np.asarray(grid.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return total / np.float32(len(cells) ** 0.5)
+
+
 def grain(size: Size, rng: Rng, angle: float, length: float, width: float) -> Plane:
     """Noise with a direction, like bark, grass or scales, mean 0, std 1, (H, W).
 
-    Args:
-        size: (height, width) in pixels.
-        rng: decides everything random.
-        angle: of the fibres, in radians.
-        length: of a fibre, in pixels.
-        width: of a fibre, in pixels.
+    Its fibres run at `angle` (radians), and are `length` long and `width` wide (pixels).
     """
     noise = np.fft.rfft2(rng.standard_normal(size))
     v, u = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]
-    along, across = (
-        u * np.cos(angle) + v * np.sin(angle),
-        v * np.cos(angle) - u * np.sin(angle),
-    )
+    along = u * np.cos(angle) + v * np.sin(angle)
+    across = v * np.cos(angle) - u * np.sin(angle)
     kept = np.exp(-2 * np.pi * (np.square(along * length) + np.square(across * width)))
     return _standard(np.fft.irfft2(noise * kept, size).astype(np.float32))
 
@@ -59,14 +80,9 @@ def paint(plane: Plane, colours: Sequence[Colour]) -> NDArray[np.float32]:
 
 
 def draw(size: Size, strokes: Callable[[ImageDraw.ImageDraw, float, float], None]) -> Plane:
-    """Draw a shape with soft borders.
+    """Share of a shape in each pixel, (H, W) in [0, 1]; its borders are soft.
 
-    Args:
-        size: (height, width) in pixels.
-        strokes: paints in 255 on a page, whose width and height it is told.
-
-    Returns:
-        Share of the shape in each pixel, (H, W) in [0, 1].
+    `strokes` paints in 255 on a page, whose width and height it is told.
     """
     page = Image.new("L", (size[1] * _SHARP, size[0] * _SHARP))
     strokes(ImageDraw.Draw(page), float(page.width), float(page.height))
@@ -77,14 +93,9 @@ def draw(size: Size, strokes: Callable[[ImageDraw.ImageDraw, float, float], None
 def blob(
     rng: Rng, centre: Point, radius: Point, wobble: float = 0.15, turn: float = 0.0
 ) -> list[Point]:
-    """Outline of an irregular ellipse.
+    """Outline of an irregular ellipse around `centre` (x, y), turned by `turn` (radians).
 
-    Args:
-        rng: decides everything random.
-        centre: (x, y).
-        radius: (along, across), in the same unit.
-        wobble: how far the outline leaves the ellipse, as a share of its radius.
-        turn: of the ellipse, in radians.
+    `radius` is (along, across); `wobble` says how far the outline leaves the ellipse, as a share.
     """
     angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     reach = np.ones_like(angles)
@@ -94,6 +105,16 @@ def blob(
     across = centre[0] + x * np.cos(turn) - y * np.sin(turn)
     down = centre[1] + x * np.sin(turn) + y * np.cos(turn)
     return list(zip(across.tolist(), down.tolist(), strict=True))
+
+
+def patch(size: Size, rng: Rng, centre: Point, radius: Point, wobble: float, turn: float) -> Plane:
+    """A `blob` as `draw` paints it; `centre` in shares of the sides, `radius` of the shorter."""
+
+    def strokes(pen: ImageDraw.ImageDraw, w: float, h: float) -> None:
+        (x, y), (along, across), side = centre, radius, min(w, h)
+        pen.polygon(blob(rng, (x * w, y * h), (along * side, across * side), wobble, turn), 255)
+
+    return draw(size, strokes)
 
 
 def blend(

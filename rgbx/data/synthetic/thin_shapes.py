@@ -9,21 +9,15 @@ from itertools import pairwise
 import numpy as np
 from PIL import ImageDraw
 
-__all__ = ["THIN_SHAPES", "Pencil"]
+from rgbx.data.synthetic.textures import Point, Rng
 
-Rng = np.random.Generator
-Point = tuple[float, float]
+__all__ = ["THIN_SHAPES", "Pencil"]
 
 
 class Pencil:
-    """Draws white lines and areas; widths are shares of the shorter side.
+    """Draws white lines and areas on an "L" image; widths are shares of its shorter side."""
 
-    Args:
-        draw: of an "L" image.
-        size: (height, width) of it in pixels.
-    """
-
-    def __init__(self, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+    def __init__(self, draw: ImageDraw.ImageDraw, size: tuple[float, float]) -> None:
         self._draw = draw
         self._scale = (size[1], size[0])
         self._unit = min(size)
