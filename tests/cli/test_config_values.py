@@ -163,7 +163,7 @@ def test_check_data_says_where_a_value_is_from(rgbx, tmp_path, capsys):
         ("--model.optimizer.betas=[0.9,1.5]", "model.optimizer.betas"),
         ("--model.optimizer.eps=-1", "model.optimizer.eps"),
         ("--model.schedule.power=-1", "power is -1"),
-        ("--model.dffm_width=-1", "dffm_width -1"),
+        ("--model.dffm_width=-1", "dffm.width -1"),
         ("--data.size=[1000000,1000000]", "size [1000000, 1000000]"),
         ("--data.num_workers=-1", "num_workers -1"),
         ("--data.num_workers=100000", "num_workers 100000"),

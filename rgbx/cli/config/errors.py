@@ -71,7 +71,7 @@ def _source(error: ConfigError, arguments: Sequence[str], typed: bool) -> str:
     files: list[tuple[str, Any]] = []
     here = "on the command line" if typed else ""
     load = get_loader("yaml")
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
         option, equals, value = new_argument(word).partition("=")
         value = value if equals else following
         if option in ("--config", "-c"):
@@ -253,6 +253,9 @@ def _refusal(error: BaseException) -> str | None:
         cls = type(frame.f_locals[code.co_varnames[0]]).__name__
         names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
         given = {name: frame.f_locals.get(name) for name in names}
+        for name, value in list(given.items()):
+            if is_dataclass(value):  # a group of options
+                given |= {f"{name}.{key}": own for key, own in vars(value).items()}
         numbers = {k: v for k, v in given.items() if type(v) in (int, float)}
         guilty = [f"{name} {value}" for name, value in numbers.items() if _is_in(value, text)]
         return f"{cls} cannot be built{' with ' if guilty else ''}{', '.join(guilty)}: {text}."

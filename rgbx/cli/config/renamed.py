@@ -132,7 +132,7 @@ def model_of(arguments: Sequence[str]) -> str:
 
 def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
     """What stands behind an option, each time that it is given."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
     return [
         word.partition("=")[2] or following
         for word, following in pairs
