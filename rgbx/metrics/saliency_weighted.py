@@ -89,11 +89,11 @@ def _blurred_error(
         rows.start + shift_y : rows.stop + shift_y,
         columns.start + shift_x : columns.stop + shift_x,
     ] = distance[rows, columns]
-    _spread(error, mask, around)
+    _distribute(error, mask, around)
     return _blur(error)[_REACH:-_REACH, _REACH:-_REACH], box
 
 
-def _spread(error: Tensor, mask: Tensor, distance: Tensor) -> None:
+def _distribute(error: Tensor, mask: Tensor, distance: Tensor) -> None:
     """Write the error of the nearest object pixel into the background near the object."""
     near = (distance > 0) & (distance < math.sqrt(_NEAR_SQUARED + 1))
     position = near.flatten().nonzero()[:, 0].int()

@@ -27,8 +27,8 @@ def build_optimizer(factory: Callable[[Iterable[Any]], Optimizer], groups: list[
     except (ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         options = getattr(factory, "keywords", {})  # what a configuration makes is a partial
-        guilty = [f".{name}" for name, value in options.items() if _is_in(value, reason)]
-        where = ", ".join(f"model.optimizer{name}" for name in guilty or [""])
+        named = [f".{name}" for name, value in options.items() if _is_in(value, reason)]
+        where = ", ".join(f"model.optimizer{name}" for name in named or [""])
         raise RGBXError(f"{where} cannot be used: {reason}.") from error
     for group in optimizer.param_groups:
         for name, value in group.items():

@@ -79,7 +79,7 @@ def test_peft_reads_the_export_back(trained, tmp_path):
     assert all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-def test_mistakes():
+def test_errors():
     module = torch.nn.Sequential(torch.nn.Linear(2, 2))
     with pytest.raises(RGBXError, match="matches no layer of Sequential"):
         inject_lora(module, "nothing", rank=2, alpha=2.0)

@@ -70,7 +70,7 @@ def fit(root, *extra):
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_mistakes_in_the_configuration(fails, mfnet_root, extra, expected):
+def test_errors_in_the_configuration(fails, mfnet_root, extra, expected):
     assert re.search(expected, fails(*fit(mfnet_root, *extra)))
 
 

@@ -212,7 +212,7 @@ def test_prompts_of_ones_own_from_csv(predict, tmp_path, images, text, masks):
         ("notes.txt", "", "prediction needs prompts.json or prompts.csv"),
     ],
 )
-def test_mistakes_in_prompts_get_one_sentence(predict, capsys, name, text, expected):
+def test_errors_in_prompts_get_one_sentence(predict, capsys, name, text, expected):
     assert predict(name, text) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1 and expected in errors[0], errors

@@ -42,7 +42,7 @@ def test_a_report_of_a_run(rgbx, tmp_path, capsys):
     ],
     ids=lambda value: " ".join(value[:3]),
 )
-def test_mistakes_are_one_sentence(rgbx, tmp_path, capsys, argv, words):
+def test_errors_are_one_sentence(rgbx, tmp_path, capsys, argv, words):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("hello")
     semantic_test(tmp_path / "good", count=1)

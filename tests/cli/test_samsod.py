@@ -294,7 +294,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_mistakes_get_one_sentence(rgbx, vt5000_root, capsys, extra, expected):
+def test_errors_get_one_sentence(rgbx, vt5000_root, capsys, extra, expected):
     assert rgbx("fit", *tiny(CONFIG, vt5000_root, *extra), "--trainer.fast_dev_run", "true") == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1 and expected in errors[0], errors

@@ -133,7 +133,7 @@ def test_a_batch_of_one_trains_with_group_norm(config, request, rgbx):
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_mistakes_get_one_sentence(rgbx, mfnet_root, capsys, extra, expected):
+def test_errors_get_one_sentence(rgbx, mfnet_root, capsys, extra, expected):
     argv = tiny(SEMANTIC, mfnet_root, *extra, "--trainer.fast_dev_run", "true")
     assert rgbx("fit", *argv) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]

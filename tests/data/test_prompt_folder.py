@@ -117,7 +117,7 @@ def test_prompts_in_csv_elsewhere_and_images_in_folders(tmp_path, fill):
         ),
     ],
 )
-def test_mistakes_are_found_before_the_first_image(tmp_path, fill, text, message):
+def test_errors_are_found_before_the_first_image(tmp_path, fill, text, message):
     fill(tmp_path, ["cat"], ".", None)
     (tmp_path / "prompts.csv").write_text(text)
     with pytest.raises(DataError, match=message):

@@ -169,7 +169,7 @@ ONE = {"values": [1, 2]}
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_mistake_in_the_file_is_one_sentence(more, sentence, write):
+def test_an_error_in_the_file_is_one_sentence(more, sentence, write):
     path = write(**more)
     with pytest.raises(RGBXError) as error:
         read_sweep(path)
@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["none.yaml"], ["FILE"]], ids=lambda argv: argv[0])
-def test_help_and_mistakes_in_the_file_need_no_torch(argv, write):
+def test_help_and_errors_in_the_file_need_no_torch(argv, write):
     argv = [str(write(methd=1)) if word == "FILE" else word for word in argv]
     code = (
         "import sys; from rgbx.cli import main\n"

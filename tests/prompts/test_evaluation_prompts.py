@@ -57,7 +57,7 @@ def test_forms_and_overlap():
     assert iou.min() >= 0.6 and iou.max() < 0.7
 
 
-def test_mistakes():
+def test_errors():
     for kind in ("boxes", "point_0", "point_", "points"):
         with pytest.raises(RGBXError, match=f"'{kind}' is no kind of prompt"):
             evaluation_prompts(MASK, kind, 1, "k")

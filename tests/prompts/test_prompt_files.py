@@ -72,7 +72,7 @@ def test_csv_of_points_with_and_without_a_column_of_prompts(prompts):
         ("name,x_min,y_min,x_max,y_max\na,1,5,inf,9\n", "line 2: a box is x_min, y_min"),
     ],
 )
-def test_mistakes_in_csv(prompts, text, message):
+def test_errors_in_csv(prompts, text, message):
     with pytest.raises(DataError, match=message):
         prompts(text)
 
@@ -97,7 +97,7 @@ def test_mistakes_in_csv(prompts, text, message):
         ('{"a": [{"points": [[1, 2]], "labels": [-1]}]}', "label -1 has no meaning"),
     ],
 )
-def test_mistakes_in_json(prompts, text, message):
+def test_errors_in_json(prompts, text, message):
     with pytest.raises(DataError, match=message):
         prompts(text, "prompts.json")
 

@@ -118,7 +118,7 @@ def test_ablation_rows_are_distinct_settings_and_end_in_the_method(taseg):
     assert table.rows[-1].settings == {"fusion": "dffm", "lora": {"decoder": True}, "text": True}
 
 
-def test_taseg_is_believed_to_average_per_image_on_mfnet_and_its_peers_are_not(taseg):
+def test_taseg_is_assumed_to_average_per_image_on_mfnet_and_its_peers_are_not(taseg):
     assumed = {row.method: row.assumed for row in taseg.comparison("MFNet", "test").rows}
     assert assumed.pop("TASeg") == "miou_image"
     assert set(assumed.values()) == {"miou"}

@@ -48,7 +48,7 @@ def test_this_run_comes_first_then_the_paper_then_its_peers_by_overall_number(ta
     assert (overall[0], overall[-1]) == (58.9, 39.7)
 
 
-def test_cells_are_percent_and_stand_under_the_protocol_they_are_believed_to_use(table):
+def test_cells_are_percent_and_stand_under_the_protocol_they_are_assumed_to_use(table):
     own, paper, *peers = (row.cells[2:] for row in table.rows)
     # Day 7/12, night 1, all (6/7 + 1/2)/2; per image (7/12 + 1)/2; recall (6/7 + 1)/2.
     assert own == ("58.33", "100.00", "67.86", "58.33", "100.00", "79.17", "92.86")

@@ -257,8 +257,8 @@ def _refusal(error: BaseException) -> str | None:
             if is_dataclass(value):  # a group of options
                 given |= {f"{name}.{key}": own for key, own in vars(value).items()}
         numbers = {k: v for k, v in given.items() if type(v) in (int, float)}
-        guilty = [f"{name} {value}" for name, value in numbers.items() if _is_in(value, text)]
-        return f"{cls} cannot be built{' with ' if guilty else ''}{', '.join(guilty)}: {text}."
+        named = [f"{name} {value}" for name, value in numbers.items() if _is_in(value, text)]
+        return f"{cls} cannot be built{' with ' if named else ''}{', '.join(named)}: {text}."
     return None
 
 

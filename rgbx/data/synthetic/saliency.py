@@ -17,7 +17,7 @@ from rgbx.data.decoding.files import read_binary
 from rgbx.data.synthetic.rails import make_rail
 from rgbx.data.synthetic.scenes import SALIENT, SALIENT_DEPTH, Scene, Theme, make_scene
 from rgbx.data.synthetic.textures import Rng, Size
-from rgbx.data.synthetic.writing import Counts, save, spread
+from rgbx.data.synthetic.writing import Counts, save, split_scenes
 from rgbx.disk import whole_file
 
 __all__ = [
@@ -57,7 +57,7 @@ def write_vt5000(
     """
     inner = root / "VT5000" / "VT5000_clear"
     others = [root / "VT1000", root / "VT821"]
-    folders = spread(counts, inner / "Train", inner / "Test", others)
+    folders = split_scenes(counts, inner / "Train", inner / "Test", others)
     for folder, number, scene in _scenes(SALIENT, folders, size, seed, progress):
         save(folder / "RGB" / f"{number}.jpg", scene.rgb)
         if folder.name == "VT1000":
@@ -80,7 +80,7 @@ def write_rgbd(
     near is bright. NLPR and STERE have half as many test scenes.
     """
     test = root / "test"
-    folders = spread(counts, root / "train", test / "NJU2K", [test / "NLPR", test / "STERE"])
+    folders = split_scenes(counts, root / "train", test / "NJU2K", [test / "NLPR", test / "STERE"])
     for folder, number, scene in _scenes(SALIENT_DEPTH, folders, size, seed, progress):
         name = folder.name
         if name == "train":
@@ -101,7 +101,7 @@ def write_neu_rsdds(
     turned by 180 degrees, and flipped in each way; they count as four, and names do not tell. Image
     is ``.bmp``, Depth ``.tiff`` (float; every third 16 bits), GT a 1-bit ``.png``.
     """
-    splits = spread(counts, "train", "test")
+    splits = split_scenes(counts, "train", "test")
     for i, split in enumerate(tqdm(splits, "scenes", disable=not progress)):
         scene, turn = divmod(i, 4) if split == "train" else (i, 0)
         parts = make_rail(size, np.random.default_rng([seed, scene, split == "test"]))

@@ -15,7 +15,7 @@ from rgbx.data.synthetic.camouflage import make_camouflage
 from rgbx.data.synthetic.polyp import make_polyp
 from rgbx.data.synthetic.shadow import add_shadow, make_ground
 from rgbx.data.synthetic.textures import Size
-from rgbx.data.synthetic.writing import Counts, save, spread
+from rgbx.data.synthetic.writing import Counts, save, split_scenes
 from rgbx.disk import write_text
 
 __all__ = ["write_cod", "write_istd", "write_kvasir"]
@@ -39,7 +39,7 @@ def write_cod(
     CHAMELEON with half as many images.
     """
     test = root / "TestDataset"
-    folders = spread(
+    folders = split_scenes(
         counts, root / "TrainDataset", test / "COD10K", [test / "CAMO", test / "CHAMELEON"]
     )
     for i, folder in enumerate(tqdm(folders, "scenes", disable=not progress)):
@@ -60,7 +60,7 @@ def write_istd(
     A is the image, B the mask, C the image without shadow. As in the real set (480 x 640), an image
     N-M shows shadow M on ground N; there are four of each ground.
     """
-    splits = spread(counts, "train", "test")
+    splits = split_scenes(counts, "train", "test")
     starts = {"train": 0, "test": splits.count("train")}
     for i, split in enumerate(tqdm(splits, "scenes", disable=not progress)):
         scene, number = divmod(i - starts[split], _PER_SCENE)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rgbx.disk import write_image
 
-__all__ = ["Counts", "save", "spread"]
+__all__ = ["Counts", "save", "split_scenes"]
 
 Counts = Mapping[str, int]
 T = TypeVar("T")
@@ -20,7 +20,7 @@ def save(path: Path, array: NDArray[np.generic]) -> None:
     write_image(array, path, **({"quality": 95} if path.suffix == ".jpg" else {}))
 
 
-def spread(counts: Counts, train: T, test: T, others: Sequence[T] = ()) -> list[T]:
+def split_scenes(counts: Counts, train: T, test: T, others: Sequence[T] = ()) -> list[T]:
     """The place of each scene, for data sets that have no validation set.
 
     Scenes of "train" and "val" go to `train`, those of "test" to `test`; each of `others` gets half
