@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from segment_anything import sam_model_registry
@@ -37,16 +39,23 @@ def test_equals_the_package_at_any_size(vit, size, official_encoder) -> None:
 
 
 @pytest.mark.slow
-def test_equals_the_package_at_1024_for_vit_b(official_encoder) -> None:
-    vit = ViT(SAM_PRESETS["vit_b"]).eval()
+@pytest.mark.parametrize(
+    ("size", "depth", "global_blocks"), [(1024, 3, (2,)), (256, 12, (2, 5, 8, 11))]
+)
+def test_equals_the_package_for_vit_b(official_encoder, size, depth, global_blocks) -> None:
+    """All blocks on a small image; on the full one, which takes long, one of each kind and one."""
+    config = SAM_PRESETS["vit_b"]
+    if size == 256:
+        assert (config.depth, tuple(config.global_blocks)) == (depth, global_blocks)
+    vit = ViT(dataclasses.replace(config, depth=depth, global_blocks=global_blocks)).eval()
     randomise(vit)
     perturb(vit)
     assert vit.pos_embed.abs().max() > 0.05
     assert all(block.attn.rel_pos_h.abs().max() > 0.05 for block in vit.blocks)
-    images = torch.randn(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         found = vit(images)
-        encoder = official_encoder(vit, 1024, 1024)
+        encoder = official_encoder(vit, size, size)
         del vit
         expected = encoder(images)
     assert expected.std() > 0.3

@@ -15,6 +15,7 @@ import yaml
 
 import rgbx.models
 from rgbx.cli.config.parsed import parse_fit
+from rgbx.jobs import process as job_process
 from rgbx.jobs.ablation import run as ablation_run
 from rgbx.jobs.ablation.file import AblationRow, read_ablation, slug
 from rgbx.jobs.ablation.job import Job, logger_overlay
@@ -23,6 +24,7 @@ from rgbx.jobs.runner import Bar
 from rgbx.jobs.settings import flat
 from rgbx.results import load_published, tables_named
 from tests.cli.conftest import CONFIGS, tiny
+from tests.cli.forked import Forked
 
 pytestmark = pytest.mark.slow
 
@@ -384,8 +386,9 @@ def test_a_row_that_another_process_holds_is_waited_for(tmp_path, monkeypatch):
     assert text.startswith(f"{job.title}: another process (id {holder.pid}) is at work on it")
 
 
-def test_two_workers_run_rows_side_by_side(rgbx, ablation, tmp_path, capfd):
+def test_two_workers_run_rows_side_by_side(rgbx, ablation, capfd, monkeypatch):
     """Both seeds are trained before one is tested, without a word on the terminal."""
+    monkeypatch.setattr(job_process.subprocess, "Popen", Forked)
     argv = [*ablation, "--row", "SAM+VA", "--seeds", "0", "1", "--workers", "2"]
     assert rgbx("ablate", *argv) == 0
     out = capfd.readouterr().out

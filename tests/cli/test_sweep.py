@@ -3,10 +3,8 @@
 import ast
 import csv
 import fcntl
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from rgbx.errors import RGBXError
 from rgbx.jobs import process as job_process
 from rgbx.jobs.sweep import read_command, read_sweep
 from tests.cli.conftest import CONFIGS, tiny
+from tests.cli.forked import Forked
 
 pytestmark = pytest.mark.slow
 
@@ -275,38 +274,6 @@ def test_gpus_are_shared_out_only_where_there_are_several(monkeypatch, sweep_fil
 
 
 # ------------------------------------------------------------------ real trials
-class Forked:
-    """In place of subprocess.Popen: the same child without importing everything again."""
-
-    def __init__(self, argv, stdin, stdout, stderr, env, pass_fds, start_new_session):
-        self.returncode = None
-        self.pid = os.fork()
-        if self.pid:
-            return
-        status = 70
-        try:
-            os.setsid()
-            os.dup2(stdout.fileno(), 1)
-            os.dup2(stderr.fileno(), 2)
-            sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115
-            os.environ.update(env)
-            from rgbx.cli.sweep_child import run_child
-
-            at = argv.index("rgbx.cli.sweep_child") + 1
-            status = run_child(Path(argv[at]), argv[at + 1 :])
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-
-    def poll(self):
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-
 def options(root: Path, *more: str) -> list[str]:
     """Options behind --: a tiny model, two steps, one validation."""
     return [
