@@ -88,6 +88,9 @@ demo-mca-sam: install
 	        --save_predictions true --output $(DEMO)/result_mca_sam
 	@echo "maps: $(DEMO)/result_mca_sam/sheet.png, maps/"
 
+# compiled tests are kept from one run to the next, also where Python was told to keep nothing
+test test-fast: export PYTHONDONTWRITEBYTECODE =
+
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -39,27 +39,32 @@ def test_equals_the_package_at_any_size(vit, size, official_encoder) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("size", "depth", "global_blocks"), [(1024, 3, (2,)), (256, 12, (2, 5, 8, 11))]
-)
-def test_equals_the_package_for_vit_b(official_encoder, size, depth, global_blocks) -> None:
-    """All blocks on a small image; on the full one, which takes long, one of each kind and one."""
-    config = SAM_PRESETS["vit_b"]
-    if size == 256:
-        assert (config.depth, tuple(config.global_blocks)) == (depth, global_blocks)
-    vit = ViT(dataclasses.replace(config, depth=depth, global_blocks=global_blocks)).eval()
+def test_equals_the_package_at_1024_for_vit_b(official_encoder) -> None:
+    """A block of each kind: the other ten are made of the same code, see the next test."""
+    preset = dataclasses.replace(SAM_PRESETS["vit_b"], depth=2, global_blocks=(1,))
+    vit = ViT(preset).eval()
     randomise(vit)
     perturb(vit)
     assert vit.pos_embed.abs().max() > 0.05
     assert all(block.attn.rel_pos_h.abs().max() > 0.05 for block in vit.blocks)
-    images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         found = vit(images)
-        encoder = official_encoder(vit, size, size)
+        encoder = official_encoder(vit, 1024, 1024)
         del vit
         expected = encoder(images)
     assert expected.std() > 0.3
     assert (found - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("encoder", ["vit_b", "vit_l", "vit_h"])
+def test_blocks_have_the_windows_and_heads_of_the_package(encoder: str) -> None:
+    with torch.device("meta"):
+        ours = ViT(SAM_PRESETS[encoder]).blocks
+        theirs = sam_model_registry[encoder]().image_encoder.blocks
+    assert [block.window for block in ours] == [block.window_size for block in theirs]
+    assert [block.attn.heads for block in ours] == [block.attn.num_heads for block in theirs]
+    assert {0, 14} == {block.window for block in ours}
 
 
 @pytest.mark.parametrize("size", [(256, 256), (96, 160)])

@@ -24,7 +24,7 @@ from rgbx.jobs.runner import Bar
 from rgbx.jobs.settings import flat
 from rgbx.results import load_published, tables_named
 from tests.cli.conftest import CONFIGS, tiny
-from tests.cli.forked import Forked
+from tests.forked import Forked
 
 pytestmark = pytest.mark.slow
 
@@ -292,8 +292,11 @@ def test_dry_run_says_what_would_be_done(rgbx, ablation, capsys):
     assert not Path("out").exists()
 
 
-def test_killed_resumed_and_in_a_table(rgbx, ablation, tmp_path, capfd):
-    """Kill -9 in the second epoch; the row goes on from the first, and is not done twice."""
+def test_killed_resumed_and_in_a_table(rgbx, ablation, tmp_path, capfd, monkeypatch):
+    """Kill -9 in the second epoch; the row goes on from the first, and is not done twice.
+
+    What trains are processes as users have them, what tests is forked.
+    """
     killer = threading.Thread(target=_kill_what_hangs, args=(tmp_path / "hanging",))
     killer.start()
     slow = "--trainer.callbacks+=tests.cli.stopping.HangInSecondEpoch"
@@ -311,6 +314,12 @@ def test_killed_resumed_and_in_a_table(rgbx, ablation, tmp_path, capfd):
     del record["settings"]["trainer.callbacks+"]
     (folder.path / "state.json").write_text(json.dumps(record))
 
+    started = subprocess.Popen
+
+    def popen(argv, **more):
+        return (Forked if "test" in argv[:4] else started)(argv, **more)
+
+    monkeypatch.setattr(job_process.subprocess, "Popen", popen)
     assert rgbx("ablate", *ablation, "--row", "SAM+VA") == 0
     out, error = capfd.readouterr()
     assert "Restored all states from the checkpoint at out/sam_va" in out + error
@@ -386,7 +395,7 @@ def test_a_row_that_another_process_holds_is_waited_for(tmp_path, monkeypatch):
     assert text.startswith(f"{job.title}: another process (id {holder.pid}) is at work on it")
 
 
-def test_two_workers_run_rows_side_by_side(rgbx, ablation, capfd, monkeypatch):
+def test_two_workers_run_rows_side_by_side(rgbx, ablation, tmp_path, capfd, monkeypatch):
     """Both seeds are trained before one is tested, without a word on the terminal."""
     monkeypatch.setattr(job_process.subprocess, "Popen", Forked)
     argv = [*ablation, "--row", "SAM+VA", "--seeds", "0", "1", "--workers", "2"]

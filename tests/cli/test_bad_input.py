@@ -1,12 +1,12 @@
 """A user's mistake gets one sentence, exit status 1, and nothing is lost."""
 
 import json
+import multiprocessing
 import os
 import re
 import resource
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from rgbx.backbones.sam import build_sam
+from rgbx.checkpoints.trained import AtomicCheckpointIO
 from rgbx.cli import run
 from rgbx.errors import RGBXError
 from rgbx.models import TASeg
@@ -239,32 +240,29 @@ def test_other_options_than_the_checkpoints(fails, checkpoint, mfnet_root):
     assert "of another shape" in message
 
 
-LIMIT = """
-import resource, signal, sys, torch
-from rgbx.errors import RGBXError
-from rgbx.checkpoints.trained import AtomicCheckpointIO
-io, path = AtomicCheckpointIO(), sys.argv[1]
-io.save_checkpoint({"value": torch.zeros(10)}, path)
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    io.save_checkpoint({"value": torch.ones(1_000_000)}, path)
-except RGBXError as error:
-    print(error)
-"""
+def save_where_little_fits(path: Path, said: Path) -> None:
+    """Write what an error says of a checkpoint that is larger than files may be."""
+    io = AtomicCheckpointIO()
+    io.save_checkpoint({"value": torch.zeros(10)}, path)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        io.save_checkpoint({"value": torch.ones(1_000_000)}, path)
+    except RGBXError as error:
+        said.write_text(str(error))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no file size limit here")
-def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
-    path = tmp_path / "last.ckpt"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run(
-        [sys.executable, "-c", LIMIT, str(path)], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Could not save the checkpoint" in done.stdout
-    assert "The previous last.ckpt is intact" in done.stdout
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, tmp_path_factory):
+    path, said = tmp_path / "last.ckpt", tmp_path_factory.mktemp("said") / "error"
+    forked = multiprocessing.get_context("fork")  # the limit could not be lifted again
+    process = forked.Process(target=save_where_little_fits, args=(path, said))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert "Could not save the checkpoint" in said.read_text()
+    assert "The previous last.ckpt is intact" in said.read_text()
     assert torch.equal(torch.load(path)["value"], torch.zeros(10))
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 

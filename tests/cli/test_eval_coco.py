@@ -50,6 +50,7 @@ def options(folder: Path, *extra: object) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 def test_command_writes_numbers_and_prints_the_table(rgbx, tmp_path, capsys):
     file = squares(tmp_path / "data", "instances_val2017.json")
     given = ("--annotations", file, "--images", file.parent)
@@ -95,6 +96,7 @@ def test_checkpoint_is_loaded(rgbx, tmp_path, capsys):
     assert "published" not in capsys.readouterr().out  # one's own file is no benchmark
 
 
+@pytest.mark.slow
 def test_sginw_is_the_mean_of_25_sets(rgbx, tmp_path, capsys):
     for name in SGINW:
         file = squares(tmp_path / "SGinW" / name / "valid", "_annotations_min1cat.coco.json")

@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.utils.tensorboard  # once, for all forked trials
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from rgbx.cli.config.parsed import parse_fit
 from rgbx.cli.config.sweep_check import check_sweep, devices_of
@@ -19,7 +18,7 @@ from rgbx.errors import RGBXError
 from rgbx.jobs import process as job_process
 from rgbx.jobs.sweep import read_command, read_sweep
 from tests.cli.conftest import CONFIGS, tiny
-from tests.cli.forked import Forked
+from tests.forked import Forked
 
 pytestmark = pytest.mark.slow
 
@@ -29,9 +28,11 @@ FAMILIES = ("tasseg_mfnet", "samsod_vt5000", "stable_sam_hqseg44k", "unirgb_ir_m
 
 def agents_command(content: dict, arguments: dict) -> list[str]:
     """What W&B's agent starts: its own functions, and its way of putting their results together."""
-    parts = create_sweep_command(list(content["command"]))
+    from wandb.sdk.launch.sweeps import utils  # a second to import
+
+    parts = utils.create_sweep_command(list(content["command"]))
     wrapped = {key: {"value": value} for key, value in arguments.items()}
-    found = create_sweep_command_args({"args": wrapped})
+    found = utils.create_sweep_command_args({"args": wrapped})
     found |= {"env": ["/usr/bin/env"], "program": [content["program"]], "interpreter": ["python"]}
     words: list[str] = []
     for part in parts:

@@ -100,6 +100,7 @@ def test_real_training_samples_have_objects_and_prompts(real_root):
             assert prompt["mask"].shape == (1, 64, 64)
 
 
+@pytest.mark.slow
 def test_real_test_masks_and_prompts(real_root):
     data = HQSeg44K(str(real_root), size=(256, 256), num_workers=0)
     data.setup("test")

@@ -1,4 +1,4 @@
-"""``fake_sweep.py FILE OUTPUT COUNT WORKERS``: a sweep whose trials are `fake_trial.py`."""
+"""A sweep whose trials are `fake_trial.py`."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,3 @@ def fake_sweep(file: Path, output: Path, count: int, workers: int = 1) -> SweepS
     rgbx.jobs.sweep.run.PROGRAM = FAKE
     run_sweep(Plan(sweep, command, (), output, count, workers), study)
     return study
-
-
-if __name__ == "__main__":
-    fake_sweep(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

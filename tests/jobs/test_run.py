@@ -1,14 +1,14 @@
 """The loop: count, kills, failures, early stops, workers. Trials are processes without torch."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import rgbx.jobs.runner
 import rgbx.jobs.sweep.run
 from rgbx.errors import RGBXError
 from rgbx.jobs.folder import JobFolder
@@ -24,6 +24,7 @@ def processes(monkeypatch):
     root = Path(__file__).resolve().parents[2]
     monkeypatch.setenv("PYTHONPATH", str(root))
     monkeypatch.setattr(rgbx.jobs.sweep.run, "PROGRAM", FAKE)
+    monkeypatch.setattr(rgbx.jobs.runner, "_PAUSE", 0.02)  # trials end in no time
 
 
 def starts(output: Path) -> dict[int, list[int]]:
@@ -158,9 +159,11 @@ def test_another_sweep_is_not_mixed_in(write, tmp_path):
         fake_sweep(write({"score": {"values": [0.7]}}), tmp_path / "out", count=1)
 
 
-def heeds_ctrl_c() -> None:
-    """A process that a shell started with ``&`` ignores SIGINT, and so would all that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def sweep_apart(*plan) -> None:
+    """A sweep in a process of its own, which heeds Ctrl-C whatever this one was told."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    fake_sweep(*plan)
 
 
 def open_when_adopted(gate: Path, monkeypatch) -> None:
@@ -181,14 +184,14 @@ def test_a_killed_sweep_goes_on_without_repeating_anything(
     output, gate = tmp_path / "out", tmp_path / "gate"  # trials 2 and 3 wait there
     gated = (f"--gate={gate}", "--gate_above=0.25")
     file = write({"score": {"values": values}}, ("--epochs=3", "--slope=0.01", *gated))
-    script = Path(__file__).with_name("fake_sweep.py")
-    command = [sys.executable, str(script), str(file), str(output), "5", "2"]
-    parent = subprocess.Popen(command, preexec_fn=heeds_ctrl_c)
+    forked = multiprocessing.get_context("fork")  # importing everything takes longer than this
+    parent = forked.Process(target=sweep_apart, args=(file, output, 5, 2))
+    parent.start()
     waiting = [output / f"trial_000{n}/version_0/checkpoints/last.ckpt" for n in (2, 3)]
     until(lambda: all(path.is_file() for path in waiting))
     stopped = orphan == "is stopped with it"
-    parent.send_signal(signal.SIGINT if stopped else signal.SIGKILL)
-    parent.wait()
+    os.kill(parent.pid, signal.SIGINT if stopped else signal.SIGKILL)
+    parent.join()
     folders = [JobFolder(output / f"trial_000{n}") for n in (2, 3)]
     assert [folder.exit_status for folder in folders] == [None, None]
     if orphan == "is killed too":

@@ -72,6 +72,7 @@ def test_importance_is_silent_where_nothing_differs(study):
     assert found.importances() == {}
 
 
+@pytest.mark.slow
 def test_a_failed_trial_runs_again_under_a_new_number(study):
     found = study({"score": {"values": [1, 2]}})
     found.ask()
@@ -84,6 +85,7 @@ def test_a_failed_trial_runs_again_under_a_new_number(study):
     assert found.ask() is None
 
 
+@pytest.mark.slow
 def test_the_ranking_puts_failed_trials_last_and_says_why(study, tmp_path):
     found = study({"score": {"values": [1, 2, 3]}}, metric={"name": "val/MAE", "goal": "minimize"})
     finish(found, lambda drawn: 0.3)
@@ -102,6 +104,7 @@ def test_the_ranking_puts_failed_trials_last_and_says_why(study, tmp_path):
     assert (tmp_path / "ranking.csv").read_text().splitlines()[3] == "-,1,-,failed,0,2,0,no memory,"
 
 
+@pytest.mark.slow
 def test_the_ranking_spells_values_as_a_configuration_does(study, tmp_path):
     values = [None, True, 0.00012345, "x"]
     found = study({"value": {"values": values}}, method="grid")

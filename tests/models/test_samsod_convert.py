@@ -68,6 +68,7 @@ def test_answers_as_the_released_network(released, converted, size) -> None:
         assert (logits - expected).abs().max() < 1e-6  # the grid's rounding
 
 
+@pytest.mark.slow
 def test_checkpoint_carries_everything(released, converted) -> None:
     path, conversion = converted
     checkpoint = torch.load(path, weights_only=True)

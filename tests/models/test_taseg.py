@@ -231,6 +231,7 @@ def test_class_names_must_match_the_number_of_classes():
         TASeg(encoder="tiny", num_classes=3, class_names=["road", "car"])
 
 
+@pytest.mark.slow
 def test_checkpointed_blocks_give_the_same_gradients():
     model = TASeg(encoder="tiny")
     torch.nn.init.normal_(model.network.encoder.dffm[0].conv_c.weight)

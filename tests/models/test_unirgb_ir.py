@@ -153,6 +153,7 @@ def test_one_channel_is_three_equal_ones():
     assert (one - coloured).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_the_main_modality_is_what_the_vit_sees():
     images = batch()
     rgb, x = images["rgb"], images["x"]
@@ -409,6 +410,7 @@ def test_batch_norm_of_one_value_per_channel_says_what_to_set():
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
+@pytest.mark.slow
 def test_group_norm_learns_from_batches_of_one():
     model = saliency(norm="gn", drop_path=0.0).train()
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())

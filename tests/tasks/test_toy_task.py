@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from rgbx.cli import run
+from tests.profile.here import profiled_here
 
 pytestmark = pytest.mark.slow
 
@@ -103,5 +104,6 @@ def test_it_is_reported(trained, tested, tmp_path, capsys):
 def test_it_is_profiled(trained, capsys):
     _, options = trained
     model = [part for part in options if not part.startswith("--trainer")]
-    assert run(["profile", *options[:4], "--data.root", model[model.index("--data.root") + 1]]) == 0
+    root = model[model.index("--data.root") + 1]
+    assert profiled_here(["profile", *options[:4], "--data.root", root]) == 0
     assert "0.0" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Children of `rgbx sweep` and `rgbx ablate` that do not import everything again."""
+"""Processes of jobs, forked from this one: they need not import everything again."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Forked:
-    """In place of subprocess.Popen: a fork that runs the command."""
+    """In place of subprocess.Popen, for ``-m rgbx`` and ``-m rgbx.cli.sweep_child``."""
 
     def __init__(self, argv, stdin, stdout, stderr, env, pass_fds, start_new_session):
         self.returncode = None
@@ -20,8 +20,9 @@ class Forked:
                 os.dup2(stdout.fileno(), 1)
             os.dup2(stderr.fileno(), 2)
             sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115
+            os.environ.clear()
             os.environ.update(env)
-            status = _run(argv[argv.index("-m") + 1 :])
+            status = _work(*argv[argv.index("-m") + 1 :])
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -35,11 +36,12 @@ class Forked:
         return self.returncode
 
 
-def _run(argv):
-    from rgbx.cli import run
+def _work(module: str, *argv: str) -> int:
+    if module == "rgbx":
+        from rgbx.cli import run
+
+        return run(list(argv))
+    assert module == "rgbx.cli.sweep_child"
     from rgbx.cli.sweep_child import run_child
 
-    module, *options = argv
-    if module == "rgbx.cli.sweep_child":
-        return run_child(Path(options[0]), options[1:])
-    return run(options)
+    return run_child(Path(argv[0]), list(argv[1:]))
