@@ -62,3 +62,10 @@ def test_fit_takes_them_and_says_so(tmp_path):
     options = config.model.init_args
     assert (options.plugin.use_drp, options.plugin.max_offset) == (False, 2.5)
     assert (options.evaluation.kinds, options.evaluation.prompts) == (["box"], 1)
+
+
+def test_a_former_name_on_the_command_line_is_said():
+    words = ["--model", "TASeg", "--data", "MFNet", "--data.root", "x", "--model.lora_alpha=64"]
+    with pytest.warns(UserWarning, match=r"--model\.lora_alpha is --model\.lora\.alpha \(on"):
+        config = parse_fit(words)
+    assert config.model.init_args.lora.alpha == 64

@@ -1,6 +1,6 @@
 """The parser of options and configuration files, whose errors are sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -25,8 +25,7 @@ class _ConfigFile(ActionConfigFile):
     ) -> None:
         content, renamed = with_new_names(read_config(values))
         if renamed:
-            listed = ", ".join(f"{former} is {new}" for former, new in renamed.items())
-            rank_zero_warn(f"Options have other names now: {listed} (in {values}).")
+            rank_zero_warn(_other_names(renamed.items(), f"in {values}"))
         try:
             given = yaml.safe_dump(content, sort_keys=False) if renamed else values
             super().__call__(parser, cfg, given, option_string)
@@ -64,7 +63,11 @@ class RGBXParser(LightningArgumentParser):
         """As the base, which takes null for any option, whatever its type."""
         if args and isinstance(args[0], list):
             model = model_of(args[0])
-            args = ([new_argument(word, model) for word in args[0]], *args[1:])
+            words = [new_argument(word, model) for word in args[0]]
+            renamed = [(a, b) for a, b in zip(args[0], words, strict=True) if a != b]
+            if renamed and kwargs.get("defaults", True):  # it is parsed twice
+                rank_zero_warn(_other_names(renamed, "on the command line"))
+            args = (words, *args[1:])
         found = super().parse_args(*args, **kwargs)
         command = found.get("subcommand")
         refuse_null(found[command] if command else found)
@@ -75,6 +78,12 @@ class RGBXParser(LightningArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         raise explain(message) from ex
+
+
+def _other_names(renamed: Iterable[tuple[str, str]], where: str) -> str:
+    pairs = ((a.partition("=")[0], b.partition("=")[0]) for a, b in renamed)
+    listed = ", ".join(f"{former} is {new}" for former, new in pairs)
+    return f"Options have other names now: {listed} ({where})."
 
 
 def build_one(kind: type, key: str, arguments: Sequence[str]) -> Any:
