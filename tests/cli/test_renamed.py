@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from rgbx.cli.config.parsed import parse_fit
-from rgbx.cli.config.renamed import new_argument, with_new_names
+from rgbx.cli.config.renamed import model_of, new_argument, with_new_names
+from rgbx.errors import RGBXError
 
 FORMER = {
     "class_path": "StableSAM",
@@ -69,3 +70,17 @@ def test_a_former_name_on_the_command_line_is_said():
     with pytest.warns(UserWarning, match=r"--model\.lora_alpha is --model\.lora\.alpha \(on"):
         config = parse_fit(words)
     assert config.model.init_args.lora.alpha == 64
+
+
+def test_the_model_of_a_command_line(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump({"model": {"class_path": "rgbx.StableSAM"}}))
+    assert model_of(["-c", str(file)]) == model_of([f"--config={file}"]) == "StableSAM"
+    assert model_of(["--config", str(file), "--model", "TASeg"]) == "TASeg"
+    assert model_of([]) == model_of(["--config"]) == ""
+
+
+def test_an_error_of_a_name_that_another_model_had_says_that_it_was_typed():
+    words = ["--model", "StableSAM", "--data", "HQSeg44K", "--data.root", "x"]
+    with pytest.raises(RGBXError, match=r"dice_weight.*\(on the command line\)"):
+        parse_fit([*words, "--model.dice_weight", "many"])

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 
 from rgbx.class_path import class_at, parameters_of
 from rgbx.cli.config.config_file import KEYS, ConfigError, hint, read_config
-from rgbx.cli.config.renamed import new_argument, with_new_names
+from rgbx.cli.config.renamed import model_of, new_argument, with_new_names
 from rgbx.data.base import RGBXDataModule
 from rgbx.errors import RGBXError
 from rgbx.optim.schedules import Schedule
@@ -70,9 +70,9 @@ def _source(error: ConfigError, arguments: Sequence[str], typed: bool) -> str:
     options: list[tuple[str, Any]] = []  # place, value
     files: list[tuple[str, Any]] = []
     here = "on the command line" if typed else ""
-    load = get_loader("yaml")
+    load, model = get_loader("yaml"), model_of(arguments)
     for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
-        option, equals, value = new_argument(word).partition("=")
+        option, equals, value = new_argument(word, model).partition("=")
         value = value if equals else following
         if option in ("--config", "-c"):
             content = with_new_names(read_config(value))[0]

@@ -122,7 +122,8 @@ def new_argument(argument: str, model: str = "") -> str:
 
 def model_of(arguments: Sequence[str]) -> str:
     """Name of the model's class, of which the command line has the last word; empty if unknown."""
-    models = [read_config(file).get("model") for file in _values_of("--config", arguments)]
+    files = [f for option in ("--config", "-c") for f in _values_of(option, arguments) if f]
+    models = [read_config(file).get("model") for file in files]
     named = [str(m.get("class_path", "")) for m in models if isinstance(m, Mapping)]
     for option in ("--model", "--model.class_path"):
         named += _values_of(option, arguments)
