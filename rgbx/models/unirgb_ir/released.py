@@ -12,7 +12,8 @@ from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 __all__ = ["export_released", "load_released", "match_released", "official_part"]
 
 #: where a whole released model keeps the part
-_PREFIXES = ("module.", "backbone.", "neck.", "decode_head.")
+_PREFIXES = ("module.", "backbone.", "neck.", "decode_head.", "rpn_head.", "roi_head.")
+_BACKBONE = "backbone."
 _STATISTICS = ("running_mean", "running_var")
 _COUNTER = "num_batches_tracked"
 
@@ -20,7 +21,7 @@ _COUNTER = "num_batches_tracked"
 def load_released(
     module: nn.Module, state_dict: Mapping[str, Tensor], source: str = "The state dict"
 ) -> int:
-    """Copy official tensors into a backbone, an `MLANeck`, an `MLAHead` or a part of them.
+    """Copy official tensors into a backbone, a neck, a head, a part of one, or a whole detector.
 
     All of them must fit, see `match_released`.
 
@@ -76,6 +77,10 @@ def match_released(
 def export_released(module: nn.Module) -> dict[str, Tensor]:
     """The inverse of `load_released`: the module's tensors by official name."""
     state = module.state_dict()
+    backbone = getattr(module, "backbone", None)
+    if isinstance(backbone, UniRGBIRBackbone):  # a whole detector
+        own = {n: t for n, t in state.items() if not n.startswith(_BACKBONE)}
+        return own | {f"{_BACKBONE}{n}": t for n, t in export_released(backbone).items()}
     if not isinstance(module, UniRGBIRBackbone):
         return state
     vit = {n.removeprefix("vit."): t for n, t in state.items() if n.startswith("vit.")}
@@ -105,6 +110,11 @@ def official_part(state: Mapping[str, Tensor], expected: Mapping[str, object]) -
 
 
 def _own_names(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    backbone = getattr(module, "backbone", None)
+    if isinstance(backbone, UniRGBIRBackbone):
+        own = {n: t for n, t in state.items() if not n.startswith(_BACKBONE)}
+        inner = {n.removeprefix(_BACKBONE): t for n, t in state.items() if n not in own}
+        return own | {f"{_BACKBONE}{n}": t for n, t in _own_names(backbone, inner).items()}
     if not isinstance(module, UniRGBIRBackbone):
         return dict(state)
     own = {n: t for n, t in state.items() if n.startswith("adapter_")}
