@@ -160,7 +160,9 @@ def test_td7_whole_detector():
         maps = detector.maps(*images)
         first = [2.077365, 1.983184, 1.963928, 1.957533]
         check(maps[2], (1, 8, 4, 6), -2.898703, 0.671193, first, [-2.410867, -2.135894])
-        objectness, deltas = detector.rpn_head(maps)
+        # in float32 a box or two depend on the number of threads
+        detector, images = detector.double(), [image.double() for image in images]
+        objectness, deltas = detector.rpn_head(detector.maps(*images))
         proposals = detector.rpn_head.proposals(objectness, deltas, (64, 96))
         assert len(proposals[0]) == 780
         assert len(detector(*images)[0]["boxes"]) == 246
@@ -185,9 +187,8 @@ def test_official_names_of_the_whole_detector():
     ):
         assert name in state, name
     load_released(detector, state)
-    assert torch.equal(
-        detector.roi_head.bbox_head[2].fc_reg.bias, state["roi_head.bbox_head.2.fc_reg.bias"]
-    )
+    name = "roi_head.bbox_head.2.fc_reg.bias"
+    assert torch.equal(detector.get_parameter(name), state[name])
     del state["neck.fpn2.0.bias"]
     with pytest.raises(RGBXError, match=r"neck\.fpn2\.0\.bias"):
         load_released(detector, state)
@@ -225,9 +226,8 @@ def test_matching_follows_the_rules():
     assert [round(float(v), 2) for v in box_iou(boxes, targets)[:, 0]] == [1, 0.5, 0.4, 0, 0.2]
     found = match_boxes(boxes, targets, 0.7, 0.3)
     assert found.positive.tolist() == [0]
-    assert found.negative.tolist() == [
-        4
-    ]  # .51 is neither for the second target, .4 and .5 for the first
+    # .4 and .5 of the first target, and .51 of the second, are neither
+    assert found.negative.tolist() == [4]
     low = match_boxes(boxes, targets, 0.7, 0.3, least=0.3)
     assert (low.positive.tolist(), low.target.tolist()) == ([0, 3], [0, 1])
     none = match_boxes(boxes, targets[:0], 0.7, 0.3, least=0.3)
