@@ -140,7 +140,9 @@ def _print(data: "RGBXDataModule", report: "Report") -> None:
 
     console = Console()
     console.print(_split_table(report))
-    console.print(_class_table(report))
+    console.print(_class_table(report, data.label_unit))
+    if any(found.box_sides.any() for found in report.splits.values()):
+        console.print(_side_table(report))
     given = f"normalised with mean {_numbers(data.x_mean)}, std {_numbers(data.x_std)}"
     for split, found in report.splits.items():
         if found.x_count:
@@ -186,8 +188,23 @@ def _split_table(report: "Report") -> Any:
         "dark": "16-bit rgb hardly used",
         "turned": "files turned by EXIF",
         "several": "files with several images",
+        "outside": "boxes outside the image",
+        "over": "boxes over the border",
+        "hollow": "boxes without an area",
+        "tiny": "boxes below 8 pixels",
+        "double": "boxes given twice",
+        "unboxed": "images without an object",
     }
-    rare = {"values", "inverted", "jpeg", "dark", "turned", "several"}  # shown where there are any
+    boxes = {"outside", "over", "hollow", "tiny", "double", "unboxed"}
+    rare = {
+        "values",
+        "inverted",
+        "jpeg",
+        "dark",
+        "turned",
+        "several",
+        *boxes,
+    }  # shown where there are any
     table = Table(title=f"{report.data}: {report.root}")
     table.add_column("")
     for split in report.splits:
@@ -202,10 +219,25 @@ def _split_table(report: "Report") -> Any:
     return table
 
 
-def _class_table(report: "Report") -> Any:
+def _side_table(report: "Report") -> Any:
     from rich.table import Table
 
-    table = Table(title="share of labelled pixels (images)")
+    from rgbx.data.detection.audit import BINS
+
+    table = Table(title="boxes by the root of their area, in pixels")
+    table.add_column("")
+    for split in report.splits:
+        table.add_column(split, justify="right")
+    names = [f"up to {side}" for side in BINS] + [f"above {BINS[-1]}"]
+    for i, name in enumerate(names):
+        table.add_row(name, *(str(found.box_sides[i]) for found in report.splits.values()))
+    return table
+
+
+def _class_table(report: "Report", unit: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"share of {unit} (images)")
     table.add_column("id", justify="right")
     table.add_column("class")
     shares = {split: found.shares() for split, found in report.splits.items()}

@@ -37,6 +37,9 @@ class Sample(TypedDict):
         prompt_mask: (1, H, W) float32 in [0, 1] at network size, from which a model draws its
             prompts in validation and test of promptable data.
         prompts: the user's, of promptable data in prediction, in pixels of the network's input.
+        target: of detection data, ``boxes`` (n, 4) x1, y1, x2, y2, in pixels of the network's input
+            in training and of the file elsewhere, ``labels``, ``ignore`` and ``occlusion`` (n,).
+        seed: of detection data, what is drawn for this sample in training depends on.
     """
 
     rgb: Tensor
@@ -49,6 +52,8 @@ class Sample(TypedDict):
     prompt: NotRequired[Prompt]
     prompt_mask: NotRequired[Tensor]
     prompts: NotRequired[list[Prompt]]
+    target: NotRequired[dict[str, Tensor]]
+    seed: NotRequired[int]
 
 
 class Batch(TypedDict):
@@ -68,6 +73,8 @@ class Batch(TypedDict):
     prompt: NotRequired[list[Prompt]]
     prompt_mask: NotRequired[Tensor]
     prompts: NotRequired[list[list[Prompt]]]
+    target: NotRequired[list[dict[str, Tensor]]]
+    seed: NotRequired[list[int]]
 
 
 class RGBXDataset(Dataset[Sample]):

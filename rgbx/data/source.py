@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,9 @@ from rgbx.data.splits.records import Record, Scan
 from rgbx.data.splits.selection import SelectionSplit
 from rgbx.data.transforms.augment import IGNORE, resize_image
 from rgbx.data.transforms.normalise import Mask, Raw, Triple
+from rgbx.visualization.drawing import overlay
 
-__all__ = ["Source"]
+__all__ = ["Source", "count_ids"]
 
 
 class Source(SelectionSplit):
@@ -53,6 +54,7 @@ class Source(SelectionSplit):
         gives_prompts: samples bring prompts, for models that need them.
         resize_mode: images fill the network's input ("squash"), or keep their proportions ("pad").
         size_hint: what to do about a second modality of another size, after a semicolon.
+        label_unit: what `count_labels` counts.
     """
 
     class_names: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ class Source(SelectionSplit):
     known_leaks: tuple[str, ...] = ()
     ignore_ids: tuple[int, ...] = ()
     size_hint: str = ""
+    label_unit: ClassVar[str] = "labelled pixels"
     gives_prompts: bool = False
     resize_mode: Literal["squash", "pad"] = "squash"
     on_bad: Literal["error", "skip"] = "error"
@@ -152,6 +155,37 @@ class Source(SelectionSplit):
             return read_scribble(record.mask, record.labelled)
         return self.read_mask(record.mask)
 
+    def read_annotation(self, record: Record) -> Any:
+        """What is known of one sample, in the form that `count_labels` takes: its class ids (H, W).
+
+        Raises:
+            SampleError: the file cannot be used.
+        """
+        return self.read_labels(record)
+
+    def count_labels(self, labels: Any) -> NDArray[np.int64]:
+        """Pixels of each class id, and last those that carry no label (255), (K+1,)."""
+        return count_ids(labels, self.num_classes)
+
+    def paint_labels(
+        self, image: NDArray[np.uint8], labels: Any, size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """The labels over the visible image (H, W, 3), at another size (h, w)."""
+        painted = overlay(image, labels, self.palette).astype(np.float32)
+        return np.rint(resize_image(painted, size)).astype(np.uint8)
+
+    def paint_on_x(
+        self, x: NDArray[np.uint8], labels: Any, size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """The second modality (h, w) or (h, w, 3) as it is shown next to `paint_labels`.
+
+        Args:
+            x: at the size that it is shown at.
+            labels: in pixels of an image of `size`.
+            size: (H, W).
+        """
+        return x
+
     def read(self, record: Record, soft: bool = False) -> Raw:
         """Read one sample's arrays, checked.
 
@@ -183,3 +217,13 @@ class Source(SelectionSplit):
         if tuple(size) != tuple(rgb_size):
             hint = self.size_hint if path == record.x else ""
             raise size_error(path, size, record, rgb_size, hint)
+
+
+def count_ids(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
+    """Count the pixels of each id in a mask.
+
+    Returns:
+        (num_classes + 1,): id 0, 1, ..., and last the pixels of 255 (no label).
+    """
+    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+    return np.append(counts[:num_classes], counts[IGNORE])

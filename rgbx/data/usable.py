@@ -4,10 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from rgbx.data.checks.files import audit_mask
+from rgbx.data.checks.findings import SplitReport
 from rgbx.data.checks.leaks import training_leaks
 from rgbx.data.checks.mixed import mixed_x
 from rgbx.data.decoding.files import Header, SampleError, probe
@@ -105,6 +110,31 @@ class UsableSource(Source):
         for remark in self.remarks(split, records):
             rank_zero_warn(remark)
         return records
+
+    def audit_labels(
+        self, report: SplitReport, record: Record, labels: Any, rgb: NDArray[np.uint8]
+    ) -> None:
+        """Note what is odd about the labels of a usable sample.
+
+        Args:
+            report: of the split; takes the notes.
+            record: the sample.
+            labels: as `read_annotation` gives them.
+            rgb: (h, w, 3) the visible image.
+        """
+        if record.mask is not None and record.labelled is None:
+            audit_mask(self, report, record.mask, labels)
+
+    def judge_labels(self, split: str, found: SplitReport) -> list[str]:
+        """What is wrong with the labels of a split as a whole, a sentence each."""
+        if self.binary or not found.pixels[-1] or found.pixels[1:-1].any():
+            return []
+        # 255 means ignore in class-id maps, so nothing else would notice black-and-white masks
+        said = "only 255 (ignored), so that nothing is labelled"
+        if found.pixels[0]:
+            said = "only 0 and 255 (ignored); for black-and-white masks use FolderRGBX with "
+            said += "binary: true"
+        return [f"{self.root}: the masks of {split} hold {said}"]
 
     def half_there(self) -> list[str]:
         """Name the parts of the data set of which some folders are there and others are not."""

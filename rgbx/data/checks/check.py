@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +12,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from rgbx.data.base import RGBXDataModule
-from rgbx.data.checks.files import NOTES, add_x, audit_files, audit_mask
+from rgbx.data.checks.files import NOTES, add_x, audit_files
 from rgbx.data.checks.findings import ImageArray, Report, SplitReport
 from rgbx.data.checks.mixed import mixed_types
 from rgbx.data.checks.overlap import describe, near_duplicates, shared_images
 from rgbx.data.checks.split_statistics import SplitStatistics
 from rgbx.data.decoding.files import SampleError, Stored
-from rgbx.data.splits.frequencies import count_ids
 from rgbx.data.splits.records import Problem, Record
 from rgbx.data.splits.siblings import THUMBNAIL, thumbnail
 from rgbx.data.transforms.augment import resize_image
-from rgbx.data.transforms.normalise import Raw
 from rgbx.errors import DataError
-from rgbx.visualization.drawing import legend, overlay, panel
+from rgbx.visualization.drawing import legend, panel
 
 __all__ = ["Report", "SplitReport", "check", "contact_sheet"]
 
@@ -71,13 +70,7 @@ def _judge(data: RGBXDataModule, report: Report, split: str, found: SplitReport)
     report.warnings += [f"left out of {split}: {line}" for line in left_out]
     if not found.pairs and not breaking:
         report.breaking.append(f"{data.root}: no usable sample in the {split} split")
-    if not data.binary and found.pixels[-1] and not found.pixels[1:-1].any():
-        # 255 means ignore in class-id maps, so nothing else would notice black-and-white masks
-        said = "only 255 (ignored), so that nothing is labelled"
-        if found.pixels[0]:
-            said = "only 0 and 255 (ignored); for black-and-white masks use FolderRGBX with "
-            said += "binary: true"
-        report.breaking.append(f"{data.root}: the masks of {split} hold {said}")
+    report.breaking += data.judge_labels(split, found)
     one_colour = found.note_kinds["black"] + found.note_kinds["white"]
     if 1 < found.pairs == one_colour:
         report.warnings.append(
@@ -189,42 +182,46 @@ def _check_record(
     data: RGBXDataModule, record: Record, report: SplitReport, shown: bool, alike: bool
 ) -> None:
     problems = data.inspect(record)
-    rgb = x = mask = None
+    rgb = x = labels = None
     try:
         rgb, x = data.read_images(record)
     except SampleError as error:
         problems.append(Problem(error.kind, str(error)))
     try:
-        mask = data.read_labels(record)
+        labels = data.read_annotation(record)
     except SampleError as error:
         problems.append(Problem(error.kind, str(error)))
     if alike and rgb is not None:
         report.thumbnails[record.rgb] = thumbnail(rgb)
     report.problems += dict.fromkeys(problems)
     if not problems and rgb is not None:
-        _add_usable(data, record, report, Raw(rgb, x, mask), shown)
+        _add_usable(data, record, report, rgb, x, labels, shown)
 
 
 def _add_usable(
-    data: RGBXDataModule, record: Record, report: SplitReport, raw: Raw, shown: bool
+    data: RGBXDataModule,
+    record: Record,
+    report: SplitReport,
+    rgb: ImageArray,
+    x: NDArray[np.float32] | None,
+    labels: Any,
+    shown: bool,
 ) -> None:
     """Add a sample without problems to the tables; no other sample counts in them."""
     report.pairs += 1
     audit_files(record, report)
     counts = None
-    if raw.x is not None and record.x is not None:
-        add_x(report, raw.x, record.x)
-    if raw.mask is not None and record.mask is not None:
-        mask = raw.mask.astype(np.uint8, copy=False)
-        counts = count_ids(mask, data.num_classes)
+    if x is not None and record.x is not None:
+        add_x(report, x, record.x)
+    if labels is not None:
+        counts = data.count_labels(labels)
         report.pixels += counts
         report.images += counts[:-1] > 0
-        if record.labelled is None:
-            audit_mask(data, report, record.mask, mask)
+        data.audit_labels(report, record, labels, rgb)
         if shown:
-            report.rows += _row(data, record.name, raw.rgb, raw.x, mask)
+            report.rows += _row(data, record.name, rgb, x, labels)
     if report.statistics is not None:
-        report.statistics.add(raw.rgb, raw.x, None if counts is None else counts[:-1])
+        report.statistics.add(rgb, x, None if counts is None else counts[:-1])
 
 
 def _row(
@@ -232,17 +229,16 @@ def _row(
     name: str,
     rgb: ImageArray,
     x: NDArray[np.float32] | None,
-    mask: ImageArray,
+    labels: Any,
 ) -> list[tuple[str, ImageArray]]:
     """Small copies of one sample for the contact sheet."""
     factor = min(1.0, 320 / rgb.shape[1])
     size = (max(1, round(rgb.shape[0] * factor)), max(1, round(rgb.shape[1] * factor)))
-    painted = overlay(rgb, mask, data.palette)
-    panels = [resize_image(p.astype(np.float32), size) for p in (rgb, painted)]
-    visible, laid = (np.rint(p).astype(np.uint8) for p in panels)
-    shown = [(f"{name} rgb", visible), ("labels", laid)]
+    visible = np.rint(resize_image(rgb.astype(np.float32), size)).astype(np.uint8)
+    shown = [(f"{name} rgb", visible), ("labels", data.paint_labels(rgb, labels, size))]
     if x is not None:
-        shown.insert(1, ("x", np.rint(resize_image(x, size) * 255).astype(np.uint8)))
+        small = np.rint(resize_image(x, size) * 255).astype(np.uint8)
+        shown.insert(1, ("x", data.paint_on_x(small, labels, (rgb.shape[0], rgb.shape[1]))))
     return shown
 
 

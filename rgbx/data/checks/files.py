@@ -24,6 +24,12 @@ NOTES: dict[Kind, str] = {
     "jpeg": "masks of class ids are JPEG, which changes the ids along every border",
     "dark": "rgb images of 16 bits use less than an eighth of their range, and come out dark",
     "turned": "files are turned as their EXIF orientation says and viewers show them",
+    "outside": "files have boxes that lie outside the image",
+    "over": "files have boxes that reach over the image's border by more than a pixel",
+    "hollow": "files have boxes without an area, which are left out",
+    "tiny": "files have boxes with a side below 8 pixels",
+    "double": "files have the same box twice",
+    "unboxed": "images have no object",
     "several": "files hold several images, of which only the first is read",
 }
 _DARK = 65535 // 8

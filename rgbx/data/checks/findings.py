@@ -40,6 +40,8 @@ class SplitReport:
         remarks: what is odd about the split as a whole.
         rows: (title, image) of a few samples: rgb, x, mask over rgb.
         statistics: means, stds and class shares of the usable pairs, where asked for.
+        box_sides: of detection data, boxes by the root of their area: up to 8, 16, 32, 64, 96, 128,
+            256 and 512 pixels, and above.
     """
 
     pairs: int = 0
@@ -62,6 +64,7 @@ class SplitReport:
     thumbnails: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
     rows: list[tuple[str, ImageArray]] = field(default_factory=list)
     statistics: SplitStatistics | None = None
+    box_sides: NDArray[np.int64] = field(default_factory=lambda: np.zeros(9, dtype=np.int64))
 
     @property
     def kinds(self) -> Counter[str]:
@@ -134,5 +137,6 @@ class Report:
             "x_mean": report.x_mean,
             "x_std": report.x_std,
             "grey_masks": report.grey_masks,
+            **({"box_sides": report.box_sides.tolist()} if report.box_sides.any() else {}),
             **({"statistics": report.statistics.as_dict()} if report.statistics else {}),
         }

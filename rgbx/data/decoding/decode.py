@@ -63,6 +63,12 @@ Kind = Literal[
     "inverted",
     "jpeg",
     "leak",
+    "outside",
+    "over",
+    "hollow",
+    "tiny",
+    "double",
+    "unboxed",
 ]
 T = TypeVar("T")
 

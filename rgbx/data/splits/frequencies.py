@@ -4,25 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch.distributed as dist
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from rgbx.data.source import Source
+from rgbx.data.source import Source, count_ids
 from rgbx.data.splits.records import Record
-from rgbx.data.transforms.augment import IGNORE
 from rgbx.errors import DataError
 
 __all__ = ["class_frequencies", "count_ids"]
-
-
-def count_ids(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
-    """Count the pixels of each id in a mask.
-
-    Returns:
-        (num_classes + 1,): id 0, 1, ..., and last the pixels of 255 (no label).
-    """
-    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
-    return np.append(counts[:num_classes], counts[IGNORE])
 
 
 def class_frequencies(source: Source, records: Sequence[Record], split: str) -> tuple[float, ...]:

@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+_WHAT = {"boxes": "file of boxes"}  # parts that are no images
+
+
 @dataclass(frozen=True)
 class Record:
     """The files of one sample.
@@ -39,6 +42,7 @@ class Record:
         subset: part of the split that is also scored on its own, e.g. "night"; "" for none.
         labelled: of scribbles, the image of the pixels that carry any label; equal to `mask`
             where one file tells both; None for full masks.
+        boxes: file of box annotations, of this image alone or of a whole split.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Record:
     mask: Path | None = None
     subset: str = ""
     labelled: Path | None = None
+    boxes: Path | None = None
 
 
 class Problem(NamedTuple):
@@ -102,8 +107,8 @@ def pair(
 
     Args:
         stems: names wanted, in order.
-        folders: ``rgb``, and optionally ``x``, ``mask`` and ``labelled``, each an index from
-            `index_images`; None for a part that the data set does not have.
+        folders: ``rgb``, and optionally ``x``, ``mask``, ``labelled`` and ``boxes``, each an index
+            from `index_images`; None for a part that the data set does not have.
         subset: gives the subset of a stem.
         where: the list or folder the stems come from, for messages.
     """
@@ -114,10 +119,11 @@ def pair(
         missing = [part for part, index in parts.items() if stem not in index]
         if missing:
             source = f" (named in {where})" if where else ""
-            kinds = " and no ".join(missing)
+            kinds = " and no ".join(_WHAT.get(part, part) for part in missing)
             whole = [parts[part] for part in missing]
             reasons = [i.why_not(stem) for i in whole if isinstance(i, Index)]
-            text = f"{printable(stem)}{source}: no {kinds} image of this stem"
+            what = "" if missing[-1] in _WHAT else " image"
+            text = f"{printable(stem)}{source}: no {kinds}{what} of this stem"
             if any(reasons):
                 text += f" ({'; '.join(dict.fromkeys(filter(None, reasons)))})"
             problems.append(Problem("missing", text))

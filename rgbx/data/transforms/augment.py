@@ -34,6 +34,8 @@ __all__ = [
     "resize_image",
     "resize_mask",
     "resize_soft",
+    "stacked",
+    "unstacked",
 ]
 
 IGNORE = 255
@@ -53,7 +55,8 @@ class Moved(NamedTuple):
     mask: Mask | None
 
 
-def _split(image: NDArray[np.float32], mask: Mask | None) -> Moved:
+def unstacked(image: NDArray[np.float32], mask: Mask | None) -> Moved:
+    """Rgb and x of an array (H, W, 3), (H, W, 4) or (H, W, 6) of both."""
     rgb, x = image[..., :3], image[..., 3:]
     if x.shape[2] == 0:
         return Moved(np.ascontiguousarray(rgb), None, mask)
@@ -127,9 +130,9 @@ class TrainTransform:
         scaled = (max(1, round(self.size[0] * factor)), max(1, round(self.size[1] * factor)))
         assert raw.mask is not None, "training samples have masks"
         mask = resized_like(raw.mask, scaled, self.resize)
-        image = _stacked(recoloured, scaled, self.statistics, self.resize)
+        image = stacked(recoloured, scaled, self.statistics, self.resize)
         moved = self._geometry(image=image, mask=mask)
-        return _split(moved["image"], np.ascontiguousarray(moved["mask"]))
+        return unstacked(moved["image"], np.ascontiguousarray(moved["mask"]))
 
     def recolour(self, raw: Raw, seed: int) -> Raw:
         """Change the colours only."""
@@ -145,7 +148,7 @@ def _enhanced(raw: Raw, seed: int) -> Raw:
     return raw._replace(rgb=rgb, x=x)
 
 
-def _stacked(
+def stacked(
     raw: Raw, size: tuple[int, int], statistics: Statistics, how: Resize
 ) -> NDArray[np.float32]:
     """Both images at `size`, normalised, in one array; `how` as in `resizing.Resize`."""
@@ -179,8 +182,8 @@ class EvalTransform:
 
     def __call__(self, raw: Raw, seed: int = 0) -> Moved:
         """Transform one sample; `seed` is accepted and has no effect."""
-        image = _stacked(raw, self.size, self.statistics, self.resize)
+        image = stacked(raw, self.size, self.statistics, self.resize)
         mask = raw.mask
         if mask is not None and self.resize_mask:
             mask = resized_like(mask, self.size, self.resize)
-        return _split(image, mask)
+        return unstacked(image, mask)

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from rgbx.data.transforms.augment import Moved, Raw, Statistics, TrainTransform, resize_soft
 from rgbx.prompts import foreground
 
-__all__ = ["LargeScaleJitter", "resize_image"]
+__all__ = ["LargeScaleJitter", "View", "resize_image"]
 
 GUARD = 10
 REDRAWS = 10
 PAD = 128
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
     """What part of an image is seen: its size after scaling, and the window's upper left corner.
 
     Both in pixels as (height or y, width or x).
@@ -83,14 +83,14 @@ class LargeScaleJitter(TrainTransform):
         """
         rng = np.random.default_rng([seed, 0])
         for _ in range(1 + REDRAWS):
-            view = self._draw((raw.rgb.shape[0], raw.rgb.shape[1]), rng)
+            view = self.draw((raw.rgb.shape[0], raw.rgb.shape[1]), rng)
             mask = self._see_mask(raw, view)
             if np.count_nonzero(foreground(mask)) >= GUARD:
                 break
         else:
             view = view._replace(scaled=self.size, corner=(0, 0))
             mask = self._see_mask(raw, view)
-        seen = self._crop(resize_image(raw.rgb, view.scaled), view)
+        seen = self.crop(resize_image(raw.rgb, view.scaled), view)
         rgb = self.recolour(Raw(np.ascontiguousarray(seen), None, None), seed).rgb
         framed = np.full((*self.size, 3), PAD, dtype=np.uint8)
         framed[: rgb.shape[0], : rgb.shape[1]] = rgb
@@ -100,24 +100,26 @@ class LargeScaleJitter(TrainTransform):
         """Normalise a frame."""
         return Moved(self.statistics.normalise(framed), None, framed.mask)
 
-    def _draw(self, size: tuple[int, int], rng: np.random.Generator) -> _View:
+    def draw(self, size: tuple[int, int], rng: np.random.Generator) -> View:
+        """A view of an image of `size` (h, w)."""
         mirrored = bool(rng.random() < self.flip)
         ratio = float(rng.uniform(*self.scale))
         factor = min(round(side * ratio) / old for side, old in zip(self.size, size, strict=True))
         scaled = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
         spare = [max(0, new - side) for new, side in zip(scaled, self.size, strict=True)]
         corner = (int(rng.integers(spare[0] + 1)), int(rng.integers(spare[1] + 1)))
-        return _View(scaled, corner, mirrored)
+        return View(scaled, corner, mirrored)
 
-    def _see_mask(self, raw: Raw, view: _View) -> NDArray[np.float32]:
+    def _see_mask(self, raw: Raw, view: View) -> NDArray[np.float32]:
         assert raw.mask is not None, "training samples have masks"
         mask = resize_soft(raw.mask.astype(np.float32, copy=False), view.scaled)
-        seen = self._crop(mask, view)
+        seen = self.crop(mask, view)
         framed = np.zeros(self.size, dtype=np.float32)
         framed[: seen.shape[0], : seen.shape[1]] = seen
         return framed
 
-    def _crop(self, image: NDArray[np.generic], view: _View) -> NDArray:
+    def crop(self, image: NDArray[np.generic], view: View) -> NDArray:
+        """What a view shows of an image (h, w, ...) at the view's scale."""
         (top, left), (height, width) = view.corner, self.size
         turned = image[:, ::-1] if view.mirrored else image
         return turned[top : top + height, left : left + width]

@@ -1,0 +1,1 @@
+"""Reading box annotations: Pascal VOC, YOLO, COCO, LabelMe, KAIST."""

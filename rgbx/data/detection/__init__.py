@@ -1,0 +1,1 @@
+"""Data sets whose labels are boxes."""
