@@ -13,6 +13,11 @@ from rgbx.data.datasets.prompt_folder import PromptFolder
 from rgbx.data.datasets.pst900 import PST900
 from rgbx.data.datasets.rgbd_saliency import RGBDSaliency
 from rgbx.data.datasets.vt5000 import VT5000
+from rgbx.data.detection.flir import FLIR
+from rgbx.data.detection.folder import M3FD, FolderRGBXBoxes
+from rgbx.data.detection.kaist import KAIST
+from rgbx.data.detection.llvip import LLVIP
+from rgbx.data.detection.module import BoxDataModule
 from rgbx.data.promptable import PromptableDataModule
 from rgbx.data.saliency import SaliencyDataModule
 from rgbx.data.splits.records import Problem, Record, Scan
@@ -20,12 +25,18 @@ from rgbx.data.two_class import TwoClassDataModule
 
 __all__ = [
     "COD",
+    "FLIR",
     "ISTD",
+    "KAIST",
+    "LLVIP",
+    "M3FD",
     "NEURSDDS",
     "PST900",
     "VT5000",
     "Batch",
+    "BoxDataModule",
     "FolderRGBX",
+    "FolderRGBXBoxes",
     "HQSeg44K",
     "KvasirSEG",
     "MFNet",

@@ -1,10 +1,11 @@
 """Which folders of one's own hold rgb, x and masks, and how their files pair."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from rgbx.data.decoding.files import IMAGE_SUFFIXES
 from rgbx.data.splits.index import (
     Index,
     count_images,
@@ -20,6 +21,7 @@ __all__ = ["Names", "aliases", "find_indices", "unused_folders"]
 
 Names = Mapping[str, Sequence[str]]  # part -> names that its folder may have
 
+_LABELS = {"mask": "masks", "boxes": "box annotations"}
 _ENDINGS = {
     "rgb": "rgb vis visible vi color colour image img im",
     "x": "x th thermal t tir ir lwir nir infrared depth d",
@@ -31,45 +33,61 @@ _ENDING = {
 }
 
 
-def find_indices(folder: Path, names: Names, labelled: bool) -> tuple[dict[str, Index], list[str]]:
-    """The files of one folder's rgb, x and mask, by stem.
+def find_indices(
+    folder: Path,
+    names: Names,
+    labelled: bool,
+    label: str = "mask",
+    suffixes: Collection[str] = IMAGE_SUFFIXES,
+) -> tuple[dict[str, Index], list[str]]:
+    """The files of one folder's rgb, x and labels, by stem.
 
     Files called ``NAME_rgb``, ``NAME_th``, ``NAME_mask`` and the like pair as NAME, in folders of
     their own or in the one folder of rgb, unless they pair as they are.
 
     Args:
         folder: where to look.
-        names: of the folders; `x` and `mask` may be absent on disk.
-        labelled: ask for masks.
+        names: of the folders; `x` and the labels may be absent on disk.
+        labelled: ask for labels.
+        label: the part that holds them, "mask" or "boxes".
+        suffixes: of their files.
 
     Returns:
         The indices of the parts that are there, and what was passed over.
 
     Raises:
-        DataError: there is no folder of rgb, or of masks where they are asked for.
+        DataError: there is no folder of rgb, or of labels where they are asked for.
     """
     places = {part: find_folder(folder, words) for part, words in names.items()}
     if places["rgb"] is None:
         what = f"visible images ({', '.join(names['rgb'])})"
         raise DataError(f"{folder} has no folder of {what}{_instead(folder, ())}")
-    _refuse_absent(folder, names, places, labelled)
-    indices = {p: index_images(f, nested=True) for p, f in places.items() if f is not None}
+    _refuse_absent(folder, names, places, labelled, label)
+    indices = {
+        p: index_images(f, "", suffixes if p == label else IMAGE_SUFFIXES, nested=True)
+        for p, f in places.items()
+        if f is not None
+    }
     if not labelled:
-        indices.pop("mask", None)
-    indices = _by_endings(_parted(indices, labelled))
+        indices.pop(label, None)
+    indices = _by_endings(_parted(indices, labelled and label == "mask"))
     used = [place for place in places.values() if place is not None]
-    if labelled and "mask" not in indices:
-        what = f"masks ({', '.join(names['mask'])})"
+    if labelled and label not in indices:
+        what = f"{_LABELS[label]} ({', '.join(names[label])})"
         raise DataError(f"{folder} has no folder of {what}{_instead(folder, used)}")
     return indices, _notes(folder, names, indices, used)
 
 
 def _refuse_absent(
-    folder: Path, names: Names, places: Mapping[str, Path | None], labelled: bool
+    folder: Path,
+    names: Names,
+    places: Mapping[str, Path | None],
+    labelled: bool,
+    label: str,
 ) -> None:
     """Refuse a folder that the user named and that is not there."""
     for part, words in names.items():
-        own = len(words) == 1 and (labelled or part != "mask")  # named by the user, not a default
+        own = len(words) == 1 and (labelled or part != label)  # named by the user, not a default
         if own and places[part] is None:
             there = ", ".join(printable(path.name) for path in subfolders(folder))
             raise DataError(

@@ -161,7 +161,7 @@ class BoxDataModule(RGBXDataModule):
             raise DataError(
                 f"{self.root}: no training image has an object of {', '.join(self.class_names)}; "
                 "the annotations name "
-                f"{', '.join(sorted(self._names(records))) or 'none'}"
+                f"{', '.join(sorted(self._count_names(records))) or 'none'}"
             )
         if len(kept) < len(records):
             rank_zero_warn(
@@ -174,7 +174,7 @@ class BoxDataModule(RGBXDataModule):
         targets = self.read_annotation(record)
         return targets is not None and not targets.ignore.all()
 
-    def _names(self, records: Sequence[Record]) -> Counter[str]:
+    def _count_names(self, records: Sequence[Record]) -> Counter[str]:
         """How often each class is annotated, ignored regions left out."""
         found: Counter[str] = Counter()
         for record in records:
@@ -188,7 +188,7 @@ class BoxDataModule(RGBXDataModule):
         """Boxes of classes that the data set does not know."""
         lines = super().remarks(split, records)
         try:
-            names = self._names(records)
+            names = self._count_names(records)
         except SampleError:  # reported file by file
             return lines
         foreign = {name: n for name, n in names.items() if self.class_id(name) < 0}
