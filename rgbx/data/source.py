@@ -186,6 +186,19 @@ class Source(SelectionSplit):
         """
         return x
 
+    def image_id(self, path: str, number: int) -> int:
+        """Id of an image in files of results: its own where the data set numbers its images.
+
+        Args:
+            path: of the visible image.
+            number: its place in the split, from 1 on.
+        """
+        return number
+
+    def category_id(self, label: int) -> int:
+        """Id of a class in files of results."""
+        return label
+
     def read(self, record: Record, soft: bool = False) -> Raw:
         """Read one sample's arrays, checked.
 

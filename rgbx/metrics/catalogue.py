@@ -32,8 +32,8 @@ class MetricInfo:
 
     Attributes:
         name: as in ``test.json``, without the kind of prompt and without a suffix.
-        family: "classes", "saliency", "shadow", "polyp", "prompts", "instances", or "other" for
-            what the catalogue does not know.
+        family: "classes", "saliency", "shadow", "polyp", "prompts", "instances", "boxes", or
+            "other" for what the catalogue does not know.
         unit: in which it is printed where no published row decides: 77.60 or .934.
         scope: whether every image has a value of its own whose mean is the score, or only a whole
             set has one (pooled pixels, extremes of a mean curve).
@@ -149,6 +149,23 @@ def _prompts() -> Iterable[MetricInfo]:
     yield replace(average, name="AP50", protocol="average precision at an IoU of .50")
 
 
+def _boxes() -> Iterable[MetricInfo]:
+    most = "COCO, at most {most} detections per image and class"
+    usual = MetricInfo("AP50", "boxes", "percent", "set", "", rank=1, validated=True)
+    yield replace(usual, protocol=f"average precision at an IoU of .50 ({most})")
+    text = f"average precision, mean over IoU thresholds .50 to .95 and over the classes ({most})"
+    yield replace(usual, name="AP", protocol=text)
+    text = f"average precision at an IoU of .75 ({most})"
+    yield replace(usual, name="AP75", protocol=text, rank=2, validated=False)
+    areas = {"s": "below 32^2 pixels", "m": "of 32^2 to 96^2 pixels", "l": "above 96^2 pixels"}
+    for letter, words in areas.items():
+        text = f"AP of objects {words} ({most})"
+        yield replace(usual, name=f"AP{letter}", protocol=text, rank=3, validated=False)
+    text = f"each image's own AP50, mean over the images with objects ({most})"
+    yield MetricInfo("AP50_image", "boxes", "percent", "image", text)
+    yield MetricInfo("MR", "boxes", "percent", "set", "{pedestrians}", False, 1, True)
+
+
 #: all scores, family by family, in the order in which tables show them
 CATALOGUE: tuple[MetricInfo, ...] = (
     *_classes(),
@@ -156,6 +173,7 @@ CATALOGUE: tuple[MetricInfo, ...] = (
     *_shadow(),
     *_polyp(),
     *_prompts(),
+    *_boxes(),
 )
 _PROMPTED = ("prompts", "instances")  # families whose scores are called KIND/NAME
 _MAPS = ("saliency", "shadow", "polyp")  # families whose scores may end in INPUT
@@ -188,7 +206,7 @@ def metric_info(name: str) -> MetricInfo:
     prompted = "/" in name
     plain = plain_name(name.rpartition("/")[2])
     # prompts have scores of classes too (all instances of an image as one map of classes)
-    families = (*_PROMPTED, "classes") if prompted else ("classes", *_MAPS)
+    families = (*_PROMPTED, "classes") if prompted else ("classes", *_MAPS, "boxes")
     for family in families:
         for info in CATALOGUE:
             if (info.family, info.name) == (family, plain):

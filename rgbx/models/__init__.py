@@ -4,6 +4,14 @@ from rgbx.models.mca_sam import MCASAM
 from rgbx.models.samsod import SAMSOD
 from rgbx.models.stable_sam import StableSAM
 from rgbx.models.taseg import TASeg
-from rgbx.models.unirgb_ir import UniRGBIRSaliency, UniRGBIRSemantic
+from rgbx.models.unirgb_ir import UniRGBIRDetection, UniRGBIRSaliency, UniRGBIRSemantic
 
-__all__ = ["MCASAM", "SAMSOD", "StableSAM", "TASeg", "UniRGBIRSaliency", "UniRGBIRSemantic"]
+__all__ = [
+    "MCASAM",
+    "SAMSOD",
+    "StableSAM",
+    "TASeg",
+    "UniRGBIRDetection",
+    "UniRGBIRSaliency",
+    "UniRGBIRSemantic",
+]

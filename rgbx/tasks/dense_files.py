@@ -17,7 +17,7 @@ from rgbx.tasks.prediction_files import PredictionFiles
 from rgbx.visualization.drawing import Colour, colourise, heat, legend, overlay
 from rgbx.visualization.sheet import Draw, ImageArray, Row, sized
 
-__all__ = ["DenseFiles", "dense_row", "target_path", "write_target"]
+__all__ = ["DenseFiles", "dense_row", "seen", "target_path", "write_target"]
 
 _NOT_SCORED: Colour = (211, 211, 211)
 _GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
@@ -149,7 +149,7 @@ def _painted(prediction: Tensor, data: RGBXDataModule) -> ImageArray:
 def _row(image: BatchImage, rgb: ImageArray, prediction: ImageArray) -> Row:
     images, titles = [rgb], [image.stem]
     if "x" in image.batch:
-        images.append(sized(_seen(image["x"], image.data), rgb.shape[:2]))
+        images.append(sized(seen(image["x"], image.data), rgb.shape[:2]))
         titles.append("X")
     images.append(prediction)
     titles.append("prediction")
@@ -161,7 +161,7 @@ def _row(image: BatchImage, rgb: ImageArray, prediction: ImageArray) -> Row:
     return images, titles
 
 
-def _seen(x: Tensor, data: RGBXDataModule) -> ImageArray:
+def seen(x: Tensor, data: RGBXDataModule) -> ImageArray:
     """X (3,h,w) as 8-bit grey (h,w), darkest to brightest; in colour if its channels differ."""
     channels = x.float().cpu().numpy()
     if (channels == channels[:1]).all():

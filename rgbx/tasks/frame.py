@@ -5,7 +5,9 @@ from copy import copy
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rgbx.data.prompt_dataset import ResizeMode, content_size
 from rgbx.prompts import Prompt
@@ -56,6 +58,13 @@ class Frame:
             moved["points"] = self.points(prompt["points"].cpu().numpy()).tolist()
             moved["labels"] = prompt["labels"].tolist()
         return moved
+
+    def boxes(self, boxes: Tensor) -> Tensor:
+        """Move boxes (n,4) to the image's pixels, cut off at its border."""
+        scale = self.size[1] / self.content[1], self.size[0] / self.content[0]
+        moved = boxes * boxes.new_tensor(scale * 2)
+        limit = boxes.new_tensor([self.size[1], self.size[0]] * 2)
+        return torch.minimum(moved.clamp(min=0), limit)
 
     def points(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
         """Move places (...,2), x and y, to the image's pixels, rounded to hundredths."""

@@ -2,6 +2,7 @@
 
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 from rgbx.models.unirgb_ir.build import build_backbone
+from rgbx.models.unirgb_ir.detection import UniRGBIRDetection
 from rgbx.models.unirgb_ir.head import MLAHead
 from rgbx.models.unirgb_ir.neck import MLANeck
 from rgbx.models.unirgb_ir.released import export_released, load_released
@@ -12,6 +13,7 @@ __all__ = [
     "MLAHead",
     "MLANeck",
     "UniRGBIRBackbone",
+    "UniRGBIRDetection",
     "UniRGBIRSaliency",
     "UniRGBIRSemantic",
     "build_backbone",

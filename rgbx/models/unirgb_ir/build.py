@@ -15,7 +15,7 @@ from rgbx.errors import RGBXError, WeightsError
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 from rgbx.models.unirgb_ir.released import export_released, load_released, official_part
 
-__all__ = ["PRESETS", "build_backbone"]
+__all__ = ["PRESETS", "build_backbone", "fit_tables"]
 
 #: name -> arguments of `UniRGBIRBackbone`
 PRESETS: dict[str, dict[str, Any]] = {
@@ -87,7 +87,7 @@ def _fill(backbone: UniRGBIRBackbone, state: Mapping[str, Tensor], source: str) 
     part = official_part(state, expected)
     if any(name.startswith("adapter_") for name in part) and plain_kind(part):
         refuse_size(backbone.vit, part, source)
-        load_released(backbone, _fit_tables(part, expected, source), source)
+        load_released(backbone, fit_tables(part, expected, source), source)
     elif plain_kind(state):
         load_plain(backbone.vit, state, source)
     else:
@@ -98,7 +98,7 @@ def _fill(backbone: UniRGBIRBackbone, state: Mapping[str, Tensor], source: str) 
         )
 
 
-def _fit_tables(
+def fit_tables(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str
 ) -> dict[str, Tensor]:
     """Relative tables of another `img_size` resized linearly, as the attention itself would."""
