@@ -1,5 +1,6 @@
 """YOLO: one text file for each image, sides over those of the image."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rgbx.yaml_file import read_yaml
 __all__ = ["read_class_list", "read_yolo"]
 
 _WORDS = ("class", "centre x", "centre y", "width", "height")
+_NUMBERED = re.compile(r"(\d+)\s*[:,.)]?\s+(\S.*)")
 _SLACK = 1e-3  # of numbers that were rounded when they were written
 
 
@@ -80,6 +82,8 @@ def _name(word: str, path: Path, where: str, names: Sequence[str]) -> str:
 def read_class_list(path: Path) -> tuple[str, ...]:
     """Class names of ``classes.txt`` (one on a line), or of ``names`` in a ``data.yaml``.
 
+    Lines that are numbered from 0 on (``0 person``, ``1: bicycle``) lose their numbers.
+
     Raises:
         DataError: the file holds none.
     """
@@ -94,4 +98,7 @@ def read_class_list(path: Path) -> tuple[str, ...]:
     names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise DataError(f"{path} holds no class names: write one on each line")
+    numbered = [_NUMBERED.fullmatch(name) for name in names]
+    if all(match and int(match[1]) == i for i, match in enumerate(numbered)):
+        names = [match[2] for match in numbered if match]
     return tuple(names)
