@@ -22,6 +22,9 @@ _LAYOUTS = (
     "cod",
     "istd",
     "kvasir",
+    "flir",
+    "llvip",
+    "kaist",
 )
 _MARKER = ".rgbx-demo-data"
 
@@ -30,7 +33,7 @@ def _parser() -> CommandParser:
     parser = command_parser(
         "make-demo-data",
         description="Write generated scenes with labels (RGB-thermal, RGB-depth, or RGB with fine "
-        "masks, camouflage, shadows or polyps), in the layout of a real data set.",
+        "masks, camouflage, shadows, polyps or boxes), in the layout of a real data set.",
     )
     parser.add_argument("--root", required=True, type=Path, help="folder to write to")
     parser.add_argument(

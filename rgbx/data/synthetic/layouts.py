@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from rgbx.data.synthetic.boxes import write_flir, write_kaist, write_llvip
 from rgbx.data.synthetic.prompts import write_hqseg
 from rgbx.data.synthetic.saliency import (
     write_neu_rsdds,
@@ -106,4 +107,7 @@ WRITERS = {
     "cod": write_cod,
     "istd": write_istd,
     "kvasir": write_kvasir,
+    "flir": write_flir,
+    "llvip": write_llvip,
+    "kaist": write_kaist,
 }

@@ -20,7 +20,16 @@ from rgbx.data.synthetic.backgrounds import SHARP, Canvas, nearness, shade, stre
 from rgbx.data.synthetic.shapes import SHAPES, Shape
 from rgbx.data.synthetic.textures import Colour, Rng, Size, smooth, to_bytes
 
-__all__ = ["SALIENT", "SALIENT_DEPTH", "STREET", "TUNNEL", "Scene", "Theme", "make_scene"]
+__all__ = [
+    "SALIENT",
+    "SALIENT_DEPTH",
+    "STREET",
+    "TUNNEL",
+    "Scene",
+    "Theme",
+    "make_instances",
+    "make_scene",
+]
 
 _PAINTS: dict[str, Colour] = {
     "trousers": (50, 52, 62),
@@ -184,6 +193,19 @@ def make_scene(theme: Theme, size: Size, rng: Rng, night: bool = False) -> Scene
 
     By `night`, RGB is dark and noisy, and most people are visible only in thermal.
     """
+    return _make(theme, size, rng, night, None)
+
+
+def make_instances(
+    theme: Theme, size: Size, rng: Rng, night: bool = False
+) -> tuple[Scene, list[str]]:
+    """As `make_scene`; ids are 1, 2, ... of the objects, whose kinds are the second result."""
+    names: list[str] = []
+    return _make(theme, size, rng, night, names), names
+
+
+def _make(theme: Theme, size: Size, rng: Rng, night: bool, painted: list[str] | None) -> Scene:
+    """One scene; objects are numbered, and their kinds noted, where there is a list for them."""
     canvas = Canvas(size)
     horizon = theme.background(canvas, rng, night)
     names = list(theme.objects)
@@ -198,6 +220,10 @@ def make_scene(theme: Theme, size: Size, rng: Rng, night: bool = False) -> Scene
         place = _place(canvas, rng, shape, float(foot), height)
         if place is not None:
             depth = nearness(float(foot), horizon) if theme.depth else None
-            _paint_object(canvas, rng, shape, place, mode, theme.objects[name], depth)
+            label = theme.objects[name]
+            if painted is not None:
+                painted.append(name)
+                label = len(painted)
+            _paint_object(canvas, rng, shape, place, mode, label, depth)
     _distractors(canvas, rng, theme, horizon)
     return _expose(canvas, size, rng, night)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 def save(path: Path, array: NDArray[np.generic]) -> None:
     """Write an image in the format of its suffix; JPEG with quality 95."""
-    write_image(array, path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+    write_image(array, path, **({"quality": 95} if path.suffix in (".jpg", ".jpeg") else {}))
 
 
 def split_scenes(counts: Counts, train: T, test: T, others: Sequence[T] = ()) -> list[T]:
