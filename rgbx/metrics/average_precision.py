@@ -19,7 +19,7 @@ __all__ = ["DetectionScores"]
 
 _RECALLS = np.linspace(0, 1, 101)
 _LEVELS = 256  # thresholds of the curves
-_AREAS = ("AP", "APs", "APm", "APl")  # all, below 32^2, to 96^2, above, in pixels
+_AREAS = ("APs", "APm", "APl")  # below 32^2, to 96^2, above, in pixels
 _DETECTION, _TARGET = 6, 7  # numbers that a detection and a target are kept as
 _MOST = 1000  # detections of an image that the miss rate looks at
 Image = tuple[NDArray[np.float64], NDArray[np.float64]]  # detections (n,6), targets (m,7)
@@ -93,20 +93,26 @@ class DetectionScores(Metric):
 
         Returns:
             AP, AP50, AP75, APs, APm, APl; AP50_image, the mean over the images with objects of each
-            one's own AP50; AP_class and AP50_class (K,); MR, if pedestrians are asked for.
+            one's own AP50; AP50_class, AP_class and support (boxes that count) (K,); MR, if
+            pedestrians are asked for.
         """
         images = self._images()
         evaluation = _evaluate(images, self.num_classes, self.max_detections)
         precision = evaluation.eval["precision"][..., -1]  # (T,R,K,A)
         scores: dict[str, Any] = {
-            name: _mean(precision[:, :, :, area]) for area, name in enumerate(_AREAS)
+            "AP": _mean(precision[..., 0]),
+            "AP50": _mean(precision[0, :, :, 0]),
+            "AP75": _mean(precision[5, :, :, 0]),
         }
-        scores |= {"AP50": _mean(precision[0, :, :, 0]), "AP75": _mean(precision[5, :, :, 0])}
+        scores |= {name: _mean(precision[..., i]) for i, name in enumerate(_AREAS, 1)}
         by_image = _by_image(evaluation)
         scores["AP50_image"] = float(np.nanmean(by_image)) if by_image.size else math.nan
         classes = range(self.num_classes)
-        scores["AP_class"] = torch.tensor([_mean(precision[:, :, k, 0]) for k in classes])
         scores["AP50_class"] = torch.tensor([_mean(precision[0, :, k, 0]) for k in classes])
+        scores["AP_class"] = torch.tensor([_mean(precision[:, :, k, 0]) for k in classes])
+        counted = [truth[truth[:, 5] == 0, 4] for _, truth in images]
+        labels = np.concatenate([np.zeros(0), *counted]).astype(int)
+        scores["support"] = torch.from_numpy(np.bincount(labels, minlength=self.num_classes))
         if self.pedestrians is not None:
             scores["MR"] = self._miss_rate(images)
         return scores

@@ -11,7 +11,7 @@ from rgbx.results.protocols import Place, by_protocol
 
 __all__ = ["BarTable", "class_bars", "prompt_bars", "subset_bars", "titled"]
 
-_OF_SUBSETS = ("miou", "miou_image", "S", "maxF", "MAE", "mDice", "mIoU", "BER")
+_OF_SUBSETS = ("miou", "miou_image", "S", "maxF", "MAE", "mDice", "mIoU", "BER", "AP50", "AP", "MR")
 _OF_PROMPTS = ("mSF", "mIoU", "mBIoU")
 T = TypeVar("T")
 
@@ -38,17 +38,22 @@ class BarTable:
 
 
 def class_bars(runs: Sequence[Run]) -> list[BarTable]:
-    """IoU of every class, for each data set and split."""
-    note = "IoU in percent; behind each class its share of the labelled pixels."
+    """IoU or AP50 of every class, for each data set and split."""
     tables = []
     for where, own in _places(runs):
         scored = [run for run in own if run.result.classes.get(where[1], {}).get("all")]
-        for title, group in _groups(scored, where, ("miou",)):
+        for title, group in _groups(scored, where, ("miou", "AP50")):
             scores = {run.name: run.result.classes[where[1]]["all"] for run in group}
             first = scores[group[0].name]
-            pixels = sum(one.support for one in first)
-            shares = {s.name: f"{100 * s.support / pixels:.2g} %" if pixels else "" for s in first}
-            columns = {(n, ""): {one.name: one.iou for one in s} for n, s in scores.items()}
+            shown = next(iter(first[0].values))
+            heading, counted = ("IoU", "labelled pixels") if shown == "iou" else (shown, "boxes")
+            note = f"{heading} in percent; behind each class its share of the {counted}."
+            whole = sum(one.support for one in first)
+            shares = {s.name: f"{100 * s.support / whole:.2g} %" if whole else "" for s in first}
+            columns = {
+                (name, ""): {one.name: one.values.get(shown, math.nan) for one in found}
+                for name, found in scores.items()
+            }
             tables.append(_table(title, "Class", shares, columns, note))
     return tables
 

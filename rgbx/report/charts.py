@@ -14,7 +14,7 @@ from rgbx.visualization.curves import Panel
 __all__ = ["Charts", "surgery_charts", "threshold_charts", "training_charts"]
 
 #: scores of validation that decide which checkpoint is best come first
-_FIRST = ("miou", "maxF", "mIoU", "mDice", "BER", "meanF", "mSF", "mBIoU")
+_FIRST = ("miou", "maxF", "mIoU", "mDice", "AP50", "AP", "MR", "BER", "meanF", "mSF", "mBIoU")
 _WINDOWS = 60  # points per line of a noisy quantity; each is the mean over one stretch of the run
 
 
@@ -76,7 +76,7 @@ def threshold_charts(
     charts = []
     for where, named in found.items():
         runs = [test.run for test in tests if test.name in named and test.run]
-        shown = {Place(*where, metric) for metric in ("maxF", "maxE", "S")}
+        shown = {Place(*where, metric) for metric in ("maxF", "maxE", "S", "AP50")}
         groups = [[run.name for run in group] for group in by_protocol(runs, shown)]
         known = {name for group in groups for name in group}
         groups += [[name] for name in named if name not in known]

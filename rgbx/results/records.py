@@ -69,12 +69,27 @@ class CheckpointRecord:
 
 @dataclasses.dataclass(frozen=True)
 class ClassScore:
-    """One class of one subset: IoU and accuracy in [0, 1] or NaN, target pixels it rests on."""
+    """One class of one subset.
+
+    Attributes:
+        name: Of the class.
+        iou: IoU of its pixels in [0, 1], NaN if there is none.
+        accuracy: Recall of its pixels, likewise.
+        support: Target pixels, or boxes, that the scores rest on.
+        scores: Scores of tasks without masks, name -> rate in [0, 1] or NaN; they take the place of
+            the two above.
+    """
 
     name: str
-    iou: float
-    accuracy: float
-    support: int
+    iou: float = math.nan
+    accuracy: float = math.nan
+    support: int = 0
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Score -> rate, the one that stands for the class first."""
+        return self.scores or {"iou": self.iou, "accuracy": self.accuracy}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +148,9 @@ def make_result(
         model: The model.
         data: The data set; its class names label the per-class scores.
         checkpoint: The checkpoint.
-        scores: Split -> subset -> name -> value, as ``Evaluator.results()`` gives it. The tensors
-            ``iou``, ``accuracy`` and ``support`` become per-class entries, the rest numbers.
+        scores: Split -> subset -> name -> value, as ``Evaluator.results()`` gives it. Tensors with
+            a value for each class (``iou``, ``accuracy``, ``NAME_class``, and ``support``) become
+            per-class entries, the rest numbers.
         protocol: Metric -> sentence.
         seed: Seed of the run.
         settings: What else makes the run, as dotted keys with plain values.
@@ -167,16 +183,28 @@ def make_result(
     )
 
 
-_PER_CLASS = ("iou", "accuracy", "support")
+_PIXELS = ("iou", "accuracy")
+_OF_CLASS = "_class"  # ends the names of other scores of each class
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items() if name not in _PER_CLASS}
+    return {name: float(value) for name, value in values.items() if not getattr(value, "ndim", 0)}
 
 
 def _classes(values: Mapping[str, Any], names: Sequence[str]) -> tuple[ClassScore, ...]:
-    columns = [values[key].tolist() for key in _PER_CLASS]
-    return tuple(ClassScore(*row) for row in zip(names, *columns, strict=True))
+    columns = {key: value.tolist() for key, value in values.items() if getattr(value, "ndim", 0)}
+    support = columns.pop("support")
+    if "iou" in columns:
+        pixels = [columns[key] for key in _PIXELS]
+        return tuple(ClassScore(*row) for row in zip(names, *pixels, support, strict=True))
+    return tuple(
+        ClassScore(
+            name,
+            support=support[i],
+            scores={key.removesuffix(_OF_CLASS): column[i] for key, column in columns.items()},
+        )
+        for i, name in enumerate(names)
+    )
 
 
 def write_result(path: str | Path, result: TestResult) -> None:

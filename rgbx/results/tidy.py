@@ -88,8 +88,8 @@ def measured_records(run: Run) -> Iterator[Record]:
             for metric, value in scores.items():
                 yield record(split, subset, metric, value)
             for one in result.classes.get(split, {}).get(subset, ()):
-                yield record(split, subset, "iou", one.iou, one.name)
-                yield record(split, subset, "accuracy", one.accuracy, one.name)
+                for metric, value in one.values.items():
+                    yield record(split, subset, metric, value, one.name)
 
 
 def printed_records(

@@ -61,7 +61,6 @@ class BoxDataModule(RGBXDataModule):
     pedestrians: ClassVar[bool] = False
     label_unit = "boxes"
     inputs = (*RGBXDataModule.inputs, "resize_mode")
-    mask_inputs: ClassVar[tuple[str, ...]] = ()
     validates_as_test = True
 
     def __init__(

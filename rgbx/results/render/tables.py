@@ -112,8 +112,13 @@ def printed(number: float | None, unit: Unit, decimals: int) -> str:
     return text.removeprefix("0") if unit == "fraction" else text
 
 
+#: score of a class -> the mean over the classes, where it has another name
+_MEANS = {"iou": "miou", "accuracy": "macc"}
+_HEADINGS = {"iou": "IoU", "accuracy": "Accuracy"}
+
+
 def class_table(result: TestResult, split: str = "test", subset: str = "all") -> Table:
-    """IoU, accuracy (percent) and target pixels of every class, and their means.
+    """Scores (percent) and support of every class, and their means.
 
     Args:
         result: The run; its scores must be per class.
@@ -123,17 +128,21 @@ def class_table(result: TestResult, split: str = "test", subset: str = "all") ->
     scores = result.classes[split][subset]
     numbers = result.numbers[split][subset]
     rows = [
-        Row((score.name, _percent(score.iou), _percent(score.accuracy), str(score.support)))
+        Row((score.name, *map(_percent, score.values.values()), str(score.support)))
         for score in scores
     ]
-    means = (_percent(numbers["miou"]), _percent(numbers["macc"]))
+    columns = tuple(scores[0].values)
+    means = [_percent(numbers[_MEANS.get(name, name)]) for name in columns]
     rows.append(Row(("mean", *means, str(sum(score.support for score in scores))), own=True))
-    notes = (
-        "Support: target pixels of the class; a class without support rests on false positives "
-        f"alone. {MISSING}: absent from target and prediction (IoU) or target (accuracy).",
-    )
+    note = f"Support: boxes of the class, ignored ones left out. {MISSING}: no box of the class."
+    if "iou" in columns:
+        note = (
+            "Support: target pixels of the class; a class without support rests on false positives "
+            f"alone. {MISSING}: absent from target and prediction (IoU) or target (accuracy)."
+        )
     title = f"{result.data.dataset} {split}, {subset}, per class (%)"
-    return Table(title, ("Class", "IoU", "Accuracy", "Support"), tuple(rows), notes)
+    headings = (_HEADINGS.get(name, name) for name in columns)
+    return Table(title, ("Class", *headings, "Support"), tuple(rows), (note,))
 
 
 def _percent(rate: float) -> str:
