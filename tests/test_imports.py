@@ -26,7 +26,7 @@ LAYERS = {  # package or module -> what it may import from rgbx
     "backbones": {"errors", "disk"},
     "blocks": {"errors", "disk"},
     "checkpoints": {"errors", "disk", "backbones", "optim"},
-    "data": {"errors", "disk", "text", "visualization", "prompts"},
+    "data": {"errors", "disk", "text", "yaml_file", "visualization", "prompts"},
     "results": {"errors", "disk", "metrics"},
     "tasks": _BASE | _DATA | _PARTS,
     "models": _BASE | _PARTS | {"tasks", "visualization"},

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from rgbx.data.splits.records import Record
 from rgbx.disk import whole_file
@@ -121,9 +120,7 @@ def _scores(model: Any, count: int) -> list[dict[str, float]]:
             continue
         for scores, own in zip(watched, found, strict=True):
             for name, value in scores.items():
-                if metric_info(name).scope == "image" and not (
-                    isinstance(value, Tensor) and value.ndim
-                ):
+                if metric_info(name).scope == "image" and not getattr(value, "ndim", 0):
                     own.setdefault(name, float(value))
     return found
 

@@ -71,10 +71,10 @@ class DetectionScores(Metric):
         found = _packed(prediction, ("scores", "labels"))
         kept = self._best(found)
         self.detections.append(found[kept].flatten())
-        self.detection_counts.append(torch.tensor([float(len(kept))], device=found.device))
+        self.detection_counts.append(found.new_tensor([len(kept)]))
         truth = _packed(target, ("labels", "ignore", "occlusion"))
         self.targets.append(truth.flatten())
-        self.target_counts.append(torch.tensor([float(len(truth))], device=found.device))
+        self.target_counts.append(truth.new_tensor([len(truth)]))
 
     def _best(self, found: Tensor) -> Tensor:
         """Indexes of the detections that any of the scores looks at, in their order."""
@@ -88,13 +88,21 @@ class DetectionScores(Metric):
         kept: Tensor = torch.cat(chosen).sort().values if chosen else order
         return kept
 
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """As the base; a process that has seen no image takes part with empty states."""
+        for name in self._defaults:
+            state = getattr(self, name)
+            if isinstance(state, list) and not state:
+                state.append(torch.zeros(0, dtype=torch.float64, device=self.device))
+        super().sync(*args, **kwargs)
+
     def compute(self) -> dict[str, Any]:
         """Scores in [0, 1], NaN where there is nothing to find.
 
         Returns:
             AP, AP50, AP75, APs, APm, APl; AP50_image, the mean over the images with objects of each
-            one's own AP50; AP50_class, AP_class and support (boxes that count) (K,); MR, if
-            pedestrians are asked for.
+            one's own AP50; AP50_class, AP_class and support (boxes that count), arrays (K,); MR,
+            if pedestrians are asked for.
         """
         images = self._images()
         evaluation = _evaluate(images, self.num_classes, self.max_detections)
@@ -108,11 +116,12 @@ class DetectionScores(Metric):
         by_image = _by_image(evaluation)
         scores["AP50_image"] = float(np.nanmean(by_image)) if by_image.size else math.nan
         classes = range(self.num_classes)
-        scores["AP50_class"] = torch.tensor([_mean(precision[0, :, k, 0]) for k in classes])
-        scores["AP_class"] = torch.tensor([_mean(precision[:, :, k, 0]) for k in classes])
+        # arrays: torchmetrics would make numbers of tensors of a single class
+        scores["AP50_class"] = np.array([_mean(precision[0, :, k, 0]) for k in classes])
+        scores["AP_class"] = np.array([_mean(precision[:, :, k, 0]) for k in classes])
         counted = [truth[truth[:, 5] == 0, 4] for _, truth in images]
         labels = np.concatenate([np.zeros(0), *counted]).astype(int)
-        scores["support"] = torch.from_numpy(np.bincount(labels, minlength=self.num_classes))
+        scores["support"] = np.bincount(labels, minlength=self.num_classes)
         if self.pedestrians is not None:
             scores["MR"] = self._miss_rate(images)
         return scores
@@ -124,7 +133,9 @@ class DetectionScores(Metric):
             "precision" (1 where nothing is detected) and "recall" (256,), at the thresholds 0,
             1/255, ..., 1.
         """
-        evaluation = _evaluate(self._images(), self.num_classes, self.max_detections)
+        with self.sync_context():
+            images = self._images()
+        evaluation = _evaluate(images, self.num_classes, self.max_detections)
         scores, hits, positives = [np.zeros(0)], [np.zeros(0, bool)], 0
         for entry in _whole_entries(evaluation):
             counted = ~np.asarray(entry["dtIgnore"][0], bool)

@@ -29,7 +29,7 @@ class MissRateConfig:
             heights alone, and detections far from them are removed; its numbers are no KAIST
             numbers of other papers.
         min_height: pixels; lower boxes are ignored.
-        max_height: pixels; boxes of this height and more are ignored.
+        max_height: pixels; higher boxes are ignored.
         occlusions: levels that count: 0 none, 1 partly, 2 heavily.
         border: x1, y1, x2, y2 in pixels; boxes that reach beyond are ignored.
 
@@ -86,7 +86,7 @@ def count_pedestrians(target: Mapping[str, Any], config: MissRateConfig) -> NDAr
     boxes = np.asarray(target["boxes"], np.float64).reshape(-1, 4)
     heights = boxes[:, 3] - boxes[:, 1]
     counted = ~np.asarray(target["ignore"], bool)
-    counted &= (heights >= config.min_height) & (heights < config.max_height)
+    counted &= (heights >= config.min_height) & (heights <= config.max_height)
     if config.protocol == "kaist":
         x1, y1, x2, y2 = config.border
         counted &= np.isin(np.asarray(target["occlusion"]), config.occlusions)
@@ -157,8 +157,8 @@ def miss_rate(images: Sequence[Pedestrians]) -> float:
     recall = np.cumsum(hits) / positives
     fppi = np.cumsum(~hits) / len(images)
     places = np.searchsorted(fppi, _FPPI, side="right") - 1  # -1 reads the last
-    missed = np.maximum(1 - recall[places], 1e-10)
-    return float(np.exp(np.log(missed).mean()))
+    with np.errstate(divide="ignore"):  # where nothing is missed, the mean is 0
+        return float(np.exp(np.log(1 - recall[places]).mean()))
 
 
 def _overlaps(boxes: Array, others: Array, of_first: bool) -> Array:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import itertools
 import json
 import math
 import os
@@ -220,7 +221,12 @@ def write_result(path: str | Path, result: TestResult) -> None:
         RGBXError: If the file cannot be written.
     """
     path = Path(path)
-    text = json.dumps(_plain(dataclasses.asdict(result)), indent=2, allow_nan=False)
+    content = dataclasses.asdict(result)
+    for subsets in content["classes"].values():
+        for one in itertools.chain(*subsets.values()):
+            for key in _PIXELS if one["scores"] else ("scores",):  # which the task does not have
+                del one[key]
+    text = json.dumps(_plain(content), indent=2, allow_nan=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as draft, draft.open("w", encoding="utf-8") as file:

@@ -191,7 +191,7 @@ class DetectionModule(RGBXModule, ABC):
         mode: ResizeMode = getattr(self._data, "resize_mode", "squash")
         found = self(rgb, x)
         for prediction, size in zip(found, batch["size"], strict=True):
-            if not torch.isfinite(prediction["boxes"]).all():
+            if not all(torch.isfinite(prediction[k]).all() for k in ("boxes", "scores")):
                 raise RGBXError(
                     "The network's output holds NaN, so nothing can be scored: train with a lower "
                     "learning rate, or evaluate with --trainer.precision 32-true."

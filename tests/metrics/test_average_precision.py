@@ -173,7 +173,7 @@ def test_parts_join_in_any_way():
     joined = second.compute()
     for name in ("AP", "AP50", "AP75", "AP50_image"):
         assert joined[name] == pytest.approx(whole[name], abs=1e-12)
-    assert torch.allclose(joined["AP_class"], whole["AP_class"])
+    assert np.allclose(joined["AP_class"], whole["AP_class"])
     evaluator = Evaluator(DetectionScores(2), ("test",), ("day", "night"))
     evaluator.watch()
     for i, image in enumerate(images):
@@ -187,6 +187,41 @@ def test_parts_join_in_any_way():
     alone = [scored([image], 2) for image in images]
     kept = [a["AP50"] for a in alone if not math.isnan(a["AP50"])]
     assert abs(whole["AP50_image"] - np.mean(kept)) < 1e-12
+
+
+def test_one_class_has_scores_of_its_own():
+    found = scored([(box(0, 0, 10, 10, score=0.9), box(0, 0, 10, 10))], 1)
+    assert found["AP50_class"].tolist() == pytest.approx([1]) and found["support"].tolist() == [1]
+
+
+def one_process(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
+    )
+    rng = np.random.default_rng(0)
+    images = [random_image(rng, 2) for _ in range(5)]
+    metric = DetectionScores(2)
+    for image in images if rank else []:  # the first process sees none
+        metric.update(*image)
+    curves = metric.curves()
+    torch.save((metric.compute(), curves), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_sees_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    torch.multiprocessing.spawn(one_process, (str(tmp_path),), nprocs=2)
+    rng = np.random.default_rng(0)
+    whole = DetectionScores(2)
+    for image in [random_image(rng, 2) for _ in range(5)]:
+        whole.update(*image)
+    wanted, curve = whole.compute(), whole.curves()
+    for rank in (0, 1):
+        scores, curves = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
+        assert scores["AP"] == wanted["AP"]
+        assert scores["support"].tolist() == wanted["support"].tolist()
+        assert torch.equal(curves["recall"], curve["recall"])
 
 
 def test_curves_are_precision_and_recall_by_threshold():

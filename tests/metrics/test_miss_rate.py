@@ -91,7 +91,7 @@ def test_no_detection_misses_everything():
 
 
 def test_all_found():
-    assert rate((found((*PERSON, 0.9)), target(PERSON))) == pytest.approx(1e-10)
+    assert rate((found((*PERSON, 0.9)), target(PERSON))) == 0
 
 
 def test_a_first_false_positive_reads_the_last_recall():
@@ -107,7 +107,7 @@ def test_an_ignored_box_takes_any_number_of_detections():
     crowd = (300, 100, 400, 200)
     inside = [(310, 110, 340, 190, 0.99), (350, 110, 380, 190, 0.98)]
     images = found(*inside, (*PERSON, 0.5)), target(PERSON, crowd, ignore=(1,))
-    assert rate(images) == pytest.approx(1e-10)
+    assert rate(images) == 0
     matched = pedestrians(*images, MissRateConfig())
     assert matched.scores.tolist() == [0.5] and matched.hits.tolist() == [True]
 
