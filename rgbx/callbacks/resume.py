@@ -14,6 +14,7 @@ from rgbx.backbones.file_kind import DAMAGE
 from rgbx.checkpoints.file import read_checkpoint
 from rgbx.checkpoints.load import loading
 from rgbx.errors import RGBXError, WeightsError
+from rgbx.optim.by_name import ByName
 from rgbx.tasks.base import RGBXModule
 
 __all__ = ["CheckedResume", "refuse_checkpoint", "restoring"]
@@ -205,6 +206,7 @@ def _memory(model: RGBXModule, parameter: Tensor) -> set[str]:
     """Names of what the model's optimiser keeps of a parameter with as many dimensions."""
     twin = nn.Parameter(torch.zeros((1,) * parameter.ndim).to(parameter))
     twin.grad = torch.zeros_like(twin)
-    optimizer = model._optimizer_factory([twin])
+    factory = model._optimizer_factory
+    optimizer = (factory.optimizer if isinstance(factory, ByName) else factory)([twin])
     optimizer.step()
     return set(optimizer.state[twin])

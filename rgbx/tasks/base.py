@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
 from rgbx.optim.build import build_optimizer
+from rgbx.optim.by_name import ByName
 from rgbx.optim.pace import Pace, put_settings
 from rgbx.optim.schedules import Schedule
 from rgbx.optim.seeds import mix_seeds
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["OptimizerFactory", "RGBXModule", "as_config", "as_weights", "resize", "without_nan"]
 
 Config = TypeVar("Config", bound="DataclassInstance")
-OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+#: what makes an optimiser: of parameters, or by their names
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer] | ByName
 
 
 class RGBXModule(Evaluated):
@@ -99,7 +101,7 @@ class RGBXModule(Evaluated):
         """
         if self.trainer.max_epochs == self.trainer.max_steps == -1:
             raise RGBXError("trainer.max_epochs is -1: give trainer.max_steps, or some epochs.")
-        trained = [p for p in self.parameters() if p.requires_grad]
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         optimizer = build_optimizer(self._optimizer_factory, trained)
         self._configured = [
             {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
