@@ -50,6 +50,7 @@ class SimpleFPN(nn.Module):
             raise RGBXError(f"first_stride of the pyramid is {first_stride}: give 4 or 8.")
         if dim % 4:
             raise RGBXError(f"dim of the pyramid is {dim}, but must be a multiple of 4.")
+        self.channels = channels
         self.strides = _STRIDES[_STRIDES.index(first_stride) :]
         widths = [dim // 4, dim // 2, dim, dim][-len(self.strides) + 1 :]
         if first_stride == 4:

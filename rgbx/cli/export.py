@@ -30,6 +30,12 @@ What the files take and give (H x W is the size they are made for, the batch is 
                         (N,T) -> logits (N,1,H,W). A box is its corners, labelled 2 and 3; points
                         are labelled 1 or 0 and followed by one more, (0, 0), labelled -1
     NAME_decoder_masks  embedding, masks (N,1,H/4,W/4) -> logits (N,1,H,W)
+  detection    FCOS is one file, rgb, x -> detections (B,N,4+K): boxes, then scores of each class;
+               a cascade is three:
+    NAME_pyramid        rgb, x -> features (B,C,M)
+    NAME_proposals      features -> proposals (B,A,5): boxes and a score of all anchors
+    NAME_heads          features, boxes (B,R,4) -> detections (B,R,4+K)
+               NMS is left to you: rgbx/models/unirgb_ir/README.md has it in numpy
 
 A file is written if it predicts what the model does, LoRA unmerged, by ONNX Runtime or by PyTorch
 without rgbx, on scenes and noise in batches of 1 and 3: to 1e-4 of the largest output (of 1 where

@@ -59,7 +59,8 @@ def test_one_step_moves_by_its_own_rate():
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    moved = [float((b - l.weight).mean()) for b, l in zip(before, module.blocks, strict=True)]
+    pairs = zip(before, module.blocks, strict=True)
+    moved = [float((old - layer.weight).mean()) for old, layer in pairs]
     assert moved == pytest.approx([0.125, 0.25, 0.5])
 
 

@@ -6,16 +6,24 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import Self
 
 from rgbx.backbones.weights import Weights
 from rgbx.errors import RGBXError
-from rgbx.models.unirgb_ir.detector.network import build_detector, select_boxes
+from rgbx.models.unirgb_ir.detector.export import cascade_parts, fcos_part
+from rgbx.models.unirgb_ir.detector.network import (
+    CascadeDetector,
+    FCOSDetector,
+    build_detector,
+    select_boxes,
+)
 from rgbx.models.unirgb_ir.detector.options import CascadeConfig, FCOSConfig, RPNConfig
 from rgbx.models.unirgb_ir.detector.targets import Target
 from rgbx.models.unirgb_ir.detector.weights import fill_detector
 from rgbx.optim.schedules import Poly, Schedule
 from rgbx.tasks.base import OptimizerFactory, as_config, as_weights
 from rgbx.tasks.detection import DetectionEvalConfig, DetectionModule
+from rgbx.tasks.export_part import Part
 from rgbx.tasks.image_input import check_rgb, check_x
 
 __all__ = ["UniRGBIRDetection"]
@@ -177,6 +185,20 @@ class UniRGBIRDetection(DetectionModule):
         """For every image (n,4+K): decoded boxes and scores of each class, before NMS."""
         rgb, ir = self._checked(*self.inputs(batch))
         return [torch.cat(image, 1) for image in self.network.raw(rgb, ir)]
+
+    def export_parts(self, merged: Self, size: tuple[int, int]) -> list[Part]:
+        """Three files of the cascade, one of FCOS; none holds an NMS.
+
+        Args:
+            merged: a copy of this model.
+            size: (H,W) of the images.
+        """
+        own, copied = self.network, merged.network
+        if isinstance(own, CascadeDetector):
+            assert isinstance(copied, CascadeDetector)
+            return cascade_parts(own, copied, size)
+        assert isinstance(copied, FCOSDetector)
+        return [fcos_part(own, copied, size)]
 
     def _checked(self, rgb: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor]:
         check_rgb(type(self).__name__, rgb)

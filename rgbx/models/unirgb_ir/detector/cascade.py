@@ -19,9 +19,9 @@ from rgbx.blocks.pyramid import ConvNorm
 from rgbx.models.unirgb_ir.detector.options import CascadeConfig
 from rgbx.models.unirgb_ir.detector.targets import Target
 
-__all__ = ["BoxHead", "CascadeHeads", "pool_boxes", "pyramid_level"]
+__all__ = ["SIDE", "BoxHead", "CascadeHeads", "pool_boxes", "pyramid_level"]
 
-_SIDE = 7
+SIDE = 7
 _FINEST = 56  # the side of a box up to twice which the finest level is read
 
 
@@ -50,11 +50,11 @@ def pool_boxes(
     level = pyramid_level(joined, len(maps))
     dtype = torch.promote_types(maps[0].dtype, torch.float32)
     rois = torch.cat([owner[:, None].to(dtype), joined.to(dtype)], 1)
-    pooled = torch.zeros(len(rois), maps[0].shape[1], _SIDE, _SIDE, dtype=dtype, device=rois.device)
+    pooled = torch.zeros(len(rois), maps[0].shape[1], SIDE, SIDE, dtype=dtype, device=rois.device)
     for index, (features, stride) in enumerate(zip(maps, strides, strict=True)):
         places = (level == index).nonzero()[:, 0]
         found = roi_align(
-            features.to(dtype), rois[places], _SIDE, 1 / stride, sampling_ratio=0, aligned=True
+            features.to(dtype), rois[places], SIDE, 1 / stride, sampling_ratio=0, aligned=True
         )
         pooled = pooled.index_put((places,), found)
     return pooled
@@ -75,7 +75,7 @@ class BoxHead(nn.Module):
     def __init__(self, channels: int, num_classes: int, fc_dim: int, convs: int) -> None:
         super().__init__()
         self.shared_convs = nn.ModuleList(ConvNorm(channels, channels, 3) for _ in range(convs))
-        hidden = nn.Linear(channels * _SIDE**2, fc_dim)
+        hidden = nn.Linear(channels * SIDE**2, fc_dim)
         self.shared_fcs = nn.ModuleList([hidden])
         self.fc_cls = nn.Linear(fc_dim, num_classes + 1)
         self.fc_reg = nn.Linear(fc_dim, 4)

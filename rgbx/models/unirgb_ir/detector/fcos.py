@@ -86,6 +86,13 @@ class FCOSHead(nn.Module):
             strides.append(torch.full((h * w,), float(stride), device=level.device))
         return torch.cat(points), torch.cat(strides)
 
+    def decoded(self, maps: Sequence[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Boxes (B,N,4), clipped to an image of (H,W), and scores (B,N,K) of all cells."""
+        classes, sides, centre = self(maps)
+        points, _ = self.cells(maps)
+        scores = (classes.sigmoid() * centre.sigmoid()[..., None]).sqrt()
+        return clip_boxes(_boxes(points, sides), size), scores
+
     def decode(self, maps: Sequence[Tensor], size: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """The best cells of every image, before any threshold.
 
@@ -96,10 +103,7 @@ class FCOSHead(nn.Module):
         Returns:
             For every image boxes (n,4) and scores (n,K).
         """
-        classes, sides, centre = self(maps)
-        points, _ = self.cells(maps)
-        boxes = clip_boxes(_boxes(points, sides), size)
-        scores = (classes.sigmoid() * centre.sigmoid()[..., None]).sqrt()
+        boxes, scores = self.decoded(maps, size)
         counts = [level.shape[-2] * level.shape[-1] for level in maps]
         found = []
         for own, score in zip(boxes, scores, strict=True):

@@ -149,6 +149,11 @@ class FCOSDetector(_Detector):
         )
         return found
 
+    def cells(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (B,N,4) and scores (B,N,K) of all cells."""
+        found: tuple[Tensor, Tensor] = self.fcos_head.decoded(self.maps(rgb, ir), rgb.shape[-2:])
+        return found
+
     def losses(
         self,
         rgb: Tensor,
