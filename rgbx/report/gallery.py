@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from rgbx.report.images import ImageRow
-from rgbx.report.panels import encode, error_map, photo, second, shown
+from rgbx.report.panels import encode, error_map, is_drawing, photo, second, shown
 
 __all__ = ["CAPTIONS", "Gallery", "make_gallery", "worst"]
 
@@ -140,7 +140,7 @@ def _sources(
         found.append((2, (row.prediction,), partial(shown, row.prediction)))
     if row.truth:
         found.append((3, (row.truth,), partial(shown, row.truth)))
-    if row.prediction and row.truth:
+    if row.prediction and row.truth and not is_drawing(row.prediction):
         pair = (row.prediction, row.truth)
         found.append((4, pair, partial(error_map, *pair)))
     return found

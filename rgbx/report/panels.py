@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-__all__ = ["ERRORS", "encode", "error_map", "palette", "photo", "second", "shown"]
+__all__ = ["ERRORS", "encode", "error_map", "is_drawing", "palette", "photo", "second", "shown"]
 
 Pixels = NDArray[np.uint8]
 
@@ -83,11 +83,11 @@ def second(path: Path, rgb: Path | None, side: int) -> Image.Image | None:
 
 
 def shown(path: Path, side: int) -> Image.Image | None:
-    """A prediction or a truth as an image: class ids in their colours, maps in grey."""
+    """A prediction or a truth as an image: class ids and drawings in their colours, maps in grey."""
     try:
         with _opened(path) as file:
             if file.mode != "P":
-                return _fitted(file.convert("L"), side)
+                return _fitted(file.convert("RGB" if file.mode == "RGB" else "L"), side)
             ids, colours = np.asarray(file), file.getpalette() or []
     except _BAD:
         return None
@@ -96,6 +96,15 @@ def shown(path: Path, side: int) -> Image.Image | None:
     table[: len(known)] = known
     table[_IGNORE] = _IGNORE_COLOUR
     return _fitted(Image.fromarray(table[ids]), side, smooth=False)
+
+
+def is_drawing(path: Path) -> bool:
+    """Whether a prediction is drawn on its image, as boxes are, so that no pixel of it is wrong."""
+    try:
+        with _opened(path) as file:
+            return file.mode == "RGB"
+    except _BAD:
+        return False
 
 
 def palette(path: Path, count: int) -> list[str]:

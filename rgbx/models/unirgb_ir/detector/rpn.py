@@ -96,6 +96,10 @@ class RPN(nn.Module):
         Returns:
             (n,4) for each image, n at most `RPNConfig.proposals`.
         """
+        if objectness[0].is_meta:  # costs are counted with as many boxes as there can be
+            cells = sum(level[0].numel() for level in objectness)
+            count = min(cells, self.config.proposals)
+            return [level.new_empty(count, 4) for level in objectness[0]]
         levels = list(zip(objectness, deltas, self.anchors(objectness), strict=True))
         found = []
         for image in range(len(objectness[0])):
