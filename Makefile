@@ -1,4 +1,4 @@
-# make demo | make demo-samsod | make demo-stable-sam | make demo-unirgb-ir | make demo-mca-sam | make test | make test-fast | make check | make install
+# make demo | make demo-samsod | make demo-stable-sam | make demo-unirgb-ir | make demo-mca-sam | make demo-detection | make test | make test-fast | make check | make install
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM2_BUILD_CUDA = 0
 
-.PHONY: install demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir demo-mca-sam test test-fast check clean
+.PHONY: install demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir demo-mca-sam demo-detection test test-fast check clean
 install: $(STAMP)
 
 # torch first: sam2 is built from source against the torch that is installed, not a second one
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # one thread: more only wait for each other on a model this small
-demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir demo-mca-sam: export OMP_NUM_THREADS = 1
+demo demo-ablation demo-samsod demo-stable-sam demo-unirgb-ir demo-mca-sam demo-detection: export OMP_NUM_THREADS = 1
 NEWEST = $$(ls -td $(DEMO)/runs/tasseg_mfnet/version_*/checkpoints/best.ckpt | head -1)
 
 demo: install
@@ -77,6 +77,18 @@ demo-unirgb-ir: install
 	        --data.blank_with noise --ckpt_path $$run/checkpoints/best.ckpt \
 	        --output $(DEMO)/result_unirgb_ir_noise
 	@echo "images: $(DEMO)/result_unirgb_ir_mfnet/sheet.png, $(DEMO)/result_unirgb_ir_vt5000/sheet.png"
+
+# boxes: held-out AP50, then once more with noise for the infrared image
+BOXES = configs/demo/unirgb_ir_flir.yaml
+demo-detection: install
+	$(BIN)/rgbx make-demo-data --layout flir --root $(DEMO)/FLIR --force
+	$(BIN)/rgbx fit --config $(BOXES)
+	run=$$(ls -td $(DEMO)/runs/unirgb_ir_flir/version_* | head -1) && \
+	    $(BIN)/rgbx test --config $(BOXES) --ckpt_path $$run/checkpoints/best.ckpt \
+	        --save_predictions true --output $(DEMO)/result_detection && \
+	    $(BIN)/rgbx test --config $(BOXES) --ckpt_path $$run/checkpoints/best.ckpt \
+	        --data.blank x --data.blank_with noise --output $(DEMO)/result_detection_noise
+	@echo "boxes: $(DEMO)/result_detection/sheet.png, detections.json"
 
 # RGB alone: camouflaged objects
 HIDDEN = configs/demo/mca_sam_cod.yaml
