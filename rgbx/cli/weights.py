@@ -99,6 +99,19 @@ def _convert_unirgb_ir(released: Path, out: Path) -> int:
     from rgbx.models.unirgb_ir.convert import convert_released
 
     done = convert_released(released, out)
+    if done.num_classes is not None:
+        print(
+            f"{out}: UniRGB-IR's detector of {done.num_classes} classes on a ViT of width "
+            f"{done.dim} with {done.depth}"
+        )
+        print(f"blocks, {done.converted} tensors; relative tables for img_size {done.img_size}.")
+        print("Its numbers were trained with the visible images' statistics for the thermal ones:")
+        print("to score it, set data.x_mean and data.x_std to data.rgb_mean and data.rgb_std, and")
+        print(
+            f"data.resize_mode to squash. Left out: {done.left_out}. In the configuration write:\n"
+        )
+        print(f"  weights:\n    path: {out}")
+        return 0
     print(
         f"{out}: UniRGB-IR's backbone, a ViT of width {done.dim} with {done.depth} blocks and its"
     )

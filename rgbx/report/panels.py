@@ -83,7 +83,7 @@ def second(path: Path, rgb: Path | None, side: int) -> Image.Image | None:
 
 
 def shown(path: Path, side: int) -> Image.Image | None:
-    """A prediction or a truth as an image: class ids and drawings in their colours, maps in grey."""
+    """A prediction or a truth as an image: ids and drawings in their colours, maps in grey."""
     try:
         with _opened(path) as file:
             if file.mode != "P":

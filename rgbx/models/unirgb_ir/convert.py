@@ -1,4 +1,4 @@
-"""The authors' released UniRGB-IR files, turned into a backbone that a configuration can name."""
+"""The authors' released UniRGB-IR files, turned into one that a configuration can name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from rgbx.backbones.weights import Weights, fitting, read_state
 from rgbx.checkpoints.trained import AtomicCheckpointIO
 from rgbx.errors import WeightsError
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
+from rgbx.models.unirgb_ir.detector.network import CascadeDetector
+from rgbx.models.unirgb_ir.detector.options import CascadeConfig
 from rgbx.models.unirgb_ir.released import match_released, official_part
 
 __all__ = ["Conversion", "convert_released"]
@@ -26,6 +28,8 @@ _TELLING = (
     "adapter_stages.0.attn.attention_weights.weight",
     "adapter_stages.0.attn.value_proj.weight",
 )
+_DETECTOR = ("backbone.", "neck.", "rpn_head.", "roi_head.")
+_CASCADE = "roi_head.bbox_head.0.fc_cls.weight"  # only the paper's detectors have it
 _PATCH, _LEVELS, _POINTS = 16, 3, 4
 
 
@@ -38,7 +42,8 @@ class Conversion:
         depth: number of its blocks.
         img_size: side in pixels for which the global relative tables are made.
         converted: number of tensors written.
-        left_out: number of tensors of other parts, such as a detector's neck and heads.
+        left_out: number of tensors of other parts.
+        num_classes: of a whole detector; None for a backbone alone.
     """
 
     dim: int
@@ -46,15 +51,17 @@ class Conversion:
     img_size: int
     converted: int
     left_out: int
+    num_classes: int | None = None
 
 
 def convert_released(source: Path, target: Path) -> Conversion:
-    """Write the backbone of a released model alone, official names without a prefix.
+    """Write a released detector as a whole, or the backbone of another released model alone.
 
-    The options are read from the shapes; then every tensor must fit.
+    A detector keeps its official names; a backbone's lose their prefix. The options are read from
+    the shapes; then every tensor must fit.
 
     Args:
-        source: a released checkpoint, of a whole detector or of the backbone.
+        source: a released checkpoint, of a detector, of a segmentor or of the backbone.
         target: the file to write, for `model.weights.path`; must not exist.
 
     Returns:
@@ -79,10 +86,37 @@ def convert_released(source: Path, target: Path) -> Conversion:
         options = _options(part)
         with torch.device("meta"):
             backbone = UniRGBIRBackbone(**options)
-    fitted, _ = match_released(backbone, part, str(source))
-    AtomicCheckpointIO().save_checkpoint(fitted, target)
     counts = {key: options[key] for key in ("dim", "depth", "img_size")}
-    return Conversion(**counts, converted=len(fitted), left_out=len(state) - len(part))
+    num_classes = None
+    if _CASCADE in state:
+        part = {name: t for name, t in state.items() if name.startswith(_DETECTOR)}
+        with fitting(str(source)), torch.device("meta"):
+            detector = _detector(backbone, part)
+        fitted, _ = match_released(detector, part, str(source))
+        num_classes = detector.roi_head.num_classes
+    else:
+        fitted, _ = match_released(backbone, part, str(source))
+    AtomicCheckpointIO().save_checkpoint(fitted, target)
+    left_out = len(state) - len(part)
+    return Conversion(**counts, converted=len(fitted), left_out=left_out, num_classes=num_classes)
+
+
+def _detector(backbone: UniRGBIRBackbone, state: Mapping[str, Tensor]) -> CascadeDetector:
+    """A cascade of the sizes that the tensors have."""
+    head = "roi_head.bbox_head"
+    stages = {name.split(".")[2] for name in state if name.startswith(head)}
+    convs = {name.split(".")[4] for name in state if name.startswith(f"{head}.0.shared_convs.")}
+    hidden = state[_CASCADE].shape
+    usual = CascadeConfig()
+    cascade = CascadeConfig(
+        ious=usual.ious[: len(stages)],
+        stds=usual.stds[: len(stages)],
+        weights=usual.weights[: len(stages)],
+        fc_dim=hidden[1],
+        convs=len(convs),
+    )
+    channels = state["neck.lateral_convs.0.conv.weight"].shape[0]
+    return CascadeDetector(backbone, hidden[0] - 1, channels, cascade=cascade)
 
 
 def _options(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def fill_detector(
         raise RGBXError(f"init_heads is {init_heads!r}: choose random or coco.")
     state = {} if weights is None else read_state(weights)
     source = "weights: null" if weights is None else weights.path
-    if any(name.startswith("roi_head.bbox_head.") for name in state):
+    if "roi_head.bbox_head.0.fc_cls.weight" in state:
         if not isinstance(detector, CascadeDetector):
             raise RGBXError(f"{source} holds a cascade; set model.head to cascade.")
         load_released(detector, _without_prefix(state), source)
