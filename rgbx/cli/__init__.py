@@ -32,6 +32,7 @@ COMMANDS = {
     "sweep": ("rgbx.cli.sweep", "search hyper-parameters as a W&B sweep file says, locally"),
     "export": ("rgbx.cli.export", "write a trained model as ONNX or as PyTorch's .pt2, checked"),
     "eval-coco": ("rgbx.cli.eval_coco", "average precision with noisy boxes on COCO or SGinW"),
+    "score": ("rgbx.cli.score", "score a file of detections: COCO's average precision, KAIST's"),
     "check-data": ("rgbx.cli.check_data", "look for everything in a data set that breaks training"),
     "weights": (
         "rgbx.cli.weights",

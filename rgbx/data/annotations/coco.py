@@ -37,10 +37,12 @@ class CocoBoxes:
 
     Attributes:
         class_names: of its categories, in the order of the file.
+        category_ids: of them, in the same order.
         images: by stem of ``file_name``, folders left off unless stems repeat.
     """
 
     class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
     images: Mapping[str, CocoImage]
 
 
@@ -102,7 +104,8 @@ def _read(path: Path, changed: int, name: str) -> CocoBoxes:
     stems = [PurePosixPath(image.file_name).stem for image in found.values()]
     if name != "file_name" or len(set(stems)) < len(stems):
         stems = [str(PurePosixPath(image.file_name).with_suffix("")) for image in found.values()]
-    return CocoBoxes(tuple(classes.values()), dict(zip(stems, found.values(), strict=True)))
+    named = dict(zip(stems, found.values(), strict=True))
+    return CocoBoxes(tuple(classes.values()), tuple(classes), named)
 
 
 def _image(

@@ -8,7 +8,7 @@ from rgbx.data.annotations.coco import CocoImage, read_coco
 from rgbx.data.decoding.files import SampleError
 from rgbx.data.splits.records import Problem, Record, Scan
 
-__all__ = ["coco_boxes", "scan_coco"]
+__all__ = ["coco_boxes", "coco_image", "scan_coco"]
 
 
 def scan_coco(
@@ -53,7 +53,12 @@ def scan_coco(
 
 
 def coco_boxes(record: Record) -> Boxes:
-    """The boxes of one sample of a COCO file.
+    """The boxes of one sample of a COCO file, see `coco_image`."""
+    return coco_image(record).boxes
+
+
+def coco_image(record: Record) -> CocoImage:
+    """One sample as its COCO file has it.
 
     Raises:
         SampleError: the file does not name the image.
@@ -62,11 +67,11 @@ def coco_boxes(record: Record) -> Boxes:
     images: Mapping[str, CocoImage] = read_coco(record.boxes).images
     for name in (record.name, record.rgb.stem):
         if name in images:
-            return images[name].boxes
+            return images[name]
     known = [n for n in images if PurePosixPath(n).name == record.rgb.stem]
     if len(known) != 1:
         raise SampleError(f"{record.boxes}: it names no image {record.name}")
-    return images[known[0]].boxes
+    return images[known[0]]
 
 
 def _find(name: str, folder: Path, index: Mapping[str, Path]) -> Path | None:

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
 from rgbx.data.annotations.boxes import Boxes
+from rgbx.data.annotations.coco import CocoBoxes, CocoImage
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.checks.findings import SplitReport
 from rgbx.data.decoding.files import SampleError, probe
@@ -84,6 +85,9 @@ class BoxDataModule(RGBXDataModule):
         self.keep_empty = keep_empty
         self.min_side = min_side
         self._known: dict[str, Boxes] = {}
+        self._numbered: set[str] = set()
+        self._image_ids: dict[str, int] = {}
+        self._category_ids: dict[int, int] = {}
 
     # ------------------------------------------------------------------ reading
     def read_annotation_file(self, record: Record) -> Boxes:
@@ -130,6 +134,33 @@ class BoxDataModule(RGBXDataModule):
             SampleError: a file cannot be used, or sizes differ.
         """
         return self.read(record), self.read_annotation(record)
+
+    def numbered(self, record: Record) -> tuple[CocoBoxes, CocoImage] | None:
+        """The COCO file that a sample is from, and its entry there; None for other formats."""
+        return None
+
+    def image_id(self, path: str, number: int) -> int:
+        """As the base; of a COCO file its own id."""
+        self._read_numbers()
+        return self._image_ids.get(path, number)
+
+    def category_id(self, label: int) -> int:
+        """As the base; of a COCO file the id of the class of that name."""
+        self._read_numbers()
+        return self._category_ids.get(label, label)
+
+    def _read_numbers(self) -> None:
+        """Look the ids of samples and classes up, once for every split that is set up."""
+        for split in self.split_sizes.keys() - self._numbered:
+            self._numbered.add(split)
+            for record in self.records(split):
+                found = self.numbered(record)
+                if found is None:
+                    break  # a split is in one format
+                file, image = found
+                self._image_ids[str(record.rgb)] = image.id
+                pairs = zip(file.class_names, file.category_ids, strict=True)
+                self._category_ids = {self.class_id(name): number for name, number in pairs}
 
     # ------------------------------------------------------------------ samples
     def dataset(self, split: str) -> BoxDataset:
