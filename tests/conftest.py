@@ -93,6 +93,36 @@ def pst900_root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def flir_root(tmp_path_factory) -> Path:
+    """Twelve training and four test scenes of 64 x 96 with boxes, as FLIR-aligned."""
+    from rgbx.data.synthetic.layouts import write_flir
+
+    root = tmp_path_factory.mktemp("data") / "align"
+    write_flir(root, counts={"train": 12, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def llvip_root(tmp_path_factory) -> Path:
+    """The same as LLVIP."""
+    from rgbx.data.synthetic.layouts import write_llvip
+
+    root = tmp_path_factory.mktemp("data") / "LLVIP"
+    write_llvip(root, counts={"train": 12, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def kaist_root(tmp_path_factory) -> Path:
+    """The same as KAIST, twice as many for training."""
+    from rgbx.data.synthetic.layouts import write_kaist
+
+    root = tmp_path_factory.mktemp("data") / "KAIST"
+    write_kaist(root, counts={"train": 24, "test": 4}, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
 def folder_root(tmp_path_factory) -> Path:
     """The same as a plain rgb/ x/ mask/ tree."""
     from rgbx.data.synthetic.layouts import write_folder

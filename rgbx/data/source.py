@@ -55,6 +55,7 @@ class Source(SelectionSplit):
         resize_mode: images fill the network's input ("squash"), or keep their proportions ("pad").
         size_hint: what to do about a second modality of another size, after a semicolon.
         label_unit: what `count_labels` counts.
+        has_boxes: labels are boxes, not masks.
     """
 
     class_names: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ class Source(SelectionSplit):
     ignore_ids: tuple[int, ...] = ()
     size_hint: str = ""
     label_unit: ClassVar[str] = "labelled pixels"
+    has_boxes: ClassVar[bool] = False
     gives_prompts: bool = False
     resize_mode: Literal["squash", "pad"] = "squash"
     on_bad: Literal["error", "skip"] = "error"

@@ -72,6 +72,7 @@ class DetectionModule(RGBXModule, ABC):
     """
 
     task: ClassVar[str] = "detection"
+    needs_boxes: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -136,19 +137,6 @@ class DetectionModule(RGBXModule, ABC):
     def _scores(self, of_pedestrians: bool) -> DetectionScores:
         rule = self.evaluation.miss_rate if of_pedestrians else None
         return DetectionScores(self.num_classes, self.evaluation.max_detections, rule)
-
-    def refuse_data(self, data: Any) -> None:
-        """As the base; a detector cannot be trained or tested on masks.
-
-        Raises:
-            RGBXError: the data set has no boxes.
-        """
-        super().refuse_data(data)
-        if getattr(data, "label_unit", "boxes") != "boxes":
-            raise RGBXError(
-                f"{type(self).__name__} detects objects, and {type(data).__name__} has no boxes: "
-                "use FLIR, LLVIP, KAIST, M3FD, or FolderRGBXBoxes for images of your own."
-            )
 
     def training_losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """`losses` of a batch; what is sampled of an image depends on its own seed alone."""

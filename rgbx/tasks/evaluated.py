@@ -28,6 +28,7 @@ class Evaluated(Inspectable):
         published: file of the numbers that the paper prints, in the form of
             `rgbx.results.published.Published`; a model outside rgbx names its own.
         needs_prompts: whether samples must bring prompts.
+        needs_boxes: whether labels must be boxes; else they must be masks.
         shows_attention: whether `attention_figure` draws something.
         evaluator: what `test_evaluator` gave for the running or the last test; None before.
         results: after a test, split -> subset -> score -> value.
@@ -35,6 +36,7 @@ class Evaluated(Inspectable):
 
     published: ClassVar[Path | None] = None
     needs_prompts: ClassVar[bool] = False
+    needs_boxes: ClassVar[bool] = False
     shows_attention: ClassVar[bool] = False
     evaluator: Any
     results: dict[str, dict[str, dict[str, Any]]]
@@ -106,8 +108,16 @@ class Evaluated(Inspectable):
         """Refuse data that this task cannot be asked about.
 
         Raises:
-            RGBXError: samples bring no prompts, and the task needs some.
+            RGBXError: samples bring no prompts, and the task needs some; or labels are masks where
+                the task needs boxes, or the other way round.
         """
+        if self.needs_boxes != data.has_boxes:
+            wants, has = ("boxes", "masks") if self.needs_boxes else ("masks", "boxes")
+            instead = "FLIR, LLVIP, KAIST, M3FD, or FolderRGBXBoxes for images of your own"
+            raise RGBXError(
+                f"{type(self).__name__} needs {wants}, and {type(data).__name__} has {has}: use "
+                + (f"{instead}." if self.needs_boxes else "UniRGBIRDetection, or a set with masks.")
+            )
         if self.needs_prompts and not data.gives_prompts:
             raise RGBXError(
                 f"{type(self).__name__} needs prompts, and {type(data).__name__} has none: use "

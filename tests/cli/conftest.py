@@ -16,6 +16,11 @@ def tiny(config: str, root: Path, *extra: str) -> list[str]:
         own = ["--model.text_encoder", "tiny", "--model.text_weights", "null"]
     if "stable_sam" in config:
         own = ["--model.points", "256", "--model.evaluation.prompts", "2"]
+    if any(name in config for name in ("flir", "llvip", "kaist")):
+        own = ["--model.img_size", "128", "--model.channels", "16", "--model.norm", "gn"]
+        own += ["--model.rpn.proposals", "50", "--model.cascade.fc_dim", "16"]
+    if "ByName" in (CONFIGS / config).read_text():
+        own += ["--model.optimizer.num_blocks", "4"]
     if "lowshot" in config:
         own += ["--data.low_shot", "4"]
     if "scribble" in config:

@@ -36,6 +36,9 @@ def root_for(request):
             "COD": "cod_root",
             "ISTD": "istd_root",
             "KvasirSEG": "kvasir_root",
+            "FLIR": "flir_root",
+            "LLVIP": "llvip_root",
+            "KAIST": "kaist_root",
         }
         return request.getfixturevalue(fixture[name])
 
@@ -51,7 +54,9 @@ def test_the_experiments_of_the_readme_are_shipped():
     assert {f"stable_sam_hqseg44k{name}.yaml" for name in promptable} <= set(EXPERIMENTS)
     assert "demo/stable_sam.yaml" in EXPERIMENTS
     assert {f"unirgb_ir_{name}.yaml" for name in ("mfnet", "pst900", "vt5000")} <= set(EXPERIMENTS)
-    assert {f"demo/unirgb_ir_{name}.yaml" for name in ("mfnet", "vt5000")} <= set(EXPERIMENTS)
+    boxes = ("flir", "llvip", "kaist")
+    assert {f"unirgb_ir_{name}.yaml" for name in boxes} <= set(EXPERIMENTS)
+    assert {f"demo/unirgb_ir_{n}.yaml" for n in ("mfnet", "vt5000", "flir")} <= set(EXPERIMENTS)
     tasks = ("cod10k", "istd", "kvasir", "kvasir_vit_b")
     both = {f"{paper}_{task}.yaml" for paper in ("mca_sam", "sam_adapter") for task in tasks}
     assert both | {"demo/mca_sam_cod.yaml"} <= set(EXPERIMENTS)
@@ -180,7 +185,34 @@ UNIRGB_IR_STATISTICS = {
 }
 
 
-@pytest.mark.parametrize("config", full("unirgb_ir"))
+BOXES = [f"unirgb_ir_{name}.yaml" for name in ("flir", "llvip", "kaist")]
+
+
+@pytest.mark.parametrize("config", BOXES)
+def test_the_detectors_settings_are_in_the_files(config):
+    from rgbx.models.unirgb_ir.detector import CascadeConfig, RPNConfig
+
+    values = yaml.safe_load((CONFIGS / config).read_text())
+    model, data, trainer = (values[k] for k in ("model", "data", "trainer"))
+    model, data = model["init_args"], data["init_args"]
+    assert (model["encoder"], model["img_size"], data["size"]) == ("vit_b", 1024, [1024, 1024])
+    assert (model["head"], model["init_heads"], model["norm"]) == ("cascade", "random", "bn")
+    by_name = model["optimizer"]["init_args"]
+    assert (by_name["layer_decay"], by_name["num_blocks"]) == (0.7, 12)
+    assert by_name["optimizer"]["init_args"] == {"lr": 1.25e-5, "weight_decay": 0.1}
+    assert data["batch_size"] * trainer["accumulate_grad_batches"] == 8
+    assert (data["flip"], data["scale"], data["jitter"]) == (0.5, [0.1, 2.0], 0.0)
+    if "flir" in config:  # every decision is written down, and is the default
+        rpn = model["rpn"] | {"ratios": tuple(model["rpn"]["ratios"])}
+        assert RPNConfig(**rpn) == RPNConfig()
+        tuples = {"ious", "weights"}
+        cascade = {k: tuple(v) if k in tuples else v for k, v in model["cascade"].items()}
+        cascade["stds"] = tuple(map(tuple, cascade["stds"]))
+        assert CascadeConfig(**cascade) == CascadeConfig()
+        assert data["resize_mode"] == "squash" and trainer["max_epochs"] == 100
+
+
+@pytest.mark.parametrize("config", [c for c in full("unirgb_ir") if c not in BOXES])
 def test_unirgb_irs_settings_are_in_the_files(config):
     values = yaml.safe_load((CONFIGS / config).read_text())
     model, data = values["model"]["init_args"], values["data"]["init_args"]

@@ -61,6 +61,7 @@ class BoxDataModule(RGBXDataModule):
     renamed: ClassVar[dict[str, str]] = {}
     pedestrians: ClassVar[bool] = False
     label_unit = "boxes"
+    has_boxes = True
     inputs = (*RGBXDataModule.inputs, "resize_mode")
     validates_as_test = True
 
