@@ -22,6 +22,7 @@ from rgbx.models.unirgb_ir.detector.targets import Target
 __all__ = ["SIDE", "BoxHead", "CascadeHeads", "pool_boxes", "pyramid_level"]
 
 SIDE = 7
+_TOGETHER = 128  # boxes of an inference on a processor that go through a head together
 _FINEST = 56  # the side of a box up to twice which the finest level is read
 
 
@@ -129,7 +130,17 @@ class CascadeHeads(nn.Module):
         self, stage: int, maps: Sequence[Tensor], boxes: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Class logits (N,K+1) and deltas (N,4) of one stage for the boxes of all images."""
-        logits, deltas = self.bbox_head[stage](pool_boxes(maps, boxes, self.strides))
+        head = self.bbox_head[stage]
+        if torch.is_grad_enabled() or maps[0].device.type != "cpu":
+            logits, deltas = head(pool_boxes(maps, boxes, self.strides))
+            return logits, deltas
+        # on a processor what fits into its cache is a third faster than all boxes at once
+        found = [
+            head(pool_boxes([level[i : i + 1] for level in maps], [part], self.strides))
+            for i, own in enumerate(boxes)
+            for part in own.split(_TOGETHER)
+        ]
+        logits, deltas = (torch.cat(parts) for parts in zip(*found, strict=True))
         return logits, deltas
 
     def forward(
