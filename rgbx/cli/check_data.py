@@ -18,7 +18,8 @@ __all__ = ["main"]
 _EPILOG = """\
 options of the data set:
   --data CLASS, --data.class_path CLASS    MFNet, PST900, VT5000, NEURSDDS, RGBDSaliency,
-                                           COD, ISTD, KvasirSEG, FolderRGBX, HQSeg44K,
+                                           COD, ISTD, KvasirSEG, FolderRGBX, HQSeg44K, FLIR,
+                                           LLVIP, KAIST, M3FD, FolderRGBXBoxes,
                                            PromptFolder, or your own class
   --data.root DIR, --data.OPTION VALUE     as under `data:` of a configuration
 
