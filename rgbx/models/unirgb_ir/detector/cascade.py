@@ -1,6 +1,7 @@
 """The three-stage heads of UniRGB-IR's detector (Cascade R-CNN, Cai and Vasconcelos)."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.nn.functional as F
@@ -134,13 +135,19 @@ class CascadeHeads(nn.Module):
         if torch.is_grad_enabled() or maps[0].device.type != "cpu":
             logits, deltas = head(pool_boxes(maps, boxes, self.strides))
             return logits, deltas
-        # on a processor what fits into its cache is a third faster than all boxes at once
-        found = [
-            head(pool_boxes([level[i : i + 1] for level in maps], [part], self.strides))
-            for i, own in enumerate(boxes)
-            for part in own.split(_TOGETHER)
-        ]
-        logits, deltas = (torch.cat(parts) for parts in zip(*found, strict=True))
+        # on a processor: heads on what fits into its cache; RoIAlign, a single thread, beside them
+        parts = [(i, part) for i, own in enumerate(boxes) for part in own.split(_TOGETHER)]
+        inference = torch.is_inference_mode_enabled()  # each thread has a mode of its own
+
+        def pool(item: tuple[int, Tensor]) -> Tensor:
+            image, part = item
+            with torch.inference_mode(inference), torch.no_grad():
+                own = [level[image : image + 1] for level in maps]
+                return pool_boxes(own, [part], self.strides)
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            found = [head(pooled) for pooled in threads.map(pool, parts)]
+        logits, deltas = (torch.cat(columns) for columns in zip(*found, strict=True))
         return logits, deltas
 
     def forward(
