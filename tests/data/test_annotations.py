@@ -168,6 +168,7 @@ def test_kaist_text(tmp_path):
         (("<xmin>1.0</xmin>", "<xmin>nan</xmin>"), "xmin of object 2"),
         (("<xmax>16.0</xmax>", "<xmax>-3</xmax>"), "object 2 .* inverted"),
         (("</annotation>", ""), "no XML"),
+        (("annotation>", "html>"), "root is <html>"),
         (("<annotation>", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>'), "document type"),
     ],
 )
@@ -175,7 +176,7 @@ def test_bad_voc(tmp_path, change, named):
     path = tmp_path / "x.xml"
     text = voc_text()
     assert change[0] in text
-    path.write_text(text.replace(*change, 1) if "name" not in change[0] else text.replace(*change))
+    path.write_text(text.replace(*change, 1) if "<xm" in change[0] else text.replace(*change))
     with pytest.raises(SampleError, match=named) as error:
         read_voc(path)
     assert str(path) in str(error.value)
@@ -191,7 +192,9 @@ def test_bad_voc(tmp_path, change, named):
         ("2 0.5 0.5 0.1 0.1", "class of line 2 is 2, but there are 2 classes"),
         ("0.5 0.5 0.5 0.1 0.1", "class of line 2 is 0.5"),
         ("0 0.5 0.5 0.1 0.1 0.98", "confidence"),
-        ("0 0.5 0.5 0.1 0.1 0.2 0.3", "7 words"),
+        ("0 0.5 0.5 0.1 0.1 0.2 0.3", "7 words.*polygon"),
+        ("dog 0.5 0.5 0.1 0.1", "class of line 2 is dog, but there are 2 classes"),
+        ("nan 0.5 0.5 0.1 0.1", "class of line 2 is nan"),
     ],
 )
 def test_bad_yolo(tmp_path, row, named):
@@ -205,10 +208,22 @@ def test_bad_yolo(tmp_path, row, named):
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
+        (("annotations", 1, "id"), None, "annotation number 1 has no id"),
+        (("annotations", 1, "occlusion"), "2", "occlusion '2'"),
+        (("annotations", 1, "occlusion"), 7, "occlusion 7"),
         (("annotations", 1, "image_id"), None, "annotation 1 has no image_id"),
         (("annotations", 1, "image_id"), "5", "image_id '5'"),
         (("annotations", 1, "image_id"), 99, "image_id 99"),
         (("annotations", 1, "category_id"), 99, "category_id 99"),
+        (("annotations", 1, "category_id"), None, "annotation 1 has no category_id"),
+        (("annotations", 1, "bbox"), None, "annotation 1 has no bbox"),
+        (("annotations", 1, "iscrowd"), "0", "annotation 1 has the iscrowd '0'"),
+        (("annotations", 1, "ignore"), "false", "annotation 1 has the ignore 'false'"),
+        (("annotations", 1, "ignore"), 2, "annotation 1 has the ignore 2"),
+        (("images", 0, "file_name"), ".", "image 5 has the file_name '.'"),
+        (("images", 0, "height"), -5, "image 5 is -5 x 640 pixels"),
+        (("images", 0, "file_name_lwir"), 3, "image 5 has no file_name_lwir"),
+        (("categories", 0, "id"), 3, "two categories have the id 3"),
         (("annotations", 1, "bbox"), ["1", 2, 3, 4], "annotation 1 has the bbox"),
         (("annotations", 1, "bbox"), [1, 2, 3], "annotation 1 has the bbox"),
         (("annotations", 1, "bbox"), [1, 2, float("nan"), 4], "annotation 1 has the bbox"),
@@ -277,3 +292,67 @@ def test_class_lists(tmp_path):
     (tmp_path / "data.yaml").write_text("nc: 3\n")
     with pytest.raises(DataError, match="names"):
         read_class_list(tmp_path / "data.yaml")
+    twelve = "".join(f'  "{i}": n{i}\n' for i in range(12))  # as text, "10" is before "2"
+    (tmp_path / "data.yaml").write_text(f"names:\n{twelve}")
+    assert read_class_list(tmp_path / "data.yaml") == tuple(f"n{i}" for i in range(12))
+
+
+@pytest.mark.parametrize(
+    ("names", "named"),
+    [
+        ("{0: a, 2: b}", "keys of `names` are 0, 2"),
+        ("{0: a, x: b}", "keys of `names` are 0, x"),
+        ("[a, null]", "class 1 of `names` is None"),
+        ("[a, {b: c}]", "class 1 of `names`"),
+    ],
+)
+def test_bad_class_lists(tmp_path, names, named):
+    path = tmp_path / "data.yaml"
+    path.write_text(f"names: {names}\n")
+    with pytest.raises(DataError, match=named) as error:
+        read_class_list(path)
+    assert str(path) in str(error.value)
+
+
+def test_coco_ids_of_many_digits(tmp_path):
+    content = coco_content()
+    content["images"][0]["id"] = 20160725120000
+    for annotation in content["annotations"]:
+        annotation["image_id"] = 20160725120000
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(content))
+    check(read_coco(path).images["x"].boxes)
+
+
+@pytest.mark.parametrize("second", ["a/x.jpg", "a/x.png"])
+def test_coco_images_of_one_name(tmp_path, second):
+    content = coco_content()
+    content["images"].append({"id": 6, "file_name": second})
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(SampleError, match="images 5 and 6 are both called 'a/x'"):
+        read_coco(path)
+
+
+def test_json_number_of_thousands_of_digits(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"shapes": [' + "1" * 5000 + "]}")
+    for read in (read_coco, read_labelme):
+        with pytest.raises(SampleError, match="no JSON"):
+            read(path)
+
+
+def test_labelme_skips_and_counts_other_shapes(tmp_path):
+    content = labelme_content()
+    content["shapes"] += [
+        {"label": "car", "shape_type": "point", "points": [[1, 2]]},
+        {"label": "car", "shape_type": "circle", "points": [[1, 2], [3, 4]]},
+    ]
+    content["shapes"][0].update(shape_type="polygon", points=[[50.5, 20], [10, 60], [30, 100]])
+    path = tmp_path / "l.json"
+    path.write_text(json.dumps(content))
+    check(read_labelme(path))
+    content["shapes"][1]["points"][0][0] = "16"
+    path.write_text(json.dumps(content))
+    with pytest.raises(SampleError, match=r"shape 2 \(person\) holds '16'"):
+        read_labelme(path)

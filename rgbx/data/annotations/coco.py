@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         raise SampleError(f"{path}: it is no JSON ({error})") from error
 
 
@@ -86,6 +86,8 @@ def _read(path: Path, changed: int, name: str) -> CocoBoxes:
     classes: dict[int, str] = {}
     for i, entry in enumerate(entries["categories"]):
         key = _whole(entry, "id", path, f"category {i}")
+        if key in classes:
+            raise SampleError(f"{path}: two categories have the id {key}; give each its own")
         classes[key] = _text(entry, "name", path, f"category {i}")
     images: dict[int, dict[str, Any]] = {}
     for i, entry in enumerate(entries["images"]):
@@ -95,17 +97,30 @@ def _read(path: Path, changed: int, name: str) -> CocoBoxes:
         images[key] = entry
     rows: defaultdict[int, list[Box]] = defaultdict(list)
     for i, entry in enumerate(entries["annotations"]):
-        where = f"annotation {entry.get('id', f'number {i}')}"
+        where = f"annotation {_whole(entry, 'id', path, f'annotation number {i}')}"
         owner = _whole(entry, "image_id", path, where)
         if owner not in images:
             raise SampleError(f"{path}: {where} has image_id {owner}, and there is no such image")
         rows[owner].append(_box(entry, classes, path, where))
     found = {key: _image(key, entry, name, rows[key], path) for key, entry in images.items()}
-    stems = [PurePosixPath(image.file_name).stem for image in found.values()]
-    if name != "file_name" or len(set(stems)) < len(stems):
-        stems = [str(PurePosixPath(image.file_name).with_suffix("")) for image in found.values()]
-    named = dict(zip(stems, found.values(), strict=True))
+    named = _by_name(path, list(found.values()), with_folders=name != "file_name")
     return CocoBoxes(tuple(classes.values()), tuple(classes), named)
+
+
+def _by_name(path: Path, images: list[CocoImage], with_folders: bool) -> dict[str, CocoImage]:
+    """Images by stem, or by path without suffix where asked for or where stems repeat."""
+    stems = [PurePosixPath(image.file_name).stem for image in images]
+    if with_folders or len(set(stems)) < len(stems):
+        stems = [str(PurePosixPath(image.file_name).with_suffix("")) for image in images]
+    named: dict[str, CocoImage] = {}
+    for stem, image in zip(stems, images, strict=True):
+        if stem in named:
+            raise SampleError(
+                f"{path}: the images {named[stem].id} and {image.id} are both called {stem!r} "
+                "(without suffix); give each its own name"
+            )
+        named[stem] = image
+    return named
 
 
 def _image(
@@ -113,11 +128,17 @@ def _image(
 ) -> CocoImage:
     where = f"image {key}"
     name = _text(entry, named, path, where)
+    if not PurePosixPath(name).name:
+        raise SampleError(f"{path}: {where} has the {named} {name!r}, which names no file")
     size = None
     if "height" in entry or "width" in entry:
         size = _whole(entry, "height", path, where), _whole(entry, "width", path, where)
-    other = entry.get("file_name_lwir")
-    return CocoImage(key, name, None if other is None else str(other), Boxes.of(boxes, size))
+        if min(size) < 1:
+            raise SampleError(f"{path}: {where} is {size[0]} x {size[1]} pixels (height x width)")
+    other = None
+    if entry.get("file_name_lwir") is not None:
+        other = _text(entry, "file_name_lwir", path, where)
+    return CocoImage(key, name, other, Boxes.of(boxes, size))
 
 
 def _box(entry: Mapping[str, Any], classes: Mapping[int, str], path: Path, where: str) -> Box:
@@ -126,7 +147,9 @@ def _box(entry: Mapping[str, Any], classes: Mapping[int, str], path: Path, where
         raise SampleError(
             f"{path}: {where} has category_id {category}, and there is no such category"
         )
-    box = entry.get("bbox")
+    if entry.get("bbox") is None:
+        raise SampleError(f"{path}: {where} has no bbox")
+    box = entry["bbox"]
     plain = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
     if not plain:
         raise SampleError(f"{path}: {where} has the bbox {box!r}, where four numbers were expected")
@@ -134,10 +157,13 @@ def _box(entry: Mapping[str, Any], classes: Mapping[int, str], path: Path, where
     x, y, width, height = (float(value) for value in box)
     if width < 0 or height < 0:
         raise SampleError(f"{path}: {where} has a width of {width:g} and a height of {height:g}")
-    ignore = bool(entry.get("iscrowd", 0)) or bool(entry.get("ignore", 0))
-    occlusion = entry.get("occlusion", 0)
-    hidden = int(occlusion) if _is_number(occlusion) else 0
-    return Box(classes[category], (x, y, x + width, y + height), ignore, hidden)
+    crowd, ignored = (_flag(entry, key, path, where) for key in ("iscrowd", "ignore"))
+    hidden = _whole(entry, "occlusion", path, where) if "occlusion" in entry else 0
+    if hidden not in (0, 1, 2):
+        raise SampleError(
+            f"{path}: {where} has the occlusion {hidden}, where 0, 1 or 2 was expected"
+        )
+    return Box(classes[category], (x, y, x + width, y + height), crowd or ignored, hidden)
 
 
 def _entries(path: Path, content: Any, key: str) -> list[dict[str, Any]]:
@@ -152,12 +178,24 @@ def _is_number(value: Any) -> bool:
     return finite and abs(value) < 1e9  # NaN compares false
 
 
+def _flag(entry: Mapping[str, Any], key: str, path: Path, where: str) -> bool:
+    value = entry.get(key)
+    if value is None:
+        return False
+    if not isinstance(value, int | float) or value not in (0, 1):
+        raise SampleError(f"{path}: {where} has the {key} {value!r}; it is 0 or 1")
+    return bool(value)
+
+
 def _whole(entry: Mapping[str, Any], key: str, path: Path, where: str) -> int:
     value = entry.get(key)
     if value is None:
         raise SampleError(f"{path}: {where} has no {key}")
-    if not _is_number(value) or value != int(value):
-        raise SampleError(f"{path}: {where} has the {key} {value!r}, where a number was expected")
+    exact = isinstance(value, int) and not isinstance(value, bool)  # ids may be of many digits
+    if not exact and (not _is_number(value) or value != int(value)):
+        raise SampleError(
+            f"{path}: {where} has the {key} {value!r}, where a whole number was expected"
+        )
     return int(value)
 
 

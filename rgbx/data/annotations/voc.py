@@ -62,6 +62,11 @@ def _parse(path: Path) -> ElementTree.Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise SampleError(f"{path}: it declares a document type, which no annotation needs")
     try:
-        return ElementTree.fromstring(text)
+        root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise SampleError(f"{path}: it is no XML ({error})") from error
+    if root.tag != "annotation":  # it would be taken for an image without objects
+        raise SampleError(
+            f"{path}: its root is <{root.tag}>, where <annotation> of Pascal VOC was expected"
+        )
+    return root

@@ -45,7 +45,12 @@ def _box(
             f"{path}: {where} has 6 words, the last a confidence: this is a file of predictions, "
             "where annotations were expected"
         )
-    if len(words) != 5:
+    if len(words) > 6:
+        raise SampleError(
+            f"{path}: {where} has {len(words)} words: this looks like a polygon of a segmentation "
+            f"file, where a box of {len(_WORDS)} words was expected ({', '.join(_WORDS)})"
+        )
+    if len(words) < 5:
         raise SampleError(
             f"{path}: {where} has {len(words)} words, where {len(_WORDS)} were expected "
             f"({', '.join(_WORDS)})"
@@ -70,8 +75,13 @@ def _box(
 def _name(word: str, path: Path, where: str, names: Sequence[str]) -> str:
     if word in names:
         return word
-    index = number(word, path, f"the class of {where}")
-    if index != int(index) or not 0 <= index < len(names):
+    if not names:
+        raise SampleError(f"{path}: {where} has the class {word}, but no class names were given")
+    try:
+        index = float(word)
+    except ValueError:
+        index = -1.0
+    if not 0 <= index < len(names) or index != int(index):  # NaN compares false
         raise SampleError(
             f"{path}: the class of {where} is {word}, but there are {len(names)} classes, 0 to "
             f"{len(names) - 1} ({', '.join(names)})"
@@ -88,12 +98,15 @@ def read_class_list(path: Path) -> tuple[str, ...]:
         DataError: the file holds none.
     """
     if path.suffix in (".yaml", ".yml"):
-        found: Any = read_yaml(path, "the class names")
+        found: Any = read_yaml(path, "class names file")
         names = found.get("names") if isinstance(found, dict) else None
         if isinstance(names, dict):
-            names = [names[key] for key in sorted(names)]
+            names = _numbered(names, path)
         if not isinstance(names, list) or not names:
             raise DataError(f"{path} has no list `names` of class names")
+        for i, name in enumerate(names):
+            if isinstance(name, dict | list) or name is None:
+                raise DataError(f"{path}: class {i} of `names` is {name!r}, where a name belongs")
         return tuple(str(name) for name in names)
     names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
@@ -102,3 +115,17 @@ def read_class_list(path: Path) -> tuple[str, ...]:
     if all(match and int(match[1]) == i for i, match in enumerate(numbered)):
         names = [match[2] for match in numbered if match]
     return tuple(names)
+
+
+def _numbered(names: dict[Any, Any], path: Path) -> list[Any]:
+    """The values of a dictionary whose keys are 0, 1, 2, ..., in this order."""
+    try:
+        found = {int(str(key)): name for key, name in names.items()}
+    except ValueError:
+        found = {}
+    if len(found) != len(names) or sorted(found) != list(range(len(names))):
+        raise DataError(
+            f"{path}: the keys of `names` are {', '.join(map(str, names))}, where each class "
+            f"number from 0 to {len(names) - 1} belongs once"
+        )
+    return [found[i] for i in range(len(names))]
