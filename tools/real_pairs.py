@@ -17,6 +17,15 @@ From ``camouflage_person``, from ``istd`` and ``shadow_misc``, and from ``kvasir
 ``COD`` (``TrainDataset`` and ``TestDataset/COD10K``), ``ISTD`` (``ISTD_Dataset``; masks as they
 come, also RGBA and JPEG) and ``Kvasir`` (``Kvasir-SEG``). Every third pair is held out for test in
 the first two; the last is one folder, which `rgbx.data.KvasirSEG` divides.
+
+From ``rgbir_detection/llvip``, OUT gets ``LLVIP``: six pairs with boxes to train on and three held
+out, and ``LLVIP_seen``, which tests on the six. Both scores of a tiny detector, in minutes:
+
+    rgbx fit --config configs/demo/unirgb_ir_flir.yaml --data LLVIP --data.root OUT/LLVIP \\
+        --data.size "[256, 320]" --data.batch_size 3 --data.val_share 0 --data.num_workers 0 \\
+        --data.x_mean 0.15 --data.x_std 0.16 --data.scale "[0.9, 1.1]" --trainer.max_epochs 120
+    rgbx test --config demo/runs/unirgb_ir_flir/version_0/config.yaml --data.root OUT/LLVIP_seen \\
+        --ckpt_path demo/runs/unirgb_ir_flir/version_0/checkpoints/last.ckpt
 """
 
 import argparse
@@ -149,6 +158,23 @@ def _save_as(source: Path, target: Path) -> None:
         image.convert(mode).save(target, quality=95)
 
 
+def write_llvip(samples: Path, root: Path) -> tuple[int, int]:
+    """LLVIP's layout from the pairs with boxes; returns how many are trained on and held out."""
+    stems = sorted(path.stem for path in (samples / "Annotations").glob("*.xml"))
+    parts = {"LLVIP/train": stems[:6], "LLVIP/test": stems[6:], "LLVIP_seen/test": stems[:6]}
+    for place, chosen in parts.items():
+        name, part = place.split("/")
+        for stem in chosen:
+            for modality in ("visible", "infrared"):
+                target = root / name / modality / part / f"{stem}.jpg"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(samples / modality / "train" / target.name, target)
+            target = root / name / "Annotations" / f"{stem}.xml"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(samples / "Annotations" / target.name, target)
+    return len(parts["LLVIP/train"]), len(parts["LLVIP/test"])
+
+
 def main() -> None:
     """Write all layouts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -174,7 +200,8 @@ def main() -> None:
     )
     polyps = write_kvasir(arguments.samples / "kvasir_seg", arguments.out / "Kvasir")
     train, test = write_hqseg(arguments.samples, arguments.out / "HQSeg")
-    for name, found in (("COD", hidden), ("ISTD", dark)):
+    boxes = write_llvip(arguments.samples / "rgbir_detection" / "llvip", arguments.out)
+    for name, found in (("COD", hidden), ("ISTD", dark), ("LLVIP", boxes)):
         print(f"{arguments.out}: {name} with {found[0]} pairs to train on and {found[1]} held out")
     print(f"{arguments.out}: Kvasir-SEG with {polyps} pairs, divided by the data module")
     print(f"{arguments.out}: HQSeg-44K with {train} pairs to train on and {test} held out")
