@@ -1,4 +1,4 @@
-"""Lay real images out as the public data sets are, to train on them as shipped.
+r"""Lay real images out as the public data sets are, to train on them as shipped.
 
     python tools/real_pairs.py SAMPLES OUT
 
@@ -21,10 +21,10 @@ the first two; the last is one folder, which `rgbx.data.KvasirSEG` divides.
 From ``rgbir_detection/llvip``, OUT gets ``LLVIP``: six pairs with boxes to train on and three held
 out, and ``LLVIP_seen``, which tests on the six. Both scores of a tiny detector, in minutes:
 
-    rgbx fit --config configs/demo/unirgb_ir_flir.yaml --data LLVIP --data.root OUT/LLVIP \\
-        --data.size "[256, 320]" --data.batch_size 3 --data.val_share 0 --data.num_workers 0 \\
+    rgbx fit --config configs/demo/unirgb_ir_flir.yaml --data LLVIP --data.root OUT/LLVIP \
+        --data.size "[256, 320]" --data.batch_size 3 --data.choose_on test --data.num_workers 0 \
         --data.x_mean 0.15 --data.x_std 0.16 --data.scale "[0.9, 1.1]" --trainer.max_epochs 120
-    rgbx test --config demo/runs/unirgb_ir_flir/version_0/config.yaml --data.root OUT/LLVIP_seen \\
+    rgbx test --config demo/runs/unirgb_ir_flir/version_0/config.yaml --data.root OUT/LLVIP_seen \
         --ckpt_path demo/runs/unirgb_ir_flir/version_0/checkpoints/last.ckpt
 """
 
