@@ -116,7 +116,7 @@ class CascadeDetector(_Detector):
         maps, size = self.maps(rgb, ir), rgb.shape[-2:]
         objectness, deltas = self.rpn_head(maps)
         losses = self.rpn_head.losses(objectness, deltas, size, targets, generators)
-        proposals = self.rpn_head.proposals(objectness, deltas, size)
+        proposals = self.rpn_head.proposals(objectness, deltas, size, for_training=True)
         return losses | self.roi_head.losses(maps[:-1], proposals, size, targets, generators)
 
 

@@ -84,7 +84,11 @@ class RPN(nn.Module):
 
     @torch.no_grad()
     def proposals(
-        self, objectness: Sequence[Tensor], deltas: Sequence[Tensor], size: Sequence[int]
+        self,
+        objectness: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        size: Sequence[int],
+        for_training: bool = False,
     ) -> list[Tensor]:
         """The boxes of every image that are worth a second look, best first.
 
@@ -92,6 +96,7 @@ class RPN(nn.Module):
             objectness: as `forward` gives it.
             deltas: likewise.
             size: (H,W) of the images; boxes are clipped to it.
+            for_training: with the NMS of training, whatever mode the module is in.
 
         Returns:
             (n,4) for each image, n at most `RPNConfig.proposals`.
@@ -113,7 +118,7 @@ class RPN(nn.Module):
             )
             there = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
             boxes, scores, level = boxes[there], scores[there], level[there]
-            threshold = self.config.train_nms if self.training else self.config.test_nms
+            threshold = self.config.train_nms if for_training else self.config.test_nms
             kept = batched_nms(boxes, scores, level, threshold)[: self.config.proposals]
             found.append(boxes[kept])
         return found
