@@ -135,8 +135,8 @@ def _parts(model: UniRGBIRDetection, rgb: Tensor, ir: Tensor, rounds: int) -> No
         maps = detector.neck(tokens)
         edges.append(("pyramid", begin, begin := time.perf_counter()))
         if isinstance(detector, CascadeDetector):
-            found = detector.rpn_head(maps)
-            proposals = detector.rpn_head.proposals(*found, rgb.shape[-2:])
+            objectness, deltas = detector.rpn_head(maps)
+            proposals = detector.rpn_head.proposals(objectness, deltas, rgb.shape[-2:])
             edges.append(("proposals", begin, begin := time.perf_counter()))
             detector.roi_head(maps[:-1], proposals, rgb.shape[-2:])
         else:
