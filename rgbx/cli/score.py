@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rgbx.errors import RGBXError
     from rgbx.metrics.catalogue import family_metrics
-    from rgbx.metrics.miss_rate import MissRateConfig
+    from rgbx.metrics.detection.miss_rate import MissRateConfig
     from rgbx.results.render.tables import rate_text
     from rgbx.tasks.box_results import score_results
 

@@ -17,7 +17,7 @@ _KEPT = 4096  # bytes of a log's end in which the reason of a failure is looked 
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: as Ctrl-C, but the processes that were started have not got it too."""
+    """SIGTERM, which ends a command as Ctrl-C does."""
 
 
 @contextlib.contextmanager

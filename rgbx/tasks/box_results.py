@@ -11,9 +11,9 @@ from rgbx.data.annotations.boxes import Boxes
 from rgbx.data.annotations.coco import CocoImage, read_coco, read_json
 from rgbx.data.detection.kaist import is_night
 from rgbx.errors import DataError
-from rgbx.metrics.average_precision import DetectionScores
-from rgbx.metrics.kaist import read_kaist_results
-from rgbx.metrics.miss_rate import MissRateConfig
+from rgbx.metrics.detection.average_precision import DetectionScores
+from rgbx.metrics.detection.kaist import read_kaist_results
+from rgbx.metrics.detection.miss_rate import MissRateConfig
 
 __all__ = ["score_results"]
 

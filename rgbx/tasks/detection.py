@@ -12,10 +12,10 @@ from torch import Tensor
 
 from rgbx.data.prompt_dataset import ResizeMode
 from rgbx.errors import RGBXError
-from rgbx.metrics.average_precision import DetectionScores
 from rgbx.metrics.catalogue import family_metrics, metric_info
+from rgbx.metrics.detection.average_precision import DetectionScores
+from rgbx.metrics.detection.miss_rate import MissRateConfig
 from rgbx.metrics.evaluator import Evaluator
-from rgbx.metrics.miss_rate import MissRateConfig
 from rgbx.optim.schedules import Schedule
 from rgbx.tasks.base import OptimizerFactory, RGBXModule
 from rgbx.tasks.batch_image import BatchImage, part_of_batch

@@ -60,7 +60,7 @@ class Frame:
         return moved
 
     def boxes(self, boxes: Tensor) -> Tensor:
-        """Move boxes (n,4) to the image's pixels, cut off at its border."""
+        """Move boxes (n,4) to the image's pixels, clipped to it."""
         scale = self.size[1] / self.content[1], self.size[0] / self.content[0]
         moved = boxes * boxes.new_tensor(scale * 2)
         limit = boxes.new_tensor([self.size[1], self.size[0]] * 2)

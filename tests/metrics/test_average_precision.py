@@ -11,8 +11,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from rgbx.metrics import Evaluator
-from rgbx.metrics.average_precision import DetectionScores
-from rgbx.metrics.miss_rate import MissRateConfig
+from rgbx.metrics.detection.average_precision import DetectionScores
+from rgbx.metrics.detection.miss_rate import MissRateConfig
 
 
 def random_image(rng, classes, boxes=6):

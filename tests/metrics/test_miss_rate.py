@@ -10,9 +10,14 @@ import torch
 from rgbx.data.annotations.kaist import read_kaist_json
 from rgbx.data.detection.kaist import is_night
 from rgbx.errors import DataError, RGBXError
-from rgbx.metrics.average_precision import DetectionScores
-from rgbx.metrics.kaist import kaist_miss_rates, read_kaist_results
-from rgbx.metrics.miss_rate import MissRateConfig, count_pedestrians, miss_rate, pedestrians
+from rgbx.metrics.detection.average_precision import DetectionScores
+from rgbx.metrics.detection.kaist import kaist_miss_rates, read_kaist_results
+from rgbx.metrics.detection.miss_rate import (
+    MissRateConfig,
+    count_pedestrians,
+    miss_rate,
+    pedestrians,
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from rgbx.data.annotations.boxes import Boxes
 from rgbx.data.checks.findings import SplitReport
 from rgbx.data.splits.records import Problem, Record
 
-__all__ = ["audit_boxes", "size_histogram"]
+__all__ = ["BINS", "audit_boxes", "other_size", "size_histogram"]
 
 _TINY = 8.0  # pixels: of a smaller side hardly anything is left in a network of stride 16
 #: sides (root of the area) up to which a box belongs to a bin, in pixels
@@ -56,3 +56,13 @@ def size_histogram(boxes: Boxes) -> np.ndarray:
 def _numbers(names: Sequence[str]) -> list[int]:
     known = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return [known[name] for name in names]
+
+
+def other_size(record: Record, stated: tuple[int, int], real: tuple[int, int]) -> Problem:
+    """An annotation that was made for an image of another size (h,w)."""
+    text = (
+        f"{record.boxes}: it was made for an image of {stated[1]} x {stated[0]} (width x height), "
+        f"but {record.rgb} has {real[1]} x {real[0]}"
+    )
+    kind = "swapped" if stated == real[::-1] else "size"
+    return Problem(kind, text)  # type: ignore[arg-type]

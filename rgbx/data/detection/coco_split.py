@@ -1,14 +1,15 @@
 """A split whose images and boxes are listed in one COCO file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from rgbx.data.annotations.boxes import Boxes
-from rgbx.data.annotations.coco import CocoImage, read_coco
+from rgbx.data.annotations.coco import CocoBoxes, CocoImage, read_coco
 from rgbx.data.decoding.files import SampleError
 from rgbx.data.splits.records import Problem, Record, Scan
 
-__all__ = ["coco_boxes", "coco_image", "scan_coco"]
+__all__ = ["CocoNumbers", "Numbered", "coco_boxes", "coco_image", "scan_coco"]
 
 
 def scan_coco(
@@ -72,6 +73,57 @@ def coco_image(record: Record) -> CocoImage:
     if len(known) != 1:
         raise SampleError(f"{record.boxes}: it names no image {record.name}")
     return images[known[0]]
+
+
+class Numbered(NamedTuple):
+    """A sample of a COCO file.
+
+    Attributes:
+        path: of the visible image.
+        file: that names it.
+        image: its entry there.
+    """
+
+    path: str
+    file: CocoBoxes
+    image: CocoImage
+
+
+class CocoNumbers:
+    """The ids that COCO files give to images and classes.
+
+    Attributes:
+        images: path of the visible image -> id.
+        classes: label 0 to K-1 -> id of the category.
+    """
+
+    def __init__(self) -> None:
+        self.images: dict[str, int] = {}
+        self.classes: dict[int, int] = {}
+        self._known: set[str] = set()
+
+    def add(
+        self,
+        split: str,
+        samples: Iterable[Numbered | None],
+        class_id: Callable[[str], int],
+    ) -> None:
+        """Look the samples of a split up, once; a split is in one format.
+
+        Args:
+            split: its name.
+            samples: None for one that is in no COCO file.
+            class_id: label of a class by its name.
+        """
+        if split in self._known:
+            return
+        self._known.add(split)
+        for sample in samples:
+            if sample is None:
+                return
+            self.images[sample.path] = sample.image.id
+            pairs = zip(sample.file.class_names, sample.file.category_ids, strict=True)
+            self.classes = {class_id(name): number for name, number in pairs}
 
 
 def _find(name: str, folder: Path, index: Mapping[str, Path]) -> Path | None:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from lightning.pytorch.utilities import rank_zero_info
 
 from rgbx.data.annotations.boxes import Boxes
-from rgbx.data.annotations.coco import CocoBoxes, CocoImage, read_coco
+from rgbx.data.annotations.coco import read_coco
 from rgbx.data.annotations.voc import read_voc
-from rgbx.data.detection.coco_split import coco_boxes, coco_image, scan_coco
+from rgbx.data.detection.coco_split import Numbered, coco_boxes, coco_image, scan_coco
 from rgbx.data.detection.module import BoxDataModule
 from rgbx.data.splits.folders import join_sets
 from rgbx.data.splits.index import Index
@@ -76,11 +76,11 @@ class FLIR(BoxDataModule):
         assert record.boxes is not None, "labelled samples have boxes"
         return coco_boxes(record) if record.boxes.suffix == ".json" else read_voc(record.boxes)
 
-    def numbered(self, record: Record) -> tuple[CocoBoxes, CocoImage] | None:
+    def numbered(self, record: Record) -> Numbered | None:
         """The split's JSON and the sample in it, in UniRGB-IR's layout."""
         if record.boxes is None or record.boxes.suffix != ".json":
             return None
-        return read_coco(record.boxes), coco_image(record)
+        return Numbered(str(record.rgb), read_coco(record.boxes), coco_image(record))
 
     def _folder(self) -> tuple[Path, bool]:
         """The folder of the data, and whether it is UniRGB-IR's layout."""

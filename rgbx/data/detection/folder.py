@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rgbx.data.annotations.boxes import Boxes
-from rgbx.data.annotations.coco import CocoBoxes, CocoImage, read_coco, read_json
+from rgbx.data.annotations.coco import read_coco, read_json
 from rgbx.data.annotations.labelme import read_labelme
 from rgbx.data.annotations.voc import read_voc
 from rgbx.data.annotations.yolo import read_class_list, read_yolo
 from rgbx.data.datasets.folder_splits import FolderSplits
 from rgbx.data.decoding.files import SampleError, probe
-from rgbx.data.detection.coco_split import coco_boxes, coco_image, scan_coco
+from rgbx.data.detection.coco_split import Numbered, coco_boxes, coco_image, scan_coco
 from rgbx.data.detection.module import BoxDataModule
 from rgbx.data.splits.index import Index
 from rgbx.data.splits.records import Record, Scan, find_folder, index_images
@@ -140,11 +140,11 @@ class FolderRGBXBoxes(FolderSplits, BoxDataModule):
             return coco_boxes(record)
         return read_labelme(path)
 
-    def numbered(self, record: Record) -> tuple[CocoBoxes, CocoImage] | None:
+    def numbered(self, record: Record) -> Numbered | None:
         """The split's COCO file and the sample in it, where that is the format."""
         if record.boxes is None or record.boxes not in self._coco_files().values():
             return None
-        return read_coco(record.boxes), coco_image(record)
+        return Numbered(str(record.rgb), read_coco(record.boxes), coco_image(record))
 
     def _indices(self, folder: Path, labelled: bool) -> tuple[dict[str, Index], list[str]]:
         indices, notes = super()._indices(folder, labelled)

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 from lightning.pytorch.utilities import rank_zero_info
 
 from rgbx.data.annotations.boxes import Boxes
-from rgbx.data.annotations.coco import CocoBoxes, CocoImage, read_coco
+from rgbx.data.annotations.coco import read_coco
 from rgbx.data.annotations.kaist import read_kaist_json, read_kaist_txt
 from rgbx.data.annotations.voc import read_voc
 from rgbx.data.decoding.files import SampleError
+from rgbx.data.detection.coco_split import Numbered
 from rgbx.data.detection.module import BoxDataModule
 from rgbx.data.splits.index import subfolders
 from rgbx.data.splits.records import Problem, Record, Scan, find_folder, index_images, seeded_split
@@ -108,13 +109,13 @@ class KAIST(BoxDataModule):
             raise SampleError(f"{path}: it names no image {record.name}")
         return known[record.name]
 
-    def numbered(self, record: Record) -> tuple[CocoBoxes, CocoImage] | None:
+    def numbered(self, record: Record) -> Numbered | None:
         """The test annotation and the frame in it."""
         path = record.boxes
         if path is None or path.suffix in (".txt", ".xml"):
             return None
         file = read_coco(path, name="im_name")
-        return file, file.images[record.name]
+        return Numbered(str(record.rgb), file, file.images[record.name])
 
     def _images(self) -> Path:
         for folder in (find_folder(self.root, ("images",)), self.root):

@@ -9,11 +9,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
 from rgbx.data.annotations.boxes import Boxes
-from rgbx.data.annotations.coco import CocoBoxes, CocoImage
 from rgbx.data.base import RGBXDataModule
 from rgbx.data.checks.findings import SplitReport
 from rgbx.data.decoding.files import SampleError, probe
-from rgbx.data.detection.audit import audit_boxes
+from rgbx.data.detection.audit import audit_boxes, other_size
+from rgbx.data.detection.coco_split import CocoNumbers, Numbered
 from rgbx.data.detection.dataset import BoxDataset, BoxEval
 from rgbx.data.prompt_dataset import ResizeMode
 from rgbx.data.splits.records import Problem, Record
@@ -86,9 +86,7 @@ class BoxDataModule(RGBXDataModule):
         self.keep_empty = keep_empty
         self.min_side = min_side
         self._known: dict[str, Boxes] = {}
-        self._numbered: set[str] = set()
-        self._image_ids: dict[str, int] = {}
-        self._category_ids: dict[int, int] = {}
+        self._coco_numbers = CocoNumbers()
 
     # ------------------------------------------------------------------ reading
     def read_annotation_file(self, record: Record) -> Boxes:
@@ -136,32 +134,22 @@ class BoxDataModule(RGBXDataModule):
         """
         return self.read(record), self.read_annotation(record)
 
-    def numbered(self, record: Record) -> tuple[CocoBoxes, CocoImage] | None:
-        """The COCO file that a sample is from, and its entry there; None for other formats."""
+    def numbered(self, record: Record) -> Numbered | None:
+        """A sample's path, the COCO file that it is from, and its entry there; None without one."""
         return None
 
     def image_id(self, path: str, number: int) -> int:
         """As the base; of a COCO file its own id."""
-        self._read_numbers()
-        return self._image_ids.get(path, number)
+        return self._numbers().images.get(path, number)
 
     def category_id(self, label: int) -> int:
         """As the base; of a COCO file the id of the class of that name."""
-        self._read_numbers()
-        return self._category_ids.get(label, label)
+        return self._numbers().classes.get(label, label)
 
-    def _read_numbers(self) -> None:
-        """Look the ids of samples and classes up, once for every split that is set up."""
-        for split in self.split_sizes.keys() - self._numbered:
-            self._numbered.add(split)
-            for record in self.records(split):
-                found = self.numbered(record)
-                if found is None:
-                    break  # a split is in one format
-                file, image = found
-                self._image_ids[str(record.rgb)] = image.id
-                pairs = zip(file.class_names, file.category_ids, strict=True)
-                self._category_ids = {self.class_id(name): number for name, number in pairs}
+    def _numbers(self) -> CocoNumbers:
+        for split in self.split_sizes:
+            self._coco_numbers.add(split, map(self.numbered, self.records(split)), self.class_id)
+        return self._coco_numbers
 
     # ------------------------------------------------------------------ samples
     def dataset(self, split: str) -> BoxDataset:
@@ -257,7 +245,7 @@ class BoxDataModule(RGBXDataModule):
             if stated is not None:
                 header = probe(record.rgb)
                 if stated != (header.height, header.width):
-                    problems.append(_other_size(record, stated, (header.height, header.width)))
+                    problems.append(other_size(record, stated, (header.height, header.width)))
         except SampleError as error:
             problems.append(Problem(error.kind, str(error)))
         return list(dict.fromkeys(problems))
@@ -303,12 +291,3 @@ class BoxDataModule(RGBXDataModule):
             self.palette,
             ignore=labels.ignore.tolist(),
         )
-
-
-def _other_size(record: Record, stated: tuple[int, int], real: tuple[int, int]) -> Problem:
-    text = (
-        f"{record.boxes}: it was made for an image of {stated[1]} x {stated[0]} (width x height), "
-        f"but {record.rgb} has {real[1]} x {real[0]}"
-    )
-    kind = "swapped" if stated == real[::-1] else "size"
-    return Problem(kind, text)  # type: ignore[arg-type]

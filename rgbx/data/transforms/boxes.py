@@ -45,7 +45,7 @@ class BoxTargets:
         )
 
     def clipped(self, size: tuple[int, int], least: float) -> Self:
-        """Cut off at the border of an image (h,w); what is left smaller than `least` is dropped."""
+        """Clipped to an image (h,w); what is left smaller than `least` is dropped."""
         limit = np.array([size[1], size[0]] * 2, np.float32)
         boxes = np.clip(self.boxes, 0, limit)
         large = np.asarray(((boxes[:, 2:] - boxes[:, :2]) >= least).all(1))
@@ -55,10 +55,10 @@ class BoxTargets:
 class BoxJitter(LargeScaleJitter):
     """Flip, scale, crop at random; pad to the right and below (UniRGB-IR's training view).
 
-    As `LargeScaleJitter`, with both modalities in one array. Boxes are cut off at the border of
-    the view, and those of which hardly anything is left are dropped with their labels. If no
-    object is left, the view is drawn again, up to ten times; then the whole image is shown. Padding
-    is grey (114 of 255) in both modalities.
+    As `LargeScaleJitter`, with both modalities in one array. Boxes are clipped to the view, and
+    those of which hardly anything is left are dropped with their labels. If no object is left, the
+    view is drawn again, up to ten times; then the whole image is shown. Padding is grey (114 of
+    255) in both modalities.
 
     Args:
         size: (h, w) of the frame.

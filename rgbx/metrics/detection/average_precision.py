@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from rgbx.metrics.catalogue import family_metrics, metric_info
-from rgbx.metrics.miss_rate import MissRateConfig, miss_rate, pedestrians
+from rgbx.metrics.detection.miss_rate import MissRateConfig, miss_rate, pedestrians
 
 __all__ = ["DetectionScores"]
 

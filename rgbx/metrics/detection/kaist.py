@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rgbx.errors import DataError
-from rgbx.metrics.miss_rate import MissRateConfig, miss_rate, pedestrians
+from rgbx.metrics.detection.miss_rate import MissRateConfig, miss_rate, pedestrians
 
 __all__ = ["kaist_miss_rates", "read_kaist_results"]
 

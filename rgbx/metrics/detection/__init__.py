@@ -1,0 +1,1 @@
+"""Scores of boxes: average precision of COCO, miss rate of pedestrians."""
