@@ -45,7 +45,7 @@ class DetectionFiles(PredictionFiles):
         self.drawn = drawn
         self._found: dict[str, list[dict[str, Any]]] = {}
         self._images: dict[str, list[dict[str, Any]]] = {}
-        self._classes: tuple[str, ...] = ()
+        self._classes: dict[int, str] = {}
 
     def write(
         self, image: BatchImage, prediction: Detections, scored: Mapping[str, Tensor] | None = None
@@ -85,7 +85,7 @@ class DetectionFiles(PredictionFiles):
             write_text(self.folder / f"detections{ending}.json", json.dumps(found))
             content = {
                 "images": self._images[split],
-                "categories": [{"id": i, "name": n} for i, n in enumerate(self._classes)],
+                "categories": [{"id": i, "name": name} for i, name in self._classes.items()],
             }
             write_text(self.folder / f"images{ending}.json", json.dumps(content))
 
@@ -97,7 +97,9 @@ class DetectionFiles(PredictionFiles):
     def _keep(self, image: BatchImage, prediction: Detections) -> None:
         images = self._images.setdefault(image.split, [])
         found = self._found.setdefault(image.split, [])
-        self._classes = tuple(image.data.class_names)
+        self._classes = {
+            image.data.category_id(label): name for label, name in enumerate(image.data.class_names)
+        }
         number = image.data.image_id(image["path"], len(images) + 1)
         height, width = image["size"]
         name = Path(image["path"]).name

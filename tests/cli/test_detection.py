@@ -104,6 +104,42 @@ def test_written_detections_score_as_the_test_did(trained, flir_root, tmp_path, 
     assert "another set" in "".join(capfd.readouterr())
 
 
+def test_ids_of_a_coco_file_are_kept(trained, flir_root, rgbx, tmp_path):
+    """UniRGB-IR's layout of FLIR: images and classes have numbers of their own there."""
+    import shutil
+
+    from rgbx import FLIR
+    from rgbx.tasks.box_results import score_results
+
+    data = FLIR(str(flir_root), size=(64, 96))
+    root, order = tmp_path / "FLIR_align", ["person", "bicycle", "car"]
+    (root / "test").mkdir(parents=True)
+    images, rows = [], []
+    for number, record in enumerate(data.find_records("test"), 500):
+        for path in (record.rgb, record.x):
+            shutil.copy(path, root / "test" / path.name)
+        names = {"file_name": record.rgb.name, "file_name_lwir": record.x.name}
+        images.append({"id": number, "height": 64, "width": 96} | names)
+        found = data.annotation(record)
+        for name, (x1, y1, x2, y2) in zip(found.names, found.corners.tolist(), strict=True):
+            owner = {"image_id": number, "category_id": order.index(name) + 4}
+            rows.append({"id": len(rows), "bbox": [x1, y1, x2 - x1, y2 - y1]} | owner)
+    categories = [{"id": i + 4, "name": n} for i, n in enumerate(order)]
+    truth = root / "Annotation_test.json"
+    content = {"images": images, "annotations": rows, "categories": categories}
+    truth.write_text(json.dumps(content))
+    argv = tiny(CONFIG, root, *COMMON, "--ckpt_path", str(last(trained)), "--output", "o")
+    assert rgbx("test", *argv, "--save_predictions", "true") == 0
+    found = json.loads((tmp_path / "o/detections.json").read_text())
+    assert {e["image_id"] for e in found} <= set(range(500, 504))
+    assert {e["category_id"] for e in found} <= {4, 5, 6}
+    named = json.loads((tmp_path / "o/images.json").read_text())["categories"]
+    assert {c["name"]: c["id"] for c in named} == {"car": 6, "person": 4, "bicycle": 5}
+    scores, _ = score_results(tmp_path / "o/detections.json", truth)
+    wanted = json.loads((tmp_path / "o/test.json").read_text())["numbers"]["test"]["all"]
+    assert scores["all"]["AP50_image"] == pytest.approx(wanted["AP50_image"], abs=0.02)
+
+
 def test_table_report_and_prediction(trained, flir_root, rgbx, tmp_path, capfd):
     assert rgbx("table", trained / "out/test.json") == 0
     assert "UniRGBIRDetection" in "".join(capfd.readouterr())
