@@ -327,11 +327,13 @@ def test_check_data_notes_what_is_odd(flir):
     data = FLIR(str(flir), size=SIZE, val_share=0.0)
     report = check(data, progress=False)
     kinds = report.splits["train"].note_kinds
+    lines = [line for line in report.warnings if "without an area" in line]
+    assert len(lines) == 1 and "train: 1 boxes" in lines[0]
     names = ("outside", "over", "tiny", "double")
     assert {name: kinds[name] for name in names} == dict.fromkeys(names, 1)
     found = report.splits["train"]
     assert found.pixels[:-1].sum() == sum(len(t) for t in boxes_of(data).values())
-    assert found.box_sides.sum() == found.pixels[:-1].sum()
+    assert found.box_sides.sum() == found.pixels[:-1].sum() + 1  # the one outside has a side, too
     assert len(report.as_dict()["splits"]["train"]["box_sides"]) == 9
     assert contact_sheet(data, report).size[1] > 200
     assert sum(data.class_frequencies("train")) == pytest.approx(1)

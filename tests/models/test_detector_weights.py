@@ -94,6 +94,14 @@ def test_a_released_detector_is_converted_whole_and_loads(tmp_path):
         model(tmp_path / "out.pth", num_classes=3)
 
 
+def test_a_detector_saved_by_ddp_loads_as_it_is(tmp_path):
+    state = export_released(detector())
+    path = save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "m.pth")
+    assert convert_released(path, tmp_path / "out.pth").num_classes == 3
+    found = export_released(model(path).network)
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
 def test_a_detector_that_lacks_a_tensor_is_refused(tmp_path):
     state = export_released(detector())
     del state["neck.fpn1.3.bias"]

@@ -12,6 +12,7 @@ from rgbx.errors import RGBXError
 from rgbx.models.unirgb_ir import UniRGBIRDetection
 from rgbx.models.unirgb_ir.detector import CascadeConfig, FCOSConfig, FCOSHead, RPNConfig, Target
 from rgbx.models.unirgb_ir.detector.network import select_boxes
+from rgbx.optim import ByName
 from tests.models.unirgb_ir_vectors import wave
 
 CASCADE = CascadeConfig(fc_dim=16, convs=1, samples=16)
@@ -58,6 +59,17 @@ def test_a_step_moves_trained_tensors_only(head):
     moved = [n for n in before if not torch.equal(before[n], after[n])]
     for part in ("adapter_stages.0.gamma", "neck.", "fc_reg" if head == "cascade" else "box"):
         assert any(part in name for name in moved), part
+
+
+def test_layer_decay_reaches_relative_positions_alone():
+    names = [n for n, p in model().named_parameters() if p.requires_grad]
+    scales = ByName(torch.optim.AdamW, layer_decay=0.7, num_blocks=4).scales(names)
+    blocks = {name: scale for name, scale in scales.items() if ".blocks." in name}
+    assert blocks and all("rel_pos" in name for name in blocks)
+    for name, scale in blocks.items():
+        index = int(name.split(".blocks.")[1].split(".")[0])
+        assert scale == pytest.approx(0.7 ** (4 - index))
+    assert {s for name, s in scales.items() if name not in blocks} == {1.0}
 
 
 def test_losses_are_named():

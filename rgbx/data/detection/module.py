@@ -1,24 +1,20 @@
 """What data sets of boxes have in common: options, classes by name, samples."""
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
-from rgbx.data.annotations.boxes import Boxes
-from rgbx.data.base import RGBXDataModule
 from rgbx.data.checks.findings import SplitReport
 from rgbx.data.decoding.files import SampleError, probe
 from rgbx.data.detection.audit import audit_boxes, other_size
-from rgbx.data.detection.coco_split import CocoNumbers, Numbered
 from rgbx.data.detection.dataset import BoxDataset, BoxEval
+from rgbx.data.detection.reading import BoxReading
 from rgbx.data.prompt_dataset import ResizeMode
 from rgbx.data.splits.records import Problem, Record
 from rgbx.data.transforms.boxes import BoxJitter, BoxTargets
-from rgbx.data.transforms.normalise import Raw
 from rgbx.data.transforms.resizing import resize_image
 from rgbx.errors import DataError, RGBXError
 from rgbx.visualization.boxes import draw_boxes
@@ -27,7 +23,7 @@ from rgbx.visualization.sheet import ImageArray
 __all__ = ["BoxDataModule"]
 
 
-class BoxDataModule(RGBXDataModule):
+class BoxDataModule(BoxReading):
     """RGB-X images with annotated boxes; a data set writes `scan` and `read_annotation_file`.
 
     Classes are mapped by name (letter case does not count); boxes of other classes are left out
@@ -48,21 +44,15 @@ class BoxDataModule(RGBXDataModule):
         jitter: strength of the colour changes of rgb in training, 0 for none.
         keep_empty: train on images without objects, too.
         min_side: pixels of the network's input that a side of a box must have in training.
-        **kwargs: further options of `RGBXDataModule`.
-
-    Attributes:
-        renamed: names of classes in files -> names of `class_names`.
-        pedestrians: whether the miss rate of pedestrian detection is among the scores.
+        **kwargs: further options of `rgbx.data.RGBXDataModule`.
 
     Raises:
         RGBXError: an option has a value that cannot work.
     """
 
-    renamed: ClassVar[dict[str, str]] = {}
-    pedestrians: ClassVar[bool] = False
     label_unit = "boxes"
     has_boxes = True
-    inputs = (*RGBXDataModule.inputs, "resize_mode")
+    inputs = (*BoxReading.inputs, "resize_mode")
     validates_as_test = True
 
     def __init__(
@@ -85,71 +75,6 @@ class BoxDataModule(RGBXDataModule):
         self.resize_mode: ResizeMode = resize_mode
         self.keep_empty = keep_empty
         self.min_side = min_side
-        self._known: dict[str, Boxes] = {}
-        self._coco_numbers = CocoNumbers()
-
-    # ------------------------------------------------------------------ reading
-    def read_annotation_file(self, record: Record) -> Boxes:
-        """The boxes of one sample as its file holds them.
-
-        Raises:
-            SampleError: the file cannot be used.
-        """
-        raise NotImplementedError
-
-    def annotation(self, record: Record) -> Boxes:
-        """As `read_annotation_file`, read once."""
-        key = str(record.rgb)
-        if key not in self._known:
-            self._known[key] = self.read_annotation_file(record)
-        return self._known[key]
-
-    def class_id(self, name: str) -> int:
-        """Id of a class by its name in a file; -1 if it is none of the data set's."""
-        wanted = self.renamed.get(name.casefold(), name.casefold())
-        known = [own.casefold() for own in self.class_names]
-        return known.index(wanted.casefold()) if wanted.casefold() in known else -1
-
-    def read_annotation(self, record: Record) -> BoxTargets | None:
-        """The boxes of one sample: classes by number, unknown classes and empty boxes left out.
-
-        Raises:
-            SampleError: the file cannot be used.
-        """
-        if record.boxes is None:
-            return None
-        found = self.annotation(record)
-        ids = np.array([self.class_id(name) for name in found.names], np.int64)
-        sides = found.corners[:, 2:] - found.corners[:, :2]
-        kept = (sides > 0).all(1) & ((ids >= 0) | found.ignore)
-        labels = np.maximum(ids, 0)
-        whole = BoxTargets(found.corners, labels, found.ignore, found.occlusion)
-        return whole.kept(np.asarray(kept))
-
-    def read_sample(self, record: Record) -> tuple[Raw, BoxTargets | None]:
-        """The images and boxes of one sample, checked.
-
-        Raises:
-            SampleError: a file cannot be used, or sizes differ.
-        """
-        return self.read(record), self.read_annotation(record)
-
-    def numbered(self, record: Record) -> Numbered | None:
-        """A sample's path, the COCO file that it is from, and its entry there; None without one."""
-        return None
-
-    def image_id(self, path: str, number: int) -> int:
-        """As the base; of a COCO file its own id."""
-        return self._numbers().images.get(path, number)
-
-    def category_id(self, label: int) -> int:
-        """As the base; of a COCO file the id of the class of that name."""
-        return self._numbers().classes.get(label, label)
-
-    def _numbers(self) -> CocoNumbers:
-        for split in self.split_sizes:
-            self._coco_numbers.add(split, map(self.numbered, self.records(split)), self.class_id)
-        return self._coco_numbers
 
     # ------------------------------------------------------------------ samples
     def dataset(self, split: str) -> BoxDataset:
@@ -180,7 +105,7 @@ class BoxDataModule(RGBXDataModule):
             raise DataError(
                 f"{self.root}: no training image has an object of {', '.join(self.class_names)}; "
                 "the annotations name "
-                f"{', '.join(sorted(self._count_names(records))) or 'none'}"
+                f"{', '.join(sorted(self.count_names(records))) or 'none'}"
             )
         if len(kept) < len(records):
             rank_zero_warn(
@@ -193,23 +118,20 @@ class BoxDataModule(RGBXDataModule):
         targets = self.read_annotation(record)
         return targets is not None and not targets.ignore.all()
 
-    def _count_names(self, records: Sequence[Record]) -> Counter[str]:
-        """How often each class is annotated, ignored regions left out."""
-        found: Counter[str] = Counter()
-        for record in records:
-            if record.boxes is not None:
-                boxes = self.annotation(record)
-                pairs = zip(boxes.names, boxes.ignore, strict=True)
-                found.update(name for name, ignored in pairs if not ignored)
-        return found
-
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
-        """Boxes of classes that the data set does not know."""
+        """Boxes that are left out: of unknown classes, or with no part of them in the image."""
         lines = super().remarks(split, records)
+        labelled = [record for record in records if record.boxes is not None]
         try:
-            names = self._count_names(records)
+            names = self.count_names(labelled)
+            hidden = sum(int((~self.visible(record)).sum()) for record in labelled)
         except SampleError:  # reported file by file
             return lines
+        if hidden:
+            lines.append(
+                f"{split}: {hidden} boxes without an area in their images are left out; "
+                "`rgbx check-data` names their files"
+            )
         foreign = {name: n for name, n in names.items() if self.class_id(name) < 0}
         if foreign:
             said = ", ".join(f"{name} ({n})" for name, n in sorted(foreign.items()))

@@ -14,7 +14,7 @@ from rgbx.errors import WeightsError
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 from rgbx.models.unirgb_ir.detector.network import CascadeDetector
 from rgbx.models.unirgb_ir.detector.options import CascadeConfig
-from rgbx.models.unirgb_ir.released import match_released, official_part
+from rgbx.models.unirgb_ir.released import match_released, official_part, without_wrapper
 
 __all__ = ["Conversion", "convert_released"]
 
@@ -74,7 +74,7 @@ def convert_released(source: Path, target: Path) -> Conversion:
     """
     if target.exists():
         raise WeightsError(f"{target} exists already; give another name or delete it.")
-    state = read_state(Weights(str(source)))
+    state = without_wrapper(read_state(Weights(str(source))))
     part = official_part(state, dict.fromkeys(_TELLING))
     lost = [name for name in _TELLING if name not in part]
     if lost:

@@ -9,7 +9,13 @@ from rgbx.backbones.plain_vit import from_official, to_official
 from rgbx.backbones.weights import refuse_misfit
 from rgbx.models.unirgb_ir.backbone import UniRGBIRBackbone
 
-__all__ = ["export_released", "load_released", "match_released", "official_part"]
+__all__ = [
+    "export_released",
+    "load_released",
+    "match_released",
+    "official_part",
+    "without_wrapper",
+]
 
 #: where a whole released model keeps the part
 _PREFIXES = ("module.", "backbone.", "neck.", "decode_head.", "rpn_head.", "roi_head.")
@@ -85,6 +91,13 @@ def export_released(module: nn.Module) -> dict[str, Tensor]:
         return state
     vit = {n.removeprefix("vit."): t for n, t in state.items() if n.startswith("vit.")}
     return to_official(vit) | {n: t for n, t in state.items() if not n.startswith("vit.")}
+
+
+def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the ``module.`` that DataParallel and DDP put in front of all of them."""
+    prefix = "module."
+    wrapped = all(name.startswith(prefix) for name in state)
+    return {name.removeprefix(prefix) if wrapped else name: t for name, t in state.items()}
 
 
 def official_part(state: Mapping[str, Tensor], expected: Mapping[str, object]) -> dict[str, Tensor]:

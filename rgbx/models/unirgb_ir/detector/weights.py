@@ -12,7 +12,7 @@ from rgbx.backbones.weights import Weights, read_state, refuse_misfit
 from rgbx.errors import RGBXError, WeightsError
 from rgbx.models.unirgb_ir.build import fit_tables
 from rgbx.models.unirgb_ir.detector.network import CascadeDetector, FCOSDetector
-from rgbx.models.unirgb_ir.released import load_released
+from rgbx.models.unirgb_ir.released import load_released, without_wrapper
 
 __all__ = ["coco_class", "fill_detector", "from_vitdet"]
 
@@ -91,7 +91,7 @@ def fill_detector(
     """
     if init_heads not in ("random", "coco"):
         raise RGBXError(f"init_heads is {init_heads!r}: choose random or coco.")
-    state = {} if weights is None else read_state(weights)
+    state = {} if weights is None else without_wrapper(read_state(weights))
     source = "weights: null" if weights is None else weights.path
     if "roi_head.bbox_head.0.fc_cls.weight" in state:
         if not isinstance(detector, CascadeDetector):
