@@ -28,7 +28,6 @@ examples:
 
 Every instance that is no crowd is prompted with one box, drawn around its true box until their
 IoU lies in [LOW, HIGH). The boxes depend on data set, annotation and range alone.
-Needs pycocotools: pip install 'rgbx[coco]'
 """
 
 _RANGES = ((0.5, 0.6), (0.6, 0.7))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rgbx.errors import DataError, RGBXError
+from rgbx.errors import DataError
 from rgbx.metrics.coco_schema import read_annotations
 
 __all__ = ["SGINW", "CocoInstance", "CocoInstances", "sginw_sets"]
@@ -83,7 +83,6 @@ class CocoInstances:
         empty: Instances without a pixel met so far; they are scored as missed.
 
     Raises:
-        RGBXError: If pycocotools is not installed.
         DataError: As `rgbx.metrics.coco_schema.read_annotations`, or if the file names images
             that are not in the folder.
     """
@@ -168,12 +167,8 @@ def sginw_sets(root: str | Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _index(content: dict[str, Any]) -> Any:
-    try:
-        from pycocotools.coco import COCO
-    except ImportError as error:
-        raise RGBXError(
-            "COCO evaluation needs pycocotools; install it with: pip install 'rgbx[coco]'"
-        ) from error
+    from pycocotools.coco import COCO
+
     coco = COCO()
     coco.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
