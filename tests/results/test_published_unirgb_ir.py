@@ -41,9 +41,30 @@ def test_rows_that_have_a_source_and_no_others(unirgb_ir):
     for split, (s, mae) in wanted.items():
         scores = {"IV-tuning (EVA02-L)": {"S": s, "MAE": mae}}
         assert _first(unirgb_ir, "VT5000", split) == (scores, "fraction")
-    assert len(unirgb_ir.comparisons) == 5 and not unirgb_ir.ablations
+    assert len(unirgb_ir.comparisons) == 8 and not unirgb_ir.ablations
     assert not any(row.own for table in unirgb_ir.comparisons for row in table.rows)
-    assert all("not in the UniRGB-IR paper" in table.source for table in unirgb_ir.comparisons)
+    peers = [table for table in unirgb_ir.comparisons if table.table == "peers"]
+    assert len(peers) == 5
+    assert all("not in the UniRGB-IR paper" in table.source for table in peers)
+
+
+def test_its_own_detection_results_are_marked_as_quoted_by_others(unirgb_ir):
+    cft = {"CFT": {"AP": 40.0, "AP50": 77.7, "AP75": 34.8}}
+    own = {"UniRGB-IR (quoted)": {"AP50": 81.4}, "UniRGB-IR (from MOSAIC)": {"AP": 44.1}}
+    assert _first(unirgb_ir, "FLIR", "test") == (own | cft, "percent")
+    own = {"UniRGB-IR (from MOSAIC)": {"AP": 63.2}}
+    cft = {"CFT": {"AP": 63.6, "AP50": 97.5, "AP75": 72.9}}
+    assert _first(unirgb_ir, "LLVIP", "test") == (own | cft, "percent")
+    for dataset in ("FLIR", "LLVIP"):
+        table = unirgb_ir.comparison(dataset, "test")
+        assert "quoted by others" in table.source
+        for row in table.rows:
+            assert row.method == "CFT" or row.note
+            assert row.inferred == ("MOSAIC" in row.method)
+    table = unirgb_ir.comparison("KAIST", "test")
+    assert "computed from the result files" in table.source and table.images == 2252
+    assert table.rows[0].values == {"all": 7.58, "day": 7.96, "night": 6.95}
+    assert table.rows[1].values == {"all": 8.13, "day": 8.28, "night": 7.86}
 
 
 def test_a_table_names_the_source_and_claims_no_table_of_the_paper(result, unirgb_ir):
