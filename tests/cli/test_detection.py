@@ -182,9 +182,8 @@ def test_pedestrians_are_scored_by_day_and_night(kaist_root, rgbx, tmp_path):
     assert [one["name"] for one in content["classes"]["test"]["all"]] == ["person"]
 
 
-@pytest.mark.parametrize("head", ["cascade", "fcos"])
-def test_profile_counts_every_box(flir_root, rgbx, capfd, head):
-    argv = tiny(CONFIG, flir_root, *COMMON, "--model.head", head)
+def test_profile_counts_every_box(flir_root, rgbx, capfd):
+    argv = tiny(CONFIG, flir_root, *COMMON)
     assert rgbx("profile", *argv) == 0
     text = "".join(capfd.readouterr())
     assert "heads" in text and "G MAC" in text

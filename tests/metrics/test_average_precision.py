@@ -3,6 +3,8 @@
 import contextlib
 import io
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from rgbx.metrics import Evaluator
 from rgbx.metrics.detection.average_precision import DetectionScores
 from rgbx.metrics.detection.miss_rate import MissRateConfig
+from tests.processes import two_ranks
 
 
 def random_image(rng, classes, boxes=6):
@@ -194,24 +197,22 @@ def test_one_class_has_scores_of_its_own():
     assert found["AP50_class"].tolist() == pytest.approx([1]) and found["support"].tolist() == [1]
 
 
-def one_process(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
-    )
+def one_process(folder: Path) -> None:
+    rank, store = int(os.environ["LOCAL_RANK"]), f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     rng = np.random.default_rng(0)
     images = [random_image(rng, 2) for _ in range(5)]
     metric = DetectionScores(2)
     for image in images if rank else []:  # the first process sees none
         metric.update(*image)
     curves = metric.curves()
-    torch.save((metric.compute(), curves), f"{folder}/{rank}.pt")
+    torch.save((metric.compute(), curves), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_of_which_one_sees_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    torch.multiprocessing.spawn(one_process, (str(tmp_path),), nprocs=2)
+def test_two_processes_of_which_one_sees_nothing(tmp_path):
+    two_ranks(one_process, tmp_path, cwd=tmp_path)
     rng = np.random.default_rng(0)
     whole = DetectionScores(2)
     for image in [random_image(rng, 2) for _ in range(5)]:

@@ -1,7 +1,9 @@
 """UniRGB-IR as a detector: structure, training steps, processes."""
 
 import copy
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from rgbx.models.unirgb_ir.detector import CascadeConfig, FCOSConfig, FCOSHead, 
 from rgbx.models.unirgb_ir.detector.network import select_boxes
 from rgbx.optim import ByName
 from tests.models.unirgb_ir_vectors import wave
+from tests.processes import two_ranks
 
 CASCADE = CascadeConfig(fc_dim=16, convs=1, samples=16)
 RPN_ = RPNConfig(candidates=100, proposals=40, samples=32)
@@ -187,23 +190,23 @@ def gradients(rank: int, world: int, head: str) -> Tensor:
     return flat / world
 
 
-def one_process(rank: int, folder: str, head: str) -> None:
+def one_process(folder: Path) -> None:
     torch.set_num_threads(1)
-    store = f"file://{folder}/store"
+    rank, store = int(os.environ["LOCAL_RANK"]), f"file://{folder}/store"
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    torch.save(gradients(rank, 2, head), f"{folder}/{rank}.pt")
+    for head in ("cascade", "fcos"):
+        torch.save(gradients(rank, 2, head), folder / f"{head}_{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-@HEADS
-def test_two_processes_with_two_images_are_one_with_four(head, tmp_path, monkeypatch):
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    torch.multiprocessing.spawn(one_process, (str(tmp_path), head), nprocs=2)
-    whole = gradients(0, 1, head)
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt")
-        assert float((found - whole).abs().max()) < 1e-9 * float(whole.abs().max())
+def test_two_processes_with_two_images_are_one_with_four(tmp_path):
+    two_ranks(one_process, tmp_path, cwd=tmp_path)
+    for head in ("cascade", "fcos"):
+        whole = gradients(0, 1, head)
+        for rank in (0, 1):
+            found = torch.load(tmp_path / f"{head}_{rank}.pt")
+            assert float((found - whole).abs().max()) < 1e-9 * float(whole.abs().max())
 
 
 def test_select_boxes_is_nms_class_by_class():
