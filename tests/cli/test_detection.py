@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.cli.conftest import tiny
 from tests.cli.test_training_life import same, weights
+from tests.profile.here import profiled_here
 
 pytestmark = pytest.mark.slow
 
@@ -182,9 +183,9 @@ def test_pedestrians_are_scored_by_day_and_night(kaist_root, rgbx, tmp_path):
     assert [one["name"] for one in content["classes"]["test"]["all"]] == ["person"]
 
 
-def test_profile_counts_every_box(flir_root, rgbx, capfd):
+def test_profile_counts_every_box(flir_root, capfd):
     argv = tiny(CONFIG, flir_root, *COMMON)
-    assert rgbx("profile", *argv) == 0
+    assert profiled_here(["profile", *argv]) == 0
     text = "".join(capfd.readouterr())
     assert "heads" in text and "G MAC" in text
 
