@@ -27,6 +27,7 @@ from rgbx.results import (
     groups_of,
     has_prompts,
     make_result,
+    missing_tables,
     prompt_tables,
     published_of,
     write_result,
@@ -47,6 +48,7 @@ def write_test_results(
     folder: Path,
     seed: int | None,
     settings: Mapping[str, Any] | None = None,
+    missing: Mapping[str, Any] | None = None,
 ) -> None:
     """Print benchmark tables, and per-class tables if there are classes; write ``test.json``.
 
@@ -59,8 +61,9 @@ def write_test_results(
         folder: gets the files.
         seed: of the run.
         settings: what else makes the run, as dotted keys.
+        missing: modality that was taken away -> scores without it.
     """
-    result = _result(model, data, checkpoint, seed, settings)
+    result = _result(model, data, checkpoint, seed, settings, missing)
     write_result(folder / "test.json", result)
     written = [folder / "test.json"]
     written += _write_curves(folder, model.curves())
@@ -77,6 +80,7 @@ def _result(
     checkpoint: Path,
     seed: int | None,
     settings: Mapping[str, Any] | None,
+    missing: Mapping[str, Any] | None = None,
 ) -> TestResult:
     stored = read_checkpoint(checkpoint, mmap=True)
     trained_on = stored["rgbx"].get("data", {})
@@ -86,8 +90,12 @@ def _result(
     split_note = getattr(data, "split_note", "")
     if split_note:
         protocol["split"] = split_note
+    instead = "its mean" if data.blank_with == "mean" else "noise"
+    if missing:
+        protocol["missing"] = (
+            f"without RGB, without X: that modality is replaced by {instead} in every image"
+        )
     if data.blank:
-        instead = "its mean" if data.blank_with == "mean" else "noise"
         protocol["ablation"] = f"{data.blank} was blanked (replaced by {instead}) in every image"
     return make_result(
         paper=model.paper,
@@ -105,6 +113,7 @@ def _result(
         seed=seed,
         settings=settings,
         published=_own_file(model),
+        missing=missing,
     )
 
 
@@ -156,6 +165,7 @@ def _tables(result: TestResult, published: Published | None) -> Iterator[Table]:
         yield from benchmark_tables(result, published, split)
         if result.classes.get(split):
             yield class_table(result, split)
+    yield from missing_tables(result)
 
 
 def _without_repetition(tables: Iterator[Table]) -> Iterator[Table]:

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rgbx.callbacks.attention import AttentionWriter
 from rgbx.callbacks.interrupted import Stopped, how_to_go_on
+from rgbx.callbacks.missing import MissingModality
 from rgbx.callbacks.per_image import ImageRecorder
 from rgbx.callbacks.predictions import PredictionWriter
 from rgbx.callbacks.resume import CheckedResume, refuse_checkpoint, restoring
@@ -82,6 +83,7 @@ class RGBXCLI(LightningCLI):
         self.job: Job | None = None
         self.given = Given({}, {})
         self.taken: dict[str, Any] = {}  # values of the checkpoint in place of the data's own
+        self.missing: MissingModality | None = None
         self.trained_on: dict[str, Any] = {}  # where a checkpoint decides what the network sees
         super().__init__(
             RGBXModule,
@@ -170,6 +172,7 @@ class RGBXCLI(LightningCLI):
         with constructor_errors(), follow():
             super().instantiate_classes()
         self.model.refuse_data(self.datamodule)
+        self.datamodule.fills_x = self.model.needs_x
         given = self.given
         self.taken = input_from_checkpoint(
             self.datamodule, self.trained_on, given.here, given.anywhere
@@ -198,6 +201,9 @@ class RGBXCLI(LightningCLI):
             callbacks.append(PredictionWriter(self.output_folder))
         if self.subcommand == "test":
             callbacks.append(ImageRecorder(self.output_folder, bool(config.save_predictions)))
+        if config.get("missing"):  # after all that look at the model's own scores
+            self.missing = MissingModality()
+            callbacks.append(self.missing)
         if config.get("visualize_attention"):
             callbacks.append(AttentionWriter(self.output_folder))
         return trainer
@@ -267,6 +273,7 @@ class RGBXCLI(LightningCLI):
             seed=config.seed_everything,
             settings=run_settings(config.as_dict())
             | {f"data.{name}": value for name, value in self.taken.items()},
+            missing=self.missing.results if self.missing else None,
         )
 
     def after_predict(self) -> None:

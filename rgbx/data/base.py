@@ -15,9 +15,9 @@ from rgbx.data.inputs import Remembered
 from rgbx.data.loaders import ordered_loader, training_loader
 from rgbx.data.options import as_numbers, as_triple, bad_options
 from rgbx.data.resume import Position, Resume, Shape
-from rgbx.data.splits.frequencies import class_frequencies
 from rgbx.data.splits.records import Record
 from rgbx.data.transforms.augment import EvalTransform, TrainTransform
+from rgbx.data.transforms.corruption import Corruption, Drop
 from rgbx.data.transforms.normalise import Statistics
 from rgbx.data.transforms.resizing import Resize
 from rgbx.errors import DataError, RGBXError
@@ -48,6 +48,9 @@ class RGBXDataModule(Remembered, LightningDataModule):
         enhance: change brightness, contrast, colour and sharpness of rgb and of x in training,
             independently of each other and strongly (SAMSOD's augmentation).
         blank: modality that is replaced in every split (ablation).
+        drop: shares of the training samples that lose a whole modality (`Drop`).
+        x_noise: largest std of the Gaussian noise on x in training, for x in [0, 1].
+        x_shift: x moves by at most so many pixels of the network's input in training.
         on_bad: "error" stops at samples with missing or unusable files and lists them; "skip"
             leaves them out and says how many. "skip" decodes every file once at the start.
         val_share: part of the training set cut off for validation (by `seed`) where the data set
@@ -103,6 +106,9 @@ class RGBXDataModule(Remembered, LightningDataModule):
         resize: Resize = "opencv",
         drop_last: bool = True,
         x_invalid: list[float] | None = None,
+        drop: Drop = Drop(),
+        x_noise: float = 0.0,
+        x_shift: int = 0,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -125,6 +131,7 @@ class RGBXDataModule(Remembered, LightningDataModule):
         self.resize: Resize = resize
         self.drop_last = drop_last
         self.x_invalid = x_invalid
+        self.corruption = Corruption(drop, x_noise, x_shift)
         if x_mean is not None:
             self.x_mean = as_numbers(x_mean)
         if x_std is not None:
@@ -210,35 +217,27 @@ class RGBXDataModule(Remembered, LightningDataModule):
                 self.resize,
             )
             read = partial(self.read, soft=soft)
-            return RGBXDataset(records, read, augment, self.blank, self.seed, self.blank_with)
+            return self.corrupted(
+                RGBXDataset(records, read, augment, self.blank, self.seed, self.blank_with)
+            )
         small = split == "val" and not self.validates_as_test
         transform = EvalTransform(self.size, self.statistics, small, self.resize)
         return RGBXDataset(records, self.read, transform, self.blank, self.seed, self.blank_with)
 
-    def class_frequencies(self, split: str = "train") -> tuple[float, ...]:
-        """Share of each class among the labelled pixels of a split's masks (255 is left out).
-
-        Masks are taken at the size of their files, without augmentation. They are read once.
-
-        Args:
-            split: one of `splits`.
-
-        Returns:
-            One share for each id, in [0, 1]; they sum to 1.
+    def corrupted(self, training: RGBXDataset) -> RGBXDataset:
+        """Let `drop`, `x_noise` and `x_shift` change what is trained on.
 
         Raises:
-            DataError: there is no such split, its masks label nothing, or as `find_records`.
+            DataError: they are asked for, and a sample has no x.
         """
-        if split not in self.splits:
+        alone = next((str(r.rgb) for r in training.records if r.x is None), None)
+        if self.corruption.is_active and alone is not None:
             raise DataError(
-                f"{self.root} has no masks of a split {split!r}, so its classes cannot be counted; "
-                f"it has {', '.join(self.splits)}"
+                f"{alone} has no x, and drop, x_noise and x_shift need both modalities; leave them "
+                "out, or give the folder of x"
             )
-        if split not in self._frequencies:
-            known = self._sets.get(split)
-            records = known.records if known is not None else self.find_records(split)
-            self._frequencies[split] = class_frequencies(self, records, split)
-        return self._frequencies[split]
+        training.corrupt(self.corruption, self.statistics.x_std)
+        return training
 
     def why_no_test(self) -> str:
         """Say why there is no test split, where `test_splits` is empty."""

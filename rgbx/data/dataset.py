@@ -14,6 +14,8 @@ from rgbx.data.sampler import sample_seed
 from rgbx.data.splits.records import Record
 from rgbx.data.transforms.augment import EvalTransform, Raw, TrainTransform
 from rgbx.data.transforms.blank import BlankWith, blanked
+from rgbx.data.transforms.corruption import Corruption
+from rgbx.data.transforms.normalise import Triple
 from rgbx.prompts import Prompt
 
 __all__ = ["Batch", "RGBXDataset", "Sample", "collate"]
@@ -105,6 +107,18 @@ class RGBXDataset(Dataset[Sample]):
         self._blank = blank
         self._seed = seed
         self._blank_with = blank_with
+        self._corruption: Corruption | None = None
+        self._x_std = torch.ones(1, 1, 1)
+
+    def corrupt(self, corruption: Corruption, x_std: float | Triple) -> None:
+        """From now on change every sample that has both modalities.
+
+        Args:
+            corruption: how.
+            x_std: by which x is divided.
+        """
+        self._corruption = corruption if corruption.is_active else None
+        self._x_std = torch.tensor(x_std, dtype=torch.float32).reshape(-1, 1, 1)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -131,10 +145,20 @@ class RGBXDataset(Dataset[Sample]):
         )
         if x is not None:
             sample["x"] = self._image("x", x, record)
+            self._corrupt(sample, seed)
+        elif record.absent == "x":
+            sample["x"] = torch.zeros_like(sample["rgb"])
         if mask is not None:
             is_soft = mask.dtype == np.float32
             sample["mask"] = torch.from_numpy(mask[None] if is_soft else mask.astype(np.int64))
         return sample
+
+    def _corrupt(self, sample: Sample, seed: int) -> None:
+        """Change a sample of both modalities in place, if that is asked for."""
+        if self._corruption is not None:
+            sample["rgb"], sample["x"] = self._corruption(
+                sample["rgb"], sample["x"], sample["name"], seed, self._x_std
+            )
 
     def _image(
         self, kind: Literal["rgb", "x"], array: NDArray[np.float32], record: Record
@@ -142,7 +166,9 @@ class RGBXDataset(Dataset[Sample]):
         """An image (H, W) or (H, W, 3) as (3, H, W), replaced if it is the blanked one."""
         channels = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
         image = torch.from_numpy(np.ascontiguousarray(channels))
-        if kind == self._blank:
+        if kind == record.absent:
+            image = blanked(image, "mean", record.name, self._seed)
+        elif kind == self._blank:
             image = blanked(image, self._blank_with, record.name, self._seed)
         return image if len(image) == 3 else image.repeat(3, 1, 1)
 

@@ -47,6 +47,9 @@ def bad_options(data: "RGBXDataModule") -> list[str]:
         f"jitter {data.jitter} (give 0 to 1)": not 0 <= data.jitter <= 1,
         f"val_share {data.val_share} (give 0 to below 1)": not 0 <= data.val_share < 1,
         f"x_channels {data.x_channels} (give 1 or 3)": data.x_channels not in (1, 3),
+        f"blank {data.blank!r} with drop (a sample would lose both; leave one out)": bool(
+            data.blank and (data.corruption.drop.rgb or data.corruption.drop.x)
+        ),
         f"blank_with {data.blank_with!r} (give mean or noise)": (
             data.blank_with not in ("mean", "noise")
         ),

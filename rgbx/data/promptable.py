@@ -14,6 +14,7 @@ from rgbx.data.dataset import RGBXDataset
 from rgbx.data.decoding.files import probe, read_soft
 from rgbx.data.prompt_dataset import PromptedEvaluation, PromptedTraining, ResizeMode
 from rgbx.data.splits.records import Problem, Record, Scan, seeded_split
+from rgbx.data.transforms.corruption import Drop
 from rgbx.data.transforms.jitter import LargeScaleJitter
 from rgbx.errors import DataError, RGBXError
 from rgbx.prompts import KINDS, RTS, PromptFile, PromptMixture, foreground, read_prompts
@@ -89,6 +90,9 @@ class PromptableDataModule(RGBXDataModule):
             val_share=val_share,
             choose_on=None,  # no option of these sets, as the next one
             resize="opencv",
+            drop=Drop(),
+            x_noise=0.0,
+            x_shift=0,
             **kwargs,
         )
         if not 0 <= occlusion <= 1:

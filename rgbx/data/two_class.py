@@ -7,6 +7,7 @@ from typing import Any
 from rgbx.data.saliency import SaliencyDataModule
 from rgbx.data.splits.folders import join_sets
 from rgbx.data.splits.records import Scan, held_out
+from rgbx.data.transforms.corruption import Drop
 
 __all__ = ["TwoClassDataModule"]
 
@@ -59,6 +60,9 @@ class TwoClassDataModule(SaliencyDataModule):
             x_channels=1,
             x_invalid=None,
             blank_with="mean",
+            drop=Drop(),
+            x_noise=0.0,
+            x_shift=0,
             **kwargs,
         )
 

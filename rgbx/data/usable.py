@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rgbx.data.checks.leaks import training_leaks
 from rgbx.data.checks.mixed import mixed_x
 from rgbx.data.decoding.files import Header, SampleError, probe
 from rgbx.data.source import Source
+from rgbx.data.splits.frequencies import class_frequencies
 from rgbx.data.splits.records import Problem, Record, listed
 from rgbx.errors import DataError
 
@@ -25,6 +27,14 @@ __all__ = ["UsableSource"]
 
 class UsableSource(Source):
     """A data set on disk whose files are checked before they are used."""
+
+    #: whether prediction shows a model the mean of X where images have none
+    fills_x: bool = False
+    _frequencies: dict[str, tuple[float, ...]]
+
+    def records(self, split: str) -> list[Record]:
+        """The samples of a split that are loaded; none without loaders."""
+        return []
 
     def inspect(self, record: Record, decode: bool = False) -> list[Problem]:
         """Look for everything that is wrong with one sample's files.
@@ -101,6 +111,8 @@ class UsableSource(Source):
             raise DataError(f"{self.root}: the {split} split of {name} is empty{said}")
         for note in found.notes:
             rank_zero_warn(note)
+        if split == "predict" and self.fills_x:
+            records = self._filled(records)
         usual = self.expected_size(split)
         if usual is not None and usual != len(records):
             rank_zero_warn(
@@ -110,6 +122,16 @@ class UsableSource(Source):
         for remark in self.remarks(split, records):
             rank_zero_warn(remark)
         return records
+
+    def _filled(self, records: Sequence[Record]) -> list[Record]:
+        """Samples to predict, those without X marked as such, and said."""
+        alone = sum(record.x is None for record in records)
+        if alone:
+            rank_zero_warn(
+                f"{self.root}: {alone} of {len(records)} images have no X; its mean stands in for "
+                "it, so expect worse predictions than with both"
+            )
+        return [replace(record, absent="x") if record.x is None else record for record in records]
 
     def audit_labels(
         self, report: SplitReport, record: Record, labels: Any, rgb: NDArray[np.uint8]
@@ -150,6 +172,30 @@ class UsableSource(Source):
     def remarks(self, split: str, records: Sequence[Record]) -> list[str]:
         """Say what is odd about the pairs of a split as a whole; nothing here, data sets may."""
         return []
+
+    def class_frequencies(self, split: str = "train") -> tuple[float, ...]:
+        """Share of each class among the labelled pixels of a split's masks (255 is left out).
+
+        Masks are taken at the size of their files, without augmentation. They are read once.
+
+        Args:
+            split: one of `splits`.
+
+        Returns:
+            One share for each id, in [0, 1]; they sum to 1.
+
+        Raises:
+            DataError: there is no such split, its masks label nothing, or as `find_records`.
+        """
+        if split not in self.splits:
+            raise DataError(
+                f"{self.root} has no masks of a split {split!r}, so its classes cannot be counted; "
+                f"it has {', '.join(self.splits)}"
+            )
+        if split not in self._frequencies:
+            records = self.records(split) or self.find_records(split)
+            self._frequencies[split] = class_frequencies(self, records, split)
+        return self._frequencies[split]
 
     def leaves_out(self, problem: Problem) -> bool:
         """Tell whether the sample of a problem is left out instead of stopping everything."""

@@ -15,7 +15,7 @@ from rgbx.report.images import ImageRow, read_images
 from rgbx.report.page import Section, render_page
 from rgbx.report.panels import palette
 from rgbx.report.training import read_log, read_training
-from rgbx.results import JoinedOptions, joined_tables, to_html
+from rgbx.results import JoinedOptions, joined_tables, missing_tables, to_html
 
 __all__ = ["Options", "Written", "build_report"]
 
@@ -177,6 +177,7 @@ def _tables(tested: Sequence[Tested], options: Options) -> tuple[list[str], list
         tables = joined_tables(runs, JoinedOptions(group=True, published=options.published))
     except RGBXError as error:
         return [], [str(error)]
+    tables += [table for run in runs for table in missing_tables(run.result, run.name)]
     return [to_html(table) for table in tables], []
 
 

@@ -5,6 +5,7 @@ from rgbx.results.families import groups_of, kind_label, unit_of
 from rgbx.results.find import Run, find_runs
 from rgbx.results.joined import JoinedOptions, joined_tables
 from rgbx.results.load import load_published, published_of
+from rgbx.results.missing import missing_tables
 from rgbx.results.published import (
     MEAN,
     OVERALL,
@@ -70,6 +71,7 @@ __all__ = [
     "kind_label",
     "load_published",
     "make_result",
+    "missing_tables",
     "narrowed",
     "prompt_tables",
     "published_of",

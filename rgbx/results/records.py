@@ -112,6 +112,8 @@ class TestResult:
         published: File of the printed numbers of a model outside rgbx; empty for those of rgbx.
         settings: What else makes the run (optimiser, schedule, epochs, options of the data), as
             dotted keys; empty in older files.
+        missing: Modality that was taken away ("rgb", "x") -> the same as ``numbers``, of
+            ``rgbx test --missing true``; else empty.
     """
 
     __test__: ClassVar[bool] = False  # not a pytest class, whatever its name says
@@ -129,6 +131,9 @@ class TestResult:
     classes: dict[str, dict[str, tuple[ClassScore, ...]]]
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     published: str = ""
+    missing: dict[str, dict[str, dict[str, dict[str, float]]]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def make_result(
@@ -141,6 +146,7 @@ def make_result(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     published: str = "",
+    missing: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]] | None = None,
 ) -> TestResult:
     """Put the outcome of a test together, stamped with the date and the versions in use.
 
@@ -156,6 +162,7 @@ def make_result(
         seed: Seed of the run.
         settings: What else makes the run, as dotted keys with plain values.
         published: File of the printed numbers of a model outside rgbx.
+        missing: Modality that was taken away -> scores without it, in the form of `scores`.
     """
     return TestResult(
         rgbx=__version__,
@@ -167,10 +174,7 @@ def make_result(
         data=data,
         checkpoint=checkpoint,
         protocol=dict(protocol),
-        numbers={
-            split: {subset: _numbers(values) for subset, values in subsets.items()}
-            for split, subsets in scores.items()
-        },
+        numbers=_all_numbers(scores),
         classes={
             split: {
                 subset: _classes(values, data.class_names)
@@ -181,11 +185,21 @@ def make_result(
         },
         settings=dict(settings or {}),
         published=published,
+        missing={modality: _all_numbers(found) for modality, found in (missing or {}).items()},
     )
 
 
 _PIXELS = ("iou", "accuracy")
 _OF_CLASS = "_class"  # ends the names of other scores of each class
+
+
+def _all_numbers(
+    scores: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        split: {subset: _numbers(values) for subset, values in subsets.items()}
+        for split, subsets in scores.items()
+    }
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -31,6 +31,12 @@ def add_own_options(parser: LightningArgumentParser, subcommand: str) -> None:
         )
     if subcommand == "test":
         parser.add_argument(
+            "--missing",
+            type=bool,
+            default=False,
+            help="also score without the visible image and without X, in the same pass",
+        )
+        parser.add_argument(
             "--save_predictions",
             type=bool,
             default=False,

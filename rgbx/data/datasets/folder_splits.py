@@ -10,9 +10,9 @@ from rgbx.data.base import RGBXDataModule
 from rgbx.data.datasets.folder_parts import aliases, find_indices, unused_folders
 from rgbx.data.decoding.files import IMAGE_SUFFIXES
 from rgbx.data.splits.folders import join_sets
-from rgbx.data.splits.index import Index, all_stems, passed_over, subfolders
+from rgbx.data.splits.index import Index, all_stems, index_images, passed_over, subfolders
 from rgbx.data.splits.lists import is_there
-from rgbx.data.splits.records import Scan, find_folder, pair, read_list, seeded_split
+from rgbx.data.splits.records import Record, Scan, find_folder, pair, read_list, seeded_split
 from rgbx.errors import DataError, RGBXError
 from rgbx.text import printable
 
@@ -60,6 +60,8 @@ class FolderSplits(RGBXDataModule):
         """Pair the files of a split; see `RGBXDataModule.scan`."""
         flat = find_folder(self.root, self._names["rgb"]) is not None
         folders = {s: f for s, names in _SPLITS.items() if (f := find_folder(self.root, names))}
+        if split == "predict" and (alone := self._x_alone()):
+            return alone
         if not flat and not any(find_folder(f, self._names["rgb"]) for f in folders.values()):
             raise self._no_pairs()
         if split == "predict":
@@ -69,6 +71,24 @@ class FolderSplits(RGBXDataModule):
             name = type(self).__name__
             raise RGBXError(f"{name} needs data.class_names for everything but prediction")
         return self._scan_flat(split) if flat else self._scan_split(folders, split)
+
+    def _x_alone(self) -> Scan | None:
+        """To predict: the images of a folder of X that has no visible images next to it."""
+        if not self.root.is_dir():
+            return None
+        below = [f for names in _SPLITS.values() if (f := find_folder(self.root, names))]
+        if any(find_folder(folder, self._names["rgb"]) for folder in (self.root, *below)):
+            return None
+        folder = find_folder(self.root, self._names["x"])
+        if folder is None:
+            return None
+        index = index_images(folder, nested=True)
+        note = (
+            f"{self.root} has no visible images: their mean stands in for them, so expect worse "
+            "predictions than with both"
+        )
+        records = [Record(name, path, path, absent="rgb") for name, path in sorted(index.items())]
+        return Scan(records, [], (note,))
 
     def _no_pairs(self) -> DataError:
         state = "is no folder of pairs" if self.root.is_dir() else "does not exist"

@@ -112,6 +112,9 @@ class BoxDataset(RGBXDataset):
         )
         if moved.x is not None:
             sample["x"] = self._image("x", moved.x, record)
+            self._corrupt(sample, seed)
+        elif record.absent == "x":
+            sample["x"] = torch.zeros_like(sample["rgb"])
         if targets is not None:
             sample["target"] = as_tensors(targets)
         return sample

@@ -91,9 +91,12 @@ class BoxDataModule(BoxReading):
             transform = BoxJitter(self.size, self.statistics, *options, least=self.min_side)
         else:
             transform = BoxEval(self.size, self.statistics, self.resize_mode, self.resize)
-        return BoxDataset(
+        data = BoxDataset(
             records, self.read_sample, transform, self.blank, self.seed, self.blank_with
         )
+        if split == "train":
+            self.corrupted(data)
+        return data
 
     def find_records(self, split: str) -> list[Record]:
         """As the base; images without objects are left out of training with a count."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class Record:
         labelled: of scribbles, the image of the pixels that carry any label; equal to `mask`
             where one file tells both; None for full masks.
         boxes: file of box annotations, of this image alone or of a whole split.
+        absent: modality that has no file in prediction ("rgb", "x"; "" for none); its mean is shown
+            to the network. Without a visible image, `rgb` is the file of `x`.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Record:
     subset: str = ""
     labelled: Path | None = None
     boxes: Path | None = None
+    absent: Literal["", "rgb", "x"] = ""
 
 
 class Problem(NamedTuple):
