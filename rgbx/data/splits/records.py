@@ -132,7 +132,7 @@ def pair(
             problems.append(Problem("missing", text))
             continue
         files = {part: index[stem] for part, index in parts.items()}
-        records.append(Record(stem, **files, subset=subset(stem)))
+        records.append(Record(stem, subset=subset(stem), **files))  # type: ignore[arg-type]
     return Scan(records, problems)
 
 
