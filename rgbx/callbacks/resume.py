@@ -42,18 +42,19 @@ _OF_ELEMENTS = (
 )
 
 
-def refuse_checkpoint(command: str, path: str | None) -> None:
+def refuse_checkpoint(command: str, path: str | None, untrained: bool = False) -> None:
     """Read the checkpoint before a model is built and a run's folder is made.
 
     Args:
         command: "fit" goes on with the training, the others use the weights.
         path: what was given, or None.
+        untrained: whether the model says something before any training.
 
     Raises:
         RGBXError: there is none where one is needed, or a keyword that means nothing here.
         WeightsError: see `read_checkpoint`; for "fit" also a file that holds weights alone.
     """
-    if path is None and command == "fit":
+    if path is None and (command == "fit" or untrained):
         return
     if not path:
         raise RGBXError(

@@ -44,7 +44,7 @@ Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, F, Dice ... -
 def write_test_results(
     model: RGBXModule,
     data: RGBXDataModule,
-    checkpoint: Path,
+    checkpoint: Path | None,
     folder: Path,
     seed: int | None,
     settings: Mapping[str, Any] | None = None,
@@ -57,7 +57,7 @@ def write_test_results(
     Args:
         model: after ``trainer.test``; its ``results`` are reported.
         data: what it was tested on.
-        checkpoint: the file that was tested.
+        checkpoint: the file that was tested; None for a model as it was built.
         folder: gets the files.
         seed: of the run.
         settings: what else makes the run, as dotted keys.
@@ -77,15 +77,17 @@ def write_test_results(
 def _result(
     model: RGBXModule,
     data: RGBXDataModule,
-    checkpoint: Path,
+    checkpoint: Path | None,
     seed: int | None,
     settings: Mapping[str, Any] | None,
     missing: Mapping[str, Any] | None = None,
 ) -> TestResult:
-    stored = read_checkpoint(checkpoint, mmap=True)
-    trained_on = stored["rgbx"].get("data", {})
+    stored = {} if checkpoint is None else read_checkpoint(checkpoint, mmap=True)
+    trained_on = stored.get("rgbx", {}).get("data", {})
     protocol = _input_of(data) | dict(model.protocol())
-    if choice := choice_of(stored, checkpoint.name):
+    if checkpoint is None:
+        protocol["choice"] = "nothing: the model is untrained, as its weights and arguments make it"
+    elif choice := choice_of(stored, checkpoint.name):
         protocol["choice"] = choice
     split_note = getattr(data, "split_note", "")
     if split_note:

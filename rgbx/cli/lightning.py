@@ -141,16 +141,21 @@ class RGBXCLI(LightningCLI):
         """Refuse what cannot work and fix what Lightning would do behind the user's back."""
         config = self.config[self.subcommand]
         warn_about_linked_values(config)
-        refuse_checkpoint(str(self.subcommand), config.get("ckpt_path"))
+        model: Any = class_at(config.model.class_path)
+        untrained = model.predicts_untrained(config.model.init_args.as_dict())
+        refuse_checkpoint(str(self.subcommand), config.get("ckpt_path"), untrained)
         if self.subcommand == "fit":
             self.job = Job.of({k: v for k, v in config.as_dict().items() if k != "ckpt_path"})
             refuse_absent_devices(config.trainer)
             arrange_loggers(config.trainer)
             return
         if config.get("visualize_attention"):
-            refuse_without_attention(class_at(config.model.class_path))
+            refuse_without_attention(model)
         one_device_no_logs(config.trainer)
-        self.take_classes(Path(config.ckpt_path))
+        if config.ckpt_path:
+            self.take_classes(Path(config.ckpt_path))
+        else:
+            rank_zero_info(f"no --ckpt_path: {model.__name__} is used untrained")
         if self.subcommand == "predict" and not config.data.init_args.get("binary"):
             config.data.init_args.pop("soft_masks", None)  # no mask is read
 
@@ -210,11 +215,17 @@ class RGBXCLI(LightningCLI):
 
     @property
     def output_folder(self) -> Path:
-        """``--output``, or a folder of its own in the run that the checkpoint belongs to."""
+        """``--output``, or a folder of its own in the run that the checkpoint belongs to.
+
+        Without a checkpoint it is in ``runs/MODEL_untrained``.
+        """
         config = self.config[self.subcommand]
         if config.output:
             return Path(config.output)
         name = type(self.datamodule).__name__
+        if not config.ckpt_path:
+            model = type(self.model).__name__
+            return Path("runs") / f"{model}_untrained" / f"{self.subcommand}_{name}"
         return folder_beside(Path(config.ckpt_path), f"{self.subcommand}_{name}")
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -268,7 +279,7 @@ class RGBXCLI(LightningCLI):
         write_test_results(
             self.model,
             self.datamodule,
-            Path(config.ckpt_path),
+            Path(config.ckpt_path) if config.ckpt_path else None,
             self.output_folder,
             seed=config.seed_everything,
             settings=run_settings(config.as_dict())

@@ -232,7 +232,7 @@ def _facts(
             result = test.run.result
             at = result.checkpoint.epoch
             facts += [
-                ("model", result.model.class_path.rpartition(".")[2]),
+                ("model", result.method),
                 ("data", result.data.dataset),
                 ("images", ", ".join(f"{n} {k}" for k, n in result.data.split_sizes.items())),
                 ("checkpoint", result.checkpoint.file + (f", epoch {at}" if at else "")),

@@ -1,11 +1,13 @@
-"""From parsed JSON or YAML to typed dataclasses, with errors that name the place."""
+"""From parsed JSON or YAML to typed dataclasses, with errors that name the place; and back."""
 
 import dataclasses
 import difflib
+import math
 import types
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["DecodeError", "decode"]
+__all__ = ["DecodeError", "decode", "plain"]
 
 T = TypeVar("T")
 
@@ -95,3 +97,16 @@ def _expect(kind: type[dict] | type[list], value: Any, where: str) -> None:
     if not isinstance(value, kind):
         name = "a mapping" if kind is dict else "a list"
         raise DecodeError(f"{where or 'the file'} is not {name}")
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types; what has none (a path, a class) becomes its text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return value if math.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

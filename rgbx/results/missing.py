@@ -22,7 +22,7 @@ def missing_tables(result: TestResult, name: str = "") -> Iterator[Table]:
     """
     if not result.missing:
         return
-    model = name or result.model.class_path.rpartition(".")[2]
+    model = name or result.method
     for split, subsets in result.numbers.items():
         known = [metric for metric in subsets["all"] if metric_info(metric).rank <= 2]
         metrics = (known or list(subsets["all"]))[:_MOST]

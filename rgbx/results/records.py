@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from rgbx import __version__
 from rgbx.disk import whole_file
 from rgbx.errors import RGBXError
-from rgbx.results.decode import DecodeError, decode
+from rgbx.results.decode import DecodeError, decode, plain
 
 __all__ = [
     "CheckpointRecord",
@@ -66,6 +66,11 @@ class CheckpointRecord:
     sha256: str
     epoch: int | None
     step: int | None
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether there was none: the model was tested as its weights and arguments made it."""
+        return self.file == "none" and not self.sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +139,12 @@ class TestResult:
     missing: dict[str, dict[str, dict[str, dict[str, float]]]] = dataclasses.field(
         default_factory=dict
     )
+
+    @property
+    def method(self) -> str:
+        """The model's class, as tables call it."""
+        name = self.model.class_path.rpartition(".")[2]
+        return f"{name} (untrained)" if self.checkpoint.is_untrained else name
 
 
 def make_result(
@@ -240,7 +251,7 @@ def write_result(path: str | Path, result: TestResult) -> None:
         for one in itertools.chain(*subsets.values()):
             for key in _PIXELS if one["scores"] else ("scores",):  # which the task does not have
                 del one[key]
-    text = json.dumps(_plain(content), indent=2, allow_nan=False)
+    text = json.dumps(plain(content), indent=2, allow_nan=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as draft, draft.open("w", encoding="utf-8") as file:
@@ -279,16 +290,3 @@ def read_result(path: str | Path) -> TestResult:
         raise RGBXError(
             f"{path} is not a result of `rgbx test`: {error}; write it again with `rgbx test`."
         ) from error
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's own types; what has none (a path, a class) becomes its text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        return value if math.isfinite(value) else str(value)
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -108,7 +108,7 @@ def _facts(run: Run, training: bool) -> dict[str, Any]:
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """The given name or the class, with what differs between rows of the same name."""
-    names = [run.name or run.result.model.class_path.rpartition(".")[2] for run in runs]
+    names = [run.name or run.result.method for run in runs]
     labels = list(names)
     for name in dict.fromkeys(names):
         places = [i for i, other in enumerate(names) if other == name]

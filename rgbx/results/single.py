@@ -184,11 +184,11 @@ def _table(
     """The run, then the printed lines; without a column of sources labels say what is inferred."""
     run, sources = _run(result), _sources(result, published, columns)
     printed = published_lines(sources, columns, [run])
-    name = result.model.class_path.rpartition(".")[2]
+    name = result.method
     rows = [JoinedRow(name, {result.data.dataset: (run,)})]
     notes = [*notes_below(rows, columns, sources, printed, alone=True), *more]
     if len(layout.heads) == 1:
-        name = "this run"
+        name = "this run" + " (untrained)" * result.checkpoint.is_untrained
         printed = [
             Line(f"{x.label}{' (inferred)' * x.inferred}", x.source, x.records, x.rows)
             for x in printed

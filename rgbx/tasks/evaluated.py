@@ -56,6 +56,15 @@ class Evaluated(Inspectable):
         """
         return ()
 
+    @classmethod
+    def predicts_untrained(cls, arguments: Mapping[str, Any]) -> bool:
+        """Whether a model as it is built is worth a test: nothing of it is left to chance.
+
+        Args:
+            arguments: of the constructor.
+        """
+        return False
+
     # ------------------------------------------------------------------ a test
     def test_evaluator(self) -> Any:
         """The metrics of every test split and subset.

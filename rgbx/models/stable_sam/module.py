@@ -122,6 +122,16 @@ class StableSAM(PromptableModule):
         trained: Train = "decoder" if train_decoder else train
         self.network = StableSAMNetwork(sam, built, trained, decode_batch)
 
+    @classmethod
+    def predicts_untrained(cls, arguments: Mapping[str, Any]) -> bool:
+        """SAM itself: an untrained plug-in changes nothing, unless it starts from chance.
+
+        Args:
+            arguments: of the constructor.
+        """
+        init = as_config(PluginConfig, arguments.get("plugin") or PluginConfig()).init
+        return arguments.get("train", "plugin") != "plugin" or init == "identity"
+
     @property
     def plugin(self) -> Plugin | None:
         """The trained plug-in; None for the baselines."""
