@@ -134,7 +134,19 @@ class Source(SelectionSplit):
         except SampleError as error:
             hint = mask_hint(self, path, None, self.num_classes) if error.kind == "channels" else ""
             raise SampleError(f"{error}{hint}", error.kind) from error
+        return self.checked_ids(path, self.without_ignored(ids))
+
+    def without_ignored(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ids (H,W) with 255 in the place of `ignore_ids`; the array itself is changed."""
         ids[np.isin(ids, self.ignore_ids)] = IGNORE
+        return ids
+
+    def checked_ids(self, path: Path, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Ids (H,W) of a file, all of them classes or 255.
+
+        Raises:
+            SampleError: one is neither.
+        """
         values = np.unique(ids)
         foreign = values[(values != IGNORE) & ((values < 0) | (values >= self.num_classes))]
         if foreign.size:

@@ -61,7 +61,7 @@ class UsableSource(Source):
             if path is None:
                 continue
             try:
-                header = probe(path)
+                header = self.header(path, record)
                 self.check_header(path, header, record)
                 sizes[path] = (header.height, header.width)
             except SampleError as error:
@@ -74,6 +74,14 @@ class UsableSource(Source):
                     partial(self._check_size, path, size, record, sizes[record.rgb])
                 )
         return problems
+
+    def header(self, path: Path, record: Record) -> Header:
+        """What the first bytes of one of a sample's files tell.
+
+        Raises:
+            SampleError: the file is missing, empty or no image.
+        """
+        return probe(path)
 
     def check_header(self, path: Path, header: Header, record: Record) -> None:
         """Check one file's header beyond its size; nothing here, data sets may.
@@ -144,7 +152,8 @@ class UsableSource(Source):
             labels: as `read_annotation` gives them.
             rgb: (h, w, 3) the visible image.
         """
-        if record.mask is not None and record.labelled is None:
+        is_image = record.mask is not None and record.mask.suffix.lower() != ".json"
+        if record.mask is not None and is_image and record.labelled is None:
             audit_mask(self, report, record.mask, labels)
 
     def judge_labels(self, split: str, found: SplitReport) -> list[str]:

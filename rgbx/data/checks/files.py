@@ -38,7 +38,7 @@ _DARK = 65535 // 8
 def audit_files(record: Record, report: SplitReport) -> None:
     """Note orientation, further images and types of a sample's files."""
     for path in dict.fromkeys((record.rgb, record.x, record.mask, record.labelled)):
-        if path is None:
+        if path is None or path.suffix.lower() == ".json":  # polygons
             continue
         facts = look(path)
         if facts.orientation > 1:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rgbx.data.datasets.folder_splits import FolderSplits
+from rgbx.data.datasets.folder_labels import ToolLabels
 from rgbx.data.transforms.augment import IGNORE
 from rgbx.errors import RGBXError
 from rgbx.visualization.drawing import generate_palette
@@ -10,13 +10,22 @@ from rgbx.visualization.drawing import generate_palette
 __all__ = ["FolderRGBX"]
 
 _NAMES = {
-    "rgb": ("rgb", "visible", "vi", "vis", "image", "images", "imgs", "img", "color"),
+    "rgb": ("rgb", "visible", "vi", "vis", "image", "images", "imgs", "img", "color", "JPEGImages"),
     "x": ("x", "thermal", "t", "th", "ther", "infrared", "ir", "lwir", "depth", "d"),
-    "mask": ("mask", "masks", "gt", "label", "labels", "annotations", "Segmentation_labels"),
+    "mask": (
+        "mask",
+        "masks",
+        "gt",
+        "label",
+        "labels",
+        "annotations",
+        "Segmentation_labels",
+        "SegmentationClass",
+    ),
 }
 
 
-class FolderRGBX(FolderSplits):
+class FolderRGBX(ToolLabels):
     """Pairs of one's own, files joined by stem, any image suffix.
 
     Either ``{train,val,test}/{rgb,x,mask}`` or ``rgb/ x/ mask/`` with ``train.txt``, ``val.txt``,
@@ -35,6 +44,10 @@ class FolderRGBX(FolderSplits):
     8-bit `x` is divided by 255; 16-bit and float `x` is stretched per image, from its smallest to
     its largest valid value (0 and 65535 are none, see `x_invalid`), unless `x_range` is given (see
     `rgbx.data.decoding.files.to_unit`). Both kinds in one folder are a problem without `x_range`.
+    Masks may also be colours (of `palette`, of `label_map`, or of CVAT's ``labelmap.txt``), and
+    ``mask/`` may hold JSON in the place of images: a file of LabelMe for each image, or one of COCO
+    for all of them; what no polygon covers is id 0.
+
     All files are read upright, as their EXIF orientation says. A palette counts by its indices in
     class-id masks, and by its colours in binary ones.
 
@@ -50,6 +63,9 @@ class FolderRGBX(FolderSplits):
         invert_depth: turn `x` round (1 - x), where near is dark and a model was trained on bright.
         folders: names of the folders of rgb, x and mask where they have others, for instance
             ``{x: thermal16}``; below train, val and test if there are such.
+        label_map: what ids, colours and names in the masks mean, for instance
+            ``{7: road, "#ff0000": car, sky: ignore, "*": background}``; see
+            `rgbx.data.decoding.label_map.LabelMap`.
         ignore_ids: ids in the masks that are not scored, as 255 is not ("void").
         **kwargs: options of `RGBXDataModule`.
 
@@ -76,6 +92,7 @@ class FolderRGBX(FolderSplits):
         invert_depth: bool = False,
         folders: dict[str, str] | None = None,
         ignore_ids: list[int] | None = None,
+        label_map: dict[str, int | str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
@@ -109,3 +126,8 @@ class FolderRGBX(FolderSplits):
         if bad := [i for i in ignore_ids or () if i < 0]:
             raise RGBXError(f"ignore_ids {bad[0]} cannot be in a mask; give 0 or more")
         self.ignore_ids = tuple(ignore_ids or ())
+        if binary and label_map and any(str(key).lstrip("-").isdigit() for key in label_map):
+            raise RGBXError("label_map names stored ids, but binary masks are black and white")
+        self.label_map = dict(label_map or {})
+        given = {} if palette is None else {c: i for i, c in enumerate(self.palette)}
+        self.name_labels(self.label_map, given)
