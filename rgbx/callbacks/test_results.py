@@ -36,7 +36,7 @@ from rgbx.results.render.output import print_tables
 from rgbx.tasks.base import RGBXModule
 from rgbx.visualization.curves import Panel, draw_curves
 
-__all__ = ["checkpoint_record", "write_test_results"]
+__all__ = ["checkpoint_record", "write_scores", "write_test_results"]
 
 Curves = Mapping[str, Mapping[str, Tensor]]  # split -> precision, F, Dice ... -> (256,)
 
@@ -64,12 +64,22 @@ def write_test_results(
         missing: modality that was taken away -> scores without it.
     """
     result = _result(model, data, checkpoint, seed, settings, missing)
+    write_scores(result, folder, model.curves())
+
+
+def write_scores(result: TestResult, folder: Path, curves: Curves) -> None:
+    """Print the tables of a result; write ``test.json``, and curves if there are any.
+
+    Args:
+        result: of a test, or of a folder of predictions.
+        folder: gets the files.
+        curves: split -> name -> (256,) values over thresholds.
+    """
     write_result(folder / "test.json", result)
-    written = [folder / "test.json"]
-    written += _write_curves(folder, model.curves())
+    written = [folder / "test.json", *_write_curves(folder, curves)]
     print_tables(_without_repetition(_tables(result, published_of(result))))
     console = Console()
-    if data.blank:
+    if "ablation" in result.protocol:
         console.print(f"Ablation: {result.protocol['ablation']}.")
     console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rgbx.data.base import RGBXDataModule
     from rgbx.data.checks.check import Report
 
-__all__ = ["main"]
+__all__ = ["data_of", "main"]
 
 _EPILOG = """\
 options of the data set:
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         RGBXError: the arguments name no data set.
     """
     arguments, rest = _parser().parse_known_args(argv)
-    data = _instantiate([*_from_configs(arguments.config), *rest], argv or ())
+    data = data_of(arguments.config, rest)
     from rgbx.data.checks.check import check, contact_sheet
 
     report = check(data, statistics=arguments.statistics, alike=arguments.near_duplicates)
@@ -107,6 +107,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_image(sheet, arguments.output / "contact_sheet.png")
     print(f"Written to {arguments.output}")
     return 1 if report.breaking else 0
+
+
+def data_of(configs: Sequence[str], options: Sequence[str]) -> "RGBXDataModule":
+    """The data module of configurations and ``--data`` options.
+
+    Raises:
+        RGBXError: they name no data set, or one that cannot be.
+    """
+    return _instantiate([*_from_configs(configs), *options], options)
 
 
 def _from_configs(paths: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Whether numbers may stand in one column: same data, same split, same protocol."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,11 @@ __all__ = ["Conflict", "Place", "by_protocol", "conflicts", "images_of", "refuse
 
 #: sentences of a protocol that hold for every score of prompts
 _OF_PROMPTS = ("prompts", "confidence")
+#: how predictions came to the size at which they were scored, which makes no other score
+_ORIGIN = re.compile(
+    r"(?<=at the size of each mask), "
+    r"(logits resized bilinearly before the \w+|predictions read from files of that size)"
+)
 _SHOWN = 3  # conflicts in one sentence
 
 
@@ -112,7 +118,8 @@ def _facts(result: TestResult) -> Iterator[tuple[Place, str, str]]:
             general[split] = protocol.get(split, "")
         for metric in dict.fromkeys(name for scores in subsets.values() for name in scores):
             facts = dict(general)
-            facts["protocol"] = protocol.get(metric) or protocol.get(metric.rpartition("/")[2], "")
+            text = protocol.get(metric) or protocol.get(metric.rpartition("/")[2], "")
+            facts["protocol"] = _ORIGIN.sub("", text)
             if "/" in metric:
                 facts |= {name: protocol[name] for name in _OF_PROMPTS if name in protocol}
             place = Place(data.dataset, split, metric)

@@ -19,7 +19,16 @@ from rgbx.metrics.saliency_maps import grey_levels, plain_levels
 from rgbx.metrics.shadow import ShadowScores
 from rgbx.tasks.base import resize
 
-__all__ = ["INPUT", "OVERALL", "EvalConfig", "EvalSize", "Family", "MapEvaluator", "MapScoring"]
+__all__ = [
+    "INPUT",
+    "OVERALL",
+    "EvalConfig",
+    "EvalSize",
+    "Family",
+    "MapEvaluator",
+    "MapScoring",
+    "overall_sentence",
+]
 
 Family: TypeAlias = Literal["saliency", "shadow", "polyp"]
 EvalSize: TypeAlias = Literal["original", "input", "both"]
@@ -33,6 +42,14 @@ _FORMS: dict[str, tuple[str, ...]] = {
 }
 
 _Scores: TypeAlias = SaliencyScores | ShadowScores | OverlapScores
+
+
+def overall_sentence(splits: Sequence[str]) -> str:
+    """What the scores of :data:`OVERALL` are taken over."""
+    return (
+        f"the images of {', '.join(splits)} as one set, each counting alike; curves are averaged "
+        "over all of them before their maximum is taken"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

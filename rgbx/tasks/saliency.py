@@ -18,7 +18,14 @@ from rgbx.tasks.base import OptimizerFactory, RGBXModule, resize, without_nan
 from rgbx.tasks.batch_image import BatchImage, part_of_batch
 from rgbx.tasks.dense_files import DenseFiles, dense_row
 from rgbx.tasks.export_part import Port
-from rgbx.tasks.map_evaluation import OVERALL, EvalConfig, Family, MapEvaluator, MapScoring
+from rgbx.tasks.map_evaluation import (
+    OVERALL,
+    EvalConfig,
+    Family,
+    MapEvaluator,
+    MapScoring,
+    overall_sentence,
+)
 from rgbx.visualization.sheet import Draw
 
 __all__ = ["SaliencyModule", "saliency_loss"]
@@ -167,10 +174,7 @@ class SaliencyModule(RGBXModule, ABC):
         found = self.scoring.protocol()
         if OVERALL in self.results:
             splits = [split for split in self.results if split != OVERALL]
-            found[OVERALL] = (
-                f"the images of {', '.join(splits)} as one set, each counting alike; curves are "
-                "averaged over all of them before their maximum is taken"
-            )
+            found[OVERALL] = overall_sentence(splits)
         return found
 
     def predict_step(
