@@ -17,6 +17,7 @@ from rgbx.losses.weights import check_loss_weights
 from rgbx.models.stable_sam.attention import AttentionMap, attention_map
 from rgbx.models.stable_sam.attention_figure import attention_panel
 from rgbx.models.stable_sam.graph import prompted_parts
+from rgbx.models.stable_sam.load import build_plugin
 from rgbx.models.stable_sam.network import StableSAMNetwork, Train
 from rgbx.models.stable_sam.options import PluginConfig
 from rgbx.models.stable_sam.plugin import Plugin
@@ -107,18 +108,7 @@ class StableSAM(PromptableModule):
         sam = build_sam(encoder, as_weights(weights))
         built = None
         if train == "plugin":
-            built = Plugin(
-                dim=sam.preset.decoder_dim,
-                layers=plugin.layers,
-                dsp_kind=plugin.dsp_kind if plugin.use_dsp else "none",
-                use_drp=plugin.use_drp,
-                max_offset=plugin.max_offset,
-                amp=plugin.amp,
-                border=plugin.border,
-                resample_pe=plugin.resample_pe,
-                init=plugin.init,
-                learnable_scale=plugin.learnable_scale,
-            )
+            built = build_plugin(sam.preset.decoder_dim, plugin)
         trained: Train = "decoder" if train_decoder else train
         self.network = StableSAMNetwork(sam, built, trained, decode_batch)
 
