@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         RGBXError: the arguments name no data set.
     """
     arguments, rest = _parser().parse_known_args(argv)
-    data = data_of(arguments.config, rest)
+    data = data_of(arguments.config, rest, argv or ())
     from rgbx.data.checks.check import check, contact_sheet
 
     report = check(data, statistics=arguments.statistics, alike=arguments.near_duplicates)
@@ -109,13 +109,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if report.breaking else 0
 
 
-def data_of(configs: Sequence[str], options: Sequence[str]) -> "RGBXDataModule":
+def data_of(
+    configs: Sequence[str], options: Sequence[str], argv: Sequence[str]
+) -> "RGBXDataModule":
     """The data module of configurations and ``--data`` options.
+
+    Args:
+        configs: files.
+        options: of the data set.
+        argv: the whole command line, for messages that say where a value is from.
 
     Raises:
         RGBXError: they name no data set, or one that cannot be.
     """
-    return _instantiate([*_from_configs(configs), *options], options)
+    return _instantiate([*_from_configs(configs), *options], argv)
 
 
 def _from_configs(paths: Sequence[str]) -> list[str]:

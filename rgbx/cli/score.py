@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         from rgbx.cli.score_maps import score_maps
 
-        return score_maps(arguments, rest)
+        return score_maps(arguments, rest, argv or ())
     if rest or arguments.config or arguments.output:
         raise UsageError(
             "rgbx score --annotations FILE takes no data set and writes no files: leave out "

@@ -9,12 +9,13 @@ from rgbx.errors import RGBXError
 __all__ = ["score_maps"]
 
 
-def score_maps(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+def score_maps(arguments: argparse.Namespace, rest: Sequence[str], argv: Sequence[str]) -> int:
     """Score every method in a folder, print its tables, and write its ``test.json``.
 
     Args:
         arguments: ``results`` (the folder), ``config``, ``scores``, ``output``.
         rest: options of the data set.
+        argv: the whole command line.
 
     Raises:
         RGBXError: as `rgbx.tasks.scored_maps.score_folder`, or the data have boxes.
@@ -26,7 +27,7 @@ def score_maps(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from rgbx.tasks.map_evaluation import MapScoring
     from rgbx.tasks.scored_maps import find_methods, score_folder
 
-    data = data_of(arguments.config, rest)
+    data = data_of(arguments.config, rest, argv)
     if data.has_boxes:
         raise RGBXError(
             f"{type(data).__name__} has boxes: give the results with --annotations FILE instead of "

@@ -19,6 +19,7 @@ KEYS = (
     "seed_everything",
     "output",
     "override",
+    "missing",
     "save_predictions",
     "visualize_attention",
     "return_predictions",
