@@ -59,6 +59,15 @@ def _parser() -> CommandParser:
         help="also print class frequencies, ENet weights, and means and stds of rgb and x",
     )
     parser.add_argument(
+        "--alignment",
+        type=_flag,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="true|false",
+        help="also estimate how far X lies from the visible image in every pair",
+    )
+    parser.add_argument(
         "--near_duplicates",
         "--near-duplicates",
         type=_flag,
@@ -105,8 +114,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     sheet = contact_sheet(data, report)
     if sheet is not None:
         write_image(sheet, arguments.output / "contact_sheet.png")
+    if arguments.alignment:
+        _alignment(data, report, arguments.output)
     print(f"Written to {arguments.output}")
     return 1 if report.breaking else 0
+
+
+def _alignment(data: "RGBXDataModule", report: "Report", folder: Path) -> None:
+    """Print the shifts of every split; write ``alignment.csv`` and ``alignment.png``."""
+    from rgbx.data.checks.alignment import checkerboards, describe_shifts, shifts_of, write_shifts
+    from rgbx.disk import write_image
+
+    found = {split: shifts_of(data, one.records, split) for split, one in report.splits.items()}
+    pairs = [shift for shifts in found.values() for shift in shifts]
+    if not pairs:
+        print("alignment: there is no pair of images of one size")
+        return
+    for split, shifts in found.items():
+        for line in describe_shifts(split, shifts):
+            print(line)
+    write_shifts(folder / "alignment.csv", found)
+    write_image(checkerboards(data, pairs), folder / "alignment.png")
 
 
 def data_of(
