@@ -50,11 +50,14 @@ def _parser() -> CommandParser:
         "--scores",
         nargs="+",
         choices=["saliency", "shadow", "polyp"],
-        default=["saliency"],
-        help="of maps (default %(default)s)",
+        help="of maps (default saliency)",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="for test.json (default runs/scores)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="of test.json (runs/scores/METHOD)",
     )
     return parser
 

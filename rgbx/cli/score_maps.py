@@ -33,7 +33,9 @@ def score_maps(arguments: argparse.Namespace, rest: Sequence[str], argv: Sequenc
             f"{type(data).__name__} has boxes: give the results with --annotations FILE instead of "
             "--data."
         )
-    scoring = MapScoring(tuple(arguments.scores))
+    if arguments.scores and not data.binary:
+        raise RGBXError("--scores is of maps, and these data have masks of classes: leave it out.")
+    scoring = MapScoring(tuple(arguments.scores or ("saliency",)))
     data.setup("test")
     methods = find_methods(arguments.results, data.test_splits)
     for name, folder in methods.items():
@@ -49,6 +51,7 @@ def score_maps(arguments: argparse.Namespace, rest: Sequence[str], argv: Sequenc
             protocol=protocol,
             settings={"predictions": name},
         )
-        output = arguments.output or Path("runs") / "scores"
-        write_scores(result, output / name if len(methods) > 1 else output, curves)
+        above = arguments.output or Path("runs") / "scores"
+        alone = arguments.output is not None and len(methods) == 1
+        write_scores(result, above if alone else above / name, curves)
     return 0

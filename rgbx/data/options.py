@@ -50,6 +50,9 @@ def bad_options(data: "RGBXDataModule") -> list[str]:
         f"blank {data.blank!r} with drop (a sample would lose both; leave one out)": bool(
             data.blank and (data.corruption.drop.rgb or data.corruption.drop.x)
         ),
+        "blank 'x' with x_noise or x_shift (there is no x to disturb; leave them out)": bool(
+            data.blank == "x" and (data.corruption.x_noise or data.corruption.x_shift)
+        ),
         f"blank_with {data.blank_with!r} (give mean or noise)": (
             data.blank_with not in ("mean", "noise")
         ),

@@ -185,6 +185,22 @@ def test_one_file_of_coco(folder):
     check(read(folder, label_map={"crowd": "ignore"}))
 
 
+def test_a_coco_file_is_parsed_once_and_knows_images_by_name(folder, monkeypatch):
+    """Files called NAME_rgb pair as NAME, which is what the COCO file calls them."""
+    from rgbx.data.annotations import polygons
+
+    for path in (folder / "rgb").iterdir():
+        path.rename(path.with_name(f"{path.stem}_rgb.png"))
+    images = [{"id": i, "file_name": f"{stem}.png"} for i, stem in enumerate(STEMS)]
+    (folder / "mask").mkdir()
+    file = folder / "mask" / "instances.json"
+    file.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    parsed, read_json = [], polygons.read_json
+    monkeypatch.setattr(polygons, "read_json", lambda p: parsed.append(p) or read_json(p))
+    assert not any(mask.any() for mask in read(folder))
+    assert parsed == [file]
+
+
 def test_small_polygons_of_coco_cover_large_ones(folder):
     big, small = [10, 10, 30, 10, 30, 30, 10, 30], [15, 15, 20, 15, 20, 20, 15, 20]
     entries = [

@@ -26,7 +26,7 @@ def is_coco(path: Path) -> bool:
     Raises:
         SampleError: it cannot be read, or is no JSON.
     """
-    content = read_json(path)
+    content = _content(path)
     return isinstance(content, dict) and {"images", "annotations"} <= content.keys()
 
 
@@ -44,7 +44,7 @@ def draw_labelme(path: Path, size: Size, labels: LabelMap) -> NDArray[np.int64]:
     Raises:
         SampleError: names the file, the shape, and what is wrong.
     """
-    content = read_json(path)
+    content = _content(path)
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
         raise SampleError(f"{path}: it has no list `shapes`, which a LabelMe file has")
@@ -81,7 +81,7 @@ def draw_coco(path: Path, name: str, size: Size, labels: LabelMap) -> NDArray[np
     Raises:
         SampleError: names the file, the annotation, and what is wrong.
     """
-    images, annotations, categories = _coco(path, path.stat().st_mtime_ns)
+    images, annotations, categories = _coco(path, _changed(path))
     mask = np.zeros(size, dtype=np.int64)
     drawn = []
     for number, entry in annotations.get(images[name]["id"], ()):
@@ -100,15 +100,15 @@ def coco_stems(path: Path) -> list[str]:
     Raises:
         SampleError: it cannot be read.
     """
-    return list(_coco(path, path.stat().st_mtime_ns)[0])
+    return list(_coco(path, _changed(path))[0])
 
 
 def stated_size(path: Path, name: str) -> Size | None:
     """(H,W) that a file states of an image; None if it does not."""
-    content = read_json(path)
+    content = _content(path)
     height, width = "imageHeight", "imageWidth"
-    if isinstance(content, dict) and "images" in content:
-        content = _coco(path, path.stat().st_mtime_ns)[0][name]
+    if is_coco(path):
+        content = _coco(path, _changed(path))[0][name]
         height, width = "height", "width"
     found = (content.get(height), content.get(width)) if isinstance(content, dict) else (None, None)
     if all(isinstance(side, int) and side > 0 for side in found):
@@ -116,12 +116,30 @@ def stated_size(path: Path, name: str) -> Size | None:
     return None
 
 
+def _changed(path: Path) -> int:
+    """When a file was last changed: what was read of it holds as long as this stays."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise SampleError(f"{path}: it cannot be read ({error.strerror})") from error
+
+
+def _content(path: Path) -> Any:
+    """A parsed file; one of all images is asked for once per image, and read once."""
+    return _parsed(path, _changed(path))
+
+
+@lru_cache(maxsize=8)
+def _parsed(path: Path, changed: int) -> Any:
+    return read_json(path)
+
+
 @lru_cache(maxsize=8)
 def _coco(
     path: Path, changed: int
 ) -> tuple[dict[str, Any], Mapping[int, list[tuple[int, Any]]], dict[int, str]]:
     """Images by stem, annotations by image, names of categories."""
-    content = read_json(path)
+    content = _parsed(path, changed)
     try:
         images = {PurePosixPath(one["file_name"]).stem: one for one in content["images"]}
         if len(images) < len(content["images"]):

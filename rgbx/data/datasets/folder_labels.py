@@ -68,16 +68,15 @@ class ToolLabels(FolderSplits):
         place = find_folder(folder, self._names["mask"]) if labelled else None
         found = None if place is None else _of_json(place)
         indices, notes = super()._indices(folder, labelled and found is None)
-        if found is not None and place is not None:
+        if found is not None:
             indices["mask"] = found
-            notes = [note for note in notes if f"{place.name} (" not in note]
         return indices, notes
 
     def header(self, path: Path, record: Record) -> Header:
         """As the base; JSON says of which size its image is, or takes the size of the image."""
         if path.suffix.lower() != ".json":
             return super().header(path, record)
-        size = stated_size(path, _stem(record))
+        size = stated_size(path, record.name)
         if size is None:
             shown = probe(record.rgb)
             size = (shown.height, shown.width)
@@ -104,7 +103,7 @@ class ToolLabels(FolderSplits):
         header = self.header(path, record)
         size = (header.height, header.width)
         if is_coco(path):
-            ids = draw_coco(path, _stem(record), size, self.labels)
+            ids = draw_coco(path, record.name, size, self.labels)
         else:
             ids = draw_labelme(path, size, self.labels)
         return self.checked_ids(path, self.without_ignored(ids))
@@ -116,11 +115,6 @@ class ToolLabels(FolderSplits):
             assert raw.mask is not None, "the sample has a mask"
             return raw._replace(mask=raw.mask.astype(np.float32))
         return super().read(record, soft)
-
-
-def _stem(record: Record) -> str:
-    """How a COCO file knows an image: by its file."""
-    return record.rgb.stem
 
 
 def _of_json(folder: Path) -> Index | None:

@@ -60,7 +60,7 @@ class FolderSplits(RGBXDataModule):
         """Pair the files of a split; see `RGBXDataModule.scan`."""
         flat = find_folder(self.root, self._names["rgb"]) is not None
         folders = {s: f for s, names in _SPLITS.items() if (f := find_folder(self.root, names))}
-        if split == "predict" and (alone := self._x_alone()):
+        if split == "predict" and self.fills_x and (alone := self._x_alone()):
             return alone
         if not flat and not any(find_folder(f, self._names["rgb"]) for f in folders.values()):
             raise self._no_pairs()
